@@ -1,0 +1,31 @@
+from typing import Sequence
+
+from mmdet.datasets.transforms import PackDetInputs
+
+from mmuniqrnet.registry import TRANSFORMS
+
+META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'sent_id',
+             'ref_id', 'text', 'dataset', 'split', 'instances', 'has_box', 'has_mask')
+
+
+@TRANSFORMS.register_module()
+class PackReferInputs(PackDetInputs):
+    """mmdet's ``PackDetInputs``, which keeps the expression and the truth in original pixels (``instances``), too.
+
+    Args:
+        extra_keys: Keys of the item to keep as metainfo besides the usual ones.
+    """
+
+    def __init__(self, extra_keys: Sequence[str] = ()) -> None:
+        super().__init__(meta_keys=(*META_KEYS, *extra_keys))
+
+    def transform(self, results: dict) -> dict:
+        """Needs ``img`` and ``text``; gives ``inputs`` (uint8 tensor [3, H, W]) and ``data_samples``.
+
+        Raises:
+            ValueError: If the expression is missing or empty.
+        """
+        if not str(results.get('text', '')).strip():
+            raise ValueError(f"{results.get('img_path', 'an item')} (sent_id {results.get('sent_id')}) has an empty "
+                             "expression; give it a 'text'.")
+        return super().transform(results)

@@ -1,0 +1,48 @@
+import numpy as np
+from mmdet.datasets.transforms import LoadAnnotations
+
+from mmuniqrnet.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class LoadReferAnnotations(LoadAnnotations):
+    """Loads the box and the mask of what an expression names, from those of the two that the item has.
+
+    It leaves ``has_box`` and ``has_mask``, which tell losses what the data says nothing about. Polygons and both kinds
+    of RLE become bitmaps. The rest is mmdet's ``LoadAnnotations``.
+
+    Args:
+        with_mask: Whether to load masks; off for boxes only, which saves decoding them.
+    """
+
+    def __init__(self, with_mask: bool = True) -> None:
+        super().__init__(with_bbox=True, with_label=True, with_mask=with_mask)
+
+    def transform(self, results: dict) -> dict:
+        """Needs ``instances`` and ``ori_shape``; adds ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_masks``, the flags."""
+        instances = results['instances']
+        has_box = all('bbox' in instance for instance in instances)
+        has_mask = self.with_mask and all(instance.get('mask') is not None for instance in instances)
+        if instances and not has_box and not has_mask:
+            raise ValueError(
+                f"{results.get('img_path')}, expression {results.get('text')!r} (sent_id {results.get('sent_id')}): it "
+                'has neither a box nor a mask' + ('.' if self.with_mask else ' that with_mask=False would load.'))
+        # mmdet's loader wants both keys in every instance; the originals stay untouched for the metric.
+        height, width = results['ori_shape']
+        blank = dict(size=[height, width], counts=[height * width])
+        loaded = super().transform(
+            dict(
+                results,
+                instances=[
+                    dict(
+                        bbox=instance.get('bbox', (0., 0., float(width), float(height))),
+                        bbox_label=0,
+                        ignore_flag=0,
+                        mask=instance['mask'] if has_mask else blank) for instance in instances
+                ]))
+        if has_mask and np.any(loaded['gt_ignore_flags']):
+            raise ValueError(
+                f"{results.get('img_path')}, expression {results.get('text')!r} (sent_id {results.get('sent_id')}): its "
+                'mask is neither polygons of three or more points nor an RLE; mend or remove it.')
+        loaded.update(instances=instances, has_box=has_box, has_mask=has_mask)
+        return loaded

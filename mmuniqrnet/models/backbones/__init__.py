@@ -1,0 +1,3 @@
+from .qrnet_swin import QRNetSwin
+
+__all__ = ['QRNetSwin']

@@ -1,0 +1,109 @@
+from typing import Sequence
+
+from mmdet.models.backbones import SwinTransformer
+from mmengine.model import ModuleList
+from torch import Tensor
+
+from mmuniqrnet.registry import MODELS
+from ..layers import QueryDynamicAttention
+
+
+@MODELS.register_module()
+class QRNetSwin(SwinTransformer):
+    """Swin whose stages are gated by the text: the query-modulated backbone of QRNet (section 3.2).
+
+    A QD-ATT stands at the end of every stage. The gated tokens go both to that stage's output and to patch merging, so
+    that the next stage sees them. With no sentence it is plain Swin, so it can be pre-trained and used in any mmdet
+    detector; its weights are in mmdet's Swin layout, the gates under ``gates.{stage}``.
+
+    Args:
+        text_dim: D, the width of the sentence feature.
+        channel_gate: Whether each QD-ATT gates channels.
+        spatial_gate: Whether each QD-ATT gates places.
+        gated_stages: Stages that have a QD-ATT; none of them for a text-agnostic backbone.
+        gate_reduction: The channel gate's hidden layer has C / gate_reduction units.
+        gate_rank: Rank k of the dynamic layers.
+        embed_dims: Channels of the first stage; each later stage has twice as many.
+        depths: Blocks per stage.
+        num_heads: Attention heads per stage.
+        window_size: Side of the attention window, in tokens.
+        patch_size: Side of a patch, in pixels; equals ``strides[0]``.
+        strides: Down-sampling of patch embedding and of each patch merging.
+        out_indices: Stages whose maps are returned.
+        mlp_ratio: Hidden width of a block's MLP over its width.
+        qkv_bias: Whether queries, keys and values have a bias.
+        drop_path_rate: Largest stochastic depth rate, that of the last block.
+        with_cp: Recompute the blocks in the backward pass, to save memory.
+        frozen_stages: Patch embedding and the first so many stages are not trained; -1 trains all.
+        convert_weights: The checkpoint of ``init_cfg`` is in original Swin layout.
+        init_cfg: mmengine initialisation, such as ``dict(type='Pretrained', checkpoint=...)``.
+    """
+
+    takes_sentence = True
+
+    def __init__(self,
+                 text_dim: int = 768,
+                 channel_gate: bool = True,
+                 spatial_gate: bool = True,
+                 gated_stages: Sequence[int] = (0, 1, 2, 3),
+                 gate_reduction: int = 16,
+                 gate_rank: int = 30,
+                 embed_dims: int = 96,
+                 depths: Sequence[int] = (2, 2, 18, 2),
+                 num_heads: Sequence[int] = (3, 6, 12, 24),
+                 window_size: int = 7,
+                 patch_size: int = 4,
+                 strides: Sequence[int] = (4, 2, 2, 2),
+                 out_indices: Sequence[int] = (0, 1, 2, 3),
+                 mlp_ratio: int = 4,
+                 qkv_bias: bool = True,
+                 drop_path_rate: float = 0.2,
+                 with_cp: bool = False,
+                 frozen_stages: int = -1,
+                 convert_weights: bool = False,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(
+            embed_dims=embed_dims,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=window_size,
+            patch_size=patch_size,
+            strides=tuple(strides),
+            out_indices=tuple(out_indices),
+            mlp_ratio=mlp_ratio,
+            qkv_bias=qkv_bias,
+            drop_path_rate=drop_path_rate,
+            with_cp=with_cp,
+            frozen_stages=frozen_stages,
+            convert_weights=convert_weights,
+            init_cfg=init_cfg)
+        self.text_dim = text_dim
+        gated = set(gated_stages) if channel_gate or spatial_gate else set()
+        self.gates = ModuleList(
+            QueryDynamicAttention(
+                channels,
+                text_dim,
+                channel_gate=channel_gate,
+                spatial_gate=spatial_gate,
+                reduction=gate_reduction,
+                rank=gate_rank) if i in gated else None for i, channels in enumerate(self.num_features))
+
+    def forward(self, images: Tensor, sentence: Tensor | None = None) -> list[Tensor]:
+        """images [B, 3, H, W], sentence [B, text_dim] -> one map [B, C_i, H / s_i, W / s_i] per stage of out_indices.
+
+        s_i is 4, 8, 16, 32 with the usual strides; sizes are rounded up.
+        """
+        x, hw = self.patch_embed(images)  # [B, N, C_0]
+        x = self.drop_after_pos(x)
+        outs = []
+        for i, (stage, gate) in enumerate(zip(self.stages, self.gates)):
+            for block in stage.blocks:
+                x = block(x, hw)
+            if sentence is not None and gate is not None:
+                x = gate(x, sentence)
+            if i in self.out_indices:
+                out = getattr(self, f'norm{i}')(x)
+                outs.append(out.transpose(1, 2).unflatten(2, hw).contiguous())
+            if stage.downsample is not None:
+                x, hw = stage.downsample(x, hw)
+        return outs

@@ -1,0 +1,94 @@
+from typing import Sequence
+
+import numpy as np
+import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.models.utils.misc import samplelist_boxtype2tensor
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+
+from mmuniqrnet.registry import MODELS
+
+
+@MODELS.register_module()
+class ReferDataPreprocessor(DetDataPreprocessor):
+    """Normalises images and places each on a canvas of fixed size, as QRNet's recipe does.
+
+    Normalising comes first, so that the padding is zero in normalised units. The place (top, left) is kept as
+    ``canvas_offset`` for :class:`mmuniqrnet.structures.Placement`; boxes and masks of the truth move along.
+
+    Args:
+        canvas_size: Side of the square canvas, or its (height, width), in pixels.
+        placement: Where images lie in training: ``'random'``, ``'center'`` or ``'corner'`` (top left).
+        test_placement: The same for validation and test.
+        mean: Pixel mean of the channels, in 0..255, in the order after ``bgr_to_rgb``.
+        std: Pixel standard deviation likewise.
+        bgr_to_rgb: Whether to turn BGR images (OpenCV's order) into RGB.
+        non_blocking: Whether to copy to the device asynchronously.
+
+    Raises:
+        ValueError: If an image is larger than the canvas.
+    """
+
+    def __init__(self,
+                 canvas_size: int | Sequence[int] = 640,
+                 placement: str = 'random',
+                 test_placement: str = 'center',
+                 mean: Sequence[float] = (123.675, 116.28, 103.53),
+                 std: Sequence[float] = (58.395, 57.12, 57.375),
+                 bgr_to_rgb: bool = True,
+                 non_blocking: bool = False) -> None:
+        super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb, non_blocking=non_blocking)
+        for name in (placement, test_placement):
+            if name not in ('random', 'center', 'corner'):
+                raise ValueError(f"ReferDataPreprocessor: a placement is 'random', 'center' or 'corner', not {name!r}.")
+        self.canvas_size = (canvas_size, canvas_size) if isinstance(canvas_size, int) else tuple(canvas_size)
+        self.placement = placement
+        self.test_placement = test_placement
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """``inputs`` (B uint8 images [3, h, w]) and ``data_samples`` -> ``inputs`` [B, 3, H, W] and ``data_samples``."""
+        data = self.cast_data(data)
+        data_samples = data.get('data_samples') or [DetDataSample() for _ in data['inputs']]
+        samplelist_boxtype2tensor(data_samples)
+        images = data['inputs']
+        canvas = images[0].new_zeros((len(images), 3, *self.canvas_size), dtype=torch.float32)
+        for slot, image, sample in zip(canvas, images, data_samples):
+            height, width = image.shape[-2:]
+            top, left = self._place(height, width, self.placement if training else self.test_placement)
+            if self._channel_conversion:
+                image = image[[2, 1, 0]]
+            slot[:, top:top + height, left:left + width] = (image.float() - self.mean) / self.std
+            sample.set_metainfo(
+                dict(
+                    img_shape=(height, width),
+                    canvas_offset=(top, left),
+                    batch_input_shape=self.canvas_size,
+                    pad_shape=self.canvas_size))
+            if training:
+                self._move_truth(sample, top, left)
+        return dict(inputs=canvas, data_samples=data_samples)
+
+    def _place(self, height: int, width: int, placement: str) -> tuple[int, int]:
+        free = (self.canvas_size[0] - height, self.canvas_size[1] - width)
+        if min(free) < 0:
+            raise ValueError(
+                f'ReferDataPreprocessor: an image of {height} x {width} (height x width) does not fit the canvas of '
+                f'{self.canvas_size[0]} x {self.canvas_size[1]}; resize to at most that in the pipeline '
+                f"(dict(type='mmdet.Resize', scale=..., keep_ratio=True)) or raise canvas_size.")
+        if placement == 'corner':
+            return 0, 0
+        if placement == 'center':
+            return free[0] // 2, free[1] // 2
+        return tuple(int(torch.randint(n + 1, ())) for n in free)
+
+    def _move_truth(self, sample: DetDataSample, top: int, left: int) -> None:
+        truth = sample.get('gt_instances')
+        if truth is None:
+            return
+        if 'bboxes' in truth:
+            truth.bboxes = truth.bboxes + truth.bboxes.new_tensor([left, top, left, top])
+        if 'masks' in truth:
+            bitmaps = np.zeros((len(truth.masks), *self.canvas_size), dtype=np.uint8)
+            bitmaps[:, top:top + truth.masks.height, left:left + truth.masks.width] = truth.masks.to_ndarray()
+            truth.masks = BitmapMasks(bitmaps, *self.canvas_size)

@@ -1,0 +1,170 @@
+from typing import NamedTuple, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.layers import SinePositionalEncoding
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor, nn
+
+from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures import TextFeatures
+
+
+class EncoderOutput(NamedTuple):
+    """The joint sequence after the last layer, taken apart.
+
+    Attributes:
+        reg: [B, d], the [REG] token.
+        text: [B, L, d], the text tokens.
+        maps: One map [B, d, h, w] per visual level, finest first.
+    """
+    reg: Tensor
+    text: Tensor
+    maps: list[Tensor]
+
+
+class EncoderLayer(nn.Module):
+    """One transformer layer; positions are added to queries and keys, not to values (as in DETR).
+
+    Args:
+        embed_dims: d.
+        num_heads: Attention heads.
+        feedforward_dims: Hidden width of the feed-forward part.
+        dropout: Dropout rate.
+        norm_first: Normalise before each part (pre-norm) instead of after it (as published).
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float,
+                 norm_first: bool) -> None:
+        super().__init__()
+        self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout=dropout, batch_first=True)
+        self.linear1 = nn.Linear(embed_dims, feedforward_dims)
+        self.linear2 = nn.Linear(feedforward_dims, embed_dims)
+        self.norm1 = nn.LayerNorm(embed_dims)
+        self.norm2 = nn.LayerNorm(embed_dims)
+        self.dropout = nn.Dropout(dropout)
+        self.norm_first = norm_first
+
+    def attend(self, x: Tensor, position: Tensor, padding_mask: Tensor) -> Tensor:
+        query = x + position
+        out, _ = self.self_attn(query, query, x, key_padding_mask=padding_mask, need_weights=False)
+        return self.dropout(out)
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x)))))
+
+    def forward(self, x: Tensor, position: Tensor, padding_mask: Tensor) -> Tensor:
+        """x [B, N, d], position [B or 1, N, d], padding_mask [B, N] (True = padding) -> [B, N, d]."""
+        if self.norm_first:
+            x = x + self.attend(self.norm1(x), position, padding_mask)
+            return x + self.feed_forward(self.norm2(x))
+        x = self.norm1(x + self.attend(x, position, padding_mask))
+        return self.norm2(x + self.feed_forward(x))
+
+
+@MODELS.register_module()
+class VisualLinguisticEncoder(BaseModule):
+    """Joins [REG], text tokens and visual tokens in one transformer (TransVG, section 3.2; QRNet, section 3.4).
+
+    Args:
+        in_channels: Channels of the neck's maps.
+        text_dim: D of the text tokens.
+        embed_dims: d, the width of the sequence.
+        num_layers: Transformer layers.
+        num_heads: Attention heads.
+        feedforward_dims: Hidden width of the feed-forward parts.
+        dropout: Dropout rate.
+        num_text_tokens: L, the text encoder's ``max_length``.
+        num_levels: How many maps the neck gives, each of which has a level embedding.
+        levels: Which of them become tokens, finest first; in the paper the two coarsest.
+        level_sizes: (height, width) of those maps, in tokens; needed for learned positions only.
+        position: ``'learned'`` has one embedding for every slot of the sequence, as published, which fixes the canvas
+            size. ``'sine'`` has fixed two-dimensional codes for visual tokens and learned ones for [REG] and text.
+        norm_first: Pre-norm layers with a last norm, instead of the published post-norm ones.
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self,
+                 in_channels: int = 256,
+                 text_dim: int = 768,
+                 embed_dims: int = 256,
+                 num_layers: int = 6,
+                 num_heads: int = 8,
+                 feedforward_dims: int = 2048,
+                 dropout: float = 0.1,
+                 num_text_tokens: int = 20,
+                 num_levels: int = 5,
+                 levels: Sequence[int] = (3, 4),
+                 level_sizes: Sequence[tuple[int, int]] = ((20, 20), (10, 10)),
+                 position: str = 'learned',
+                 norm_first: bool = False,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if position not in ('learned', 'sine'):
+            raise ValueError(f"VisualLinguisticEncoder: position is 'learned' or 'sine', not {position!r}.")
+        if not levels or max(levels) >= num_levels:
+            raise ValueError(f'VisualLinguisticEncoder: levels={tuple(levels)} must name one or more of the neck\'s '
+                             f'{num_levels} levels, 0 to {num_levels - 1}.')
+        self.levels = tuple(levels)
+        self.num_text_tokens = num_text_tokens
+        self.level_sizes = tuple(tuple(size) for size in level_sizes) if position == 'learned' else None
+        if self.level_sizes is not None and len(self.level_sizes) != len(self.levels):
+            raise ValueError(f'VisualLinguisticEncoder: level_sizes={self.level_sizes} must give one (height, width) '
+                             f'for each of levels={self.levels}.')
+        num_slots = 1 + num_text_tokens + sum(h * w for h, w in self.level_sizes or ())
+
+        self.reg_token = nn.Embedding(1, embed_dims)
+        self.position = nn.Embedding(num_slots, embed_dims)
+        self.sine = SinePositionalEncoding(embed_dims // 2, normalize=True) if position == 'sine' else None
+        self.level_embed = nn.Embedding(num_levels, in_channels)
+        self.visual_proj = nn.Linear(in_channels, embed_dims)
+        self.text_proj = nn.Linear(text_dim, embed_dims)
+        self.layers = ModuleList(
+            EncoderLayer(embed_dims, num_heads, feedforward_dims, dropout, norm_first) for _ in range(num_layers))
+        self.norm = nn.LayerNorm(embed_dims) if norm_first else nn.Identity()
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        for parameter in self.layers.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> EncoderOutput:
+        """Neck maps [B, in_channels, h, w], text, padding mask of the canvas [B, H, W] (True = padding)."""
+        chosen = [levels[i] for i in self.levels]
+        sizes = tuple(tuple(x.shape[-2:]) for x in chosen)
+        self._check(sizes, text.tokens.shape[1])
+        batch = len(text.tokens)
+
+        visual = torch.cat([
+            x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in zip(self.levels, chosen)
+        ], dim=1)  # [B, N, in_channels]
+        reg = self.reg_token.weight.expand(batch, 1, -1)
+        x = torch.cat([reg, self.text_proj(text.tokens), self.visual_proj(visual)], dim=1)  # [B, 1 + L + N, d]
+        masks = [F.interpolate(padding_mask[:, None].float(), size=s).flatten(1).bool() for s in sizes]
+        mask = torch.cat([text.padding_mask.new_zeros(batch, 1), text.padding_mask, *masks], dim=1)
+        position = self._positions(sizes, x)
+        for layer in self.layers:
+            x = layer(x, position, mask)
+        x = self.norm(x)
+
+        reg, tokens, *visual = x.split([1, text.tokens.shape[1], *(h * w for h, w in sizes)], dim=1)
+        maps = [v.transpose(1, 2).unflatten(2, s) for v, s in zip(visual, sizes)]
+        return EncoderOutput(reg.squeeze(1), tokens, maps)
+
+    def _positions(self, sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
+        """[1, 1 + L + N, d]"""
+        if self.sine is None:
+            return self.position.weight[None]
+        codes = [self.sine(like.new_zeros((1, *s), dtype=torch.bool)).flatten(2).transpose(1, 2) for s in sizes]
+        return torch.cat([self.position.weight[None], *(c.to(like.dtype) for c in codes)], dim=1)
+
+    def _check(self, sizes: tuple[tuple[int, int], ...], num_text_tokens: int) -> None:
+        if num_text_tokens != self.num_text_tokens:
+            raise ValueError(
+                f'VisualLinguisticEncoder: the text encoder gives {num_text_tokens} tokens (its max_length), '
+                f'num_text_tokens is {self.num_text_tokens}; make them equal.')
+        if self.level_sizes is not None and sizes != self.level_sizes:
+            raise ValueError(
+                f'VisualLinguisticEncoder: the maps of levels {self.levels} are {list(sizes)}, level_sizes says '
+                f"{list(self.level_sizes)}; learned positions need that size: set level_sizes, or position='sine'.")

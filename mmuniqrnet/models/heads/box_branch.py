@@ -1,0 +1,43 @@
+from mmdet.models.layers import MLP
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from mmuniqrnet.registry import MODELS
+
+
+@MODELS.register_module()
+class BoxBranch(BaseModule):
+    """The box from the [REG] token, as in TransVG and QRNet: a three-layer MLP and a sigmoid.
+
+    Args:
+        embed_dims: d, the width of [REG].
+        num_layers: Layers of the MLP.
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self, embed_dims: int = 256, num_layers: int = 3, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.mlp = MLP(embed_dims, embed_dims, 4, num_layers)
+
+    def forward(self, reg: Tensor) -> Tensor:
+        """reg [B, d] -> boxes [B, 4], cxcywh, normalised by the canvas (0..1)."""
+        # float32 whatever autocast says: half precision has too few digits for boxes.
+        return self.mlp(reg).float().sigmoid()
+
+
+@MODELS.register_module()
+class ScoreBranch(BaseModule):
+    """How good the answer is: the logit of the IoU that the box will have, from the [REG] token.
+
+    Args:
+        embed_dims: d, the width of [REG].
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self, embed_dims: int = 256, init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.mlp = MLP(embed_dims, embed_dims, 1, 2)
+
+    def forward(self, reg: Tensor) -> Tensor:
+        """reg [B, d] -> logits [B]."""
+        return self.mlp(reg).squeeze(-1).float()

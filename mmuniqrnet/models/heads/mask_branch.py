@@ -1,0 +1,61 @@
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmdet.models.layers import MLP
+from mmengine.model import BaseModule, ModuleList
+from torch import Tensor
+
+from mmuniqrnet.registry import MODELS
+
+
+@MODELS.register_module()
+class MaskBranch(BaseModule):
+    """The mask, from the encoder's visual maps and the neck's finer levels down to stride 4 (our design).
+
+    The encoder's visual tokens, which have seen the text, are laid out as maps again and carried down the neck's
+    pyramid (upsample, add the lateral map, 3x3 convolution) to pixel features. The [REG] token then makes the classifier
+    that is applied to each pixel, as the queries of MaskFormer do: box and mask are two readings of one token, so that
+    what one learns about which object is meant serves the other.
+
+    Args:
+        embed_dims: d, the width of the encoder's tokens.
+        in_channels: Channels of the neck's maps.
+        feat_channels: Channels of the pixel features.
+        levels: The neck's levels that join on the way down, coarse to fine; the last one's stride is the mask's.
+        norm_cfg: Normalisation of the convolutions.
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self,
+                 embed_dims: int = 256,
+                 in_channels: int = 256,
+                 feat_channels: int = 256,
+                 levels: Sequence[int] = (2, 1, 0),
+                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        self.levels = tuple(levels)
+        self.input_proj = ConvModule(embed_dims, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.lateral_convs = ModuleList(
+            ConvModule(in_channels, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None) for _ in self.levels)
+        self.convs = ModuleList(
+            ConvModule(feat_channels, feat_channels, 3, padding=1, norm_cfg=norm_cfg) for _ in self.levels)
+        self.classifier = MLP(embed_dims, embed_dims, feat_channels + 1, 3)
+
+    def forward(self, reg: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
+        """Mask logits [B, 1, H / 4, W / 4].
+
+        reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's [B, in_channels, h, w].
+        """
+        x = maps[-1]
+        for finer in reversed(maps[:-1]):
+            x = finer + F.interpolate(x, size=finer.shape[-2:], mode='bilinear', align_corners=False)
+        x = self.input_proj(x)
+        for i, lateral, conv in zip(self.levels, self.lateral_convs, self.convs):
+            x = F.interpolate(x, size=levels[i].shape[-2:], mode='bilinear', align_corners=False)
+            x = conv(x + lateral(levels[i]))
+        weight, bias = self.classifier(reg).split([x.shape[1], 1], dim=1)  # [B, c], [B, 1]
+        logits = torch.einsum('bc,bchw->bhw', weight, x) / x.shape[1]**0.5
+        return (logits + bias[..., None]).unsqueeze(1)

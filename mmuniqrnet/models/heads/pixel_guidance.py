@@ -1,0 +1,62 @@
+from typing import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule, ModuleDict
+from torch import Tensor, nn
+
+from mmuniqrnet.registry import MODELS
+
+
+class PixelTextAlignment(nn.Module):
+    """How well each pixel of a map agrees with the sentence: a scaled cosine, as a mask logit."""
+
+    def __init__(self, in_channels: int, text_dim: int, embed_dims: int) -> None:
+        super().__init__()
+        self.pixel = nn.Conv2d(in_channels, embed_dims, 1)
+        self.sentence = nn.Linear(text_dim, embed_dims)
+        self.scale = nn.Parameter(Tensor([5.0]))
+        self.bias = nn.Parameter(Tensor([-1.0]))
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        """x [B, C, h, w], sentence [B, D] -> logits [B, 1, h, w]."""
+        pixel = F.normalize(self.pixel(x), dim=1)
+        text = F.normalize(self.sentence(sentence), dim=1)[..., None, None]
+        return (pixel * text).sum(1, keepdim=True) * self.scale + self.bias
+
+
+@MODELS.register_module()
+class PixelGuidance(BaseModule):
+    """Pixel supervision of intermediate stages, in training only (our design for the paper's central claim).
+
+    UniQRNet's pixel supervision "directly guides the intermediate layers". Here each chosen stage of the backbone and
+    each chosen level of the neck has to say, pixel by pixel, whether it agrees with the sentence, and is held to the
+    true mask. The stages are gated by the text, so the gradient reaches the gates without passing the later layers.
+    Nothing of this is computed at test time.
+
+    Args:
+        backbone_channels: Channels of the backbone's maps, finest first.
+        neck_channels: Channels of the neck's maps.
+        text_dim: D, the width of the sentence feature.
+        backbone_stages: Which backbone maps are guided.
+        neck_levels: Which neck maps are guided.
+        embed_dims: Width in which pixels and sentence are compared.
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self,
+                 backbone_channels: Sequence[int] = (96, 192, 384, 768),
+                 neck_channels: int = 256,
+                 text_dim: int = 768,
+                 backbone_stages: Sequence[int] = (0, 1, 2, 3),
+                 neck_levels: Sequence[int] = (0, 1, 2),
+                 embed_dims: int = 64,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        channels = {f'backbone{i}': backbone_channels[i] for i in backbone_stages}
+        channels |= {f'neck{i}': neck_channels for i in neck_levels}
+        self.alignments = ModuleDict({name: PixelTextAlignment(c, text_dim, embed_dims) for name, c in channels.items()})
+
+    def forward(self, stages: Sequence[Tensor], levels: Sequence[Tensor], sentence: Tensor) -> dict[str, Tensor]:
+        """Mask logits [B, 1, h, w] of each guided map, by name: ``backbone{i}`` or ``neck{i}``."""
+        maps = {f'backbone{i}': x for i, x in enumerate(stages)} | {f'neck{i}': x for i, x in enumerate(levels)}
+        return {name: alignment(maps[name], sentence) for name, alignment in self.alignments.items()}

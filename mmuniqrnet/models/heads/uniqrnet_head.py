@@ -1,0 +1,196 @@
+from typing import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
+from mmdet.utils import reduce_mean
+from mmengine.model import BaseModule
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures import Placement, TextFeatures
+from .targets import Targets, make_targets
+
+Part = dict | nn.Module | None
+
+
+def build(part: Part) -> nn.Module | None:
+    """A module from its config; a module or None is returned as it is."""
+    return MODELS.build(part) if isinstance(part, dict) else part
+
+
+@MODELS.register_module()
+class UniQRNetHead(BaseModule):
+    """The joint head: visual-linguistic encoder, box branch, mask branch, score (our design).
+
+    Every branch and every loss but the encoder may be None: boxes only is QRNet, masks only its segmentation twin.
+    Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
+    ``loss_aux_{backbone|neck}{i}``, ``loss_score``), so that a hook can balance them by prefix.
+
+    Args:
+        encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
+        box_branch: Boxes from [REG].
+        mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
+        score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
+        pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
+        loss_box_l1: Loss of normalised cxcywh boxes.
+        loss_box_giou: Loss of normalised xyxy boxes.
+        loss_mask_bce: Loss of the mask logits, pixel by pixel.
+        loss_mask_dice: Loss of the mask as a whole.
+        loss_aux: Loss of the auxiliary masks, pixel by pixel.
+        loss_score: Loss of the score against the box's IoU (0 where no object is meant).
+        mask_loss_stride: The mask loss is taken at this stride of the canvas, in pixels; 1 resolves edges best.
+        mask_threshold: A pixel belongs to the mask if its probability exceeds this.
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self,
+                 encoder: dict | nn.Module,
+                 box_branch: Part = None,
+                 mask_branch: Part = None,
+                 score_branch: Part = None,
+                 pixel_guidance: Part = None,
+                 loss_box_l1: Part = dict(type='mmdet.L1Loss', loss_weight=1.0),
+                 loss_box_giou: Part = dict(type='mmdet.GIoULoss', loss_weight=1.0),
+                 loss_mask_bce: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+                 loss_mask_dice: Part = dict(type='mmdet.DiceLoss', loss_weight=1.0),
+                 loss_aux: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+                 loss_score: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+                 mask_loss_stride: int = 1,
+                 mask_threshold: float = 0.5,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if box_branch is None and mask_branch is None:
+            raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
+        self.encoder = build(encoder)
+        self.box_branch = build(box_branch)
+        self.mask_branch = build(mask_branch)
+        self.score_branch = build(score_branch)
+        self.pixel_guidance = build(pixel_guidance)
+        self.loss_box_l1 = build(loss_box_l1)
+        self.loss_box_giou = build(loss_box_giou)
+        self.loss_mask_bce = build(loss_mask_bce)
+        self.loss_mask_dice = build(loss_mask_dice)
+        self.loss_aux = build(loss_aux)
+        self.loss_score = build(loss_score)
+        self.mask_loss_stride = mask_loss_stride
+        self.mask_threshold = mask_threshold
+
+    def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
+        """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> what each branch says.
+
+        Returns:
+            Those of ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and
+            ``score_logits`` [B] whose branch is there.
+        """
+        joint = self.encoder(levels, text, padding_mask)
+        out = {}
+        if self.box_branch is not None:
+            out['boxes'] = self.box_branch(joint.reg)
+        if self.mask_branch is not None:
+            out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
+        if self.score_branch is not None:
+            out['score_logits'] = self.score_branch(joint.reg)
+        return out
+
+    def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
+             data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
+        """Losses of a batch. ``stages`` are the backbone's maps; the rest as in :meth:`forward`."""
+        out = self(levels, text, padding_mask)
+        targets = make_targets(data_samples, padding_mask.device)
+        losses = {}
+        if 'boxes' in out:
+            losses |= self.box_losses(out['boxes'], targets)
+        if 'mask_logits' in out:
+            losses |= self.mask_losses(out['mask_logits'].float(), targets)
+        if self.pixel_guidance is not None:
+            for name, logits in self.pixel_guidance(stages, levels, text.sentence).items():
+                losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
+        if 'score_logits' in out:
+            losses['loss_score'] = self.score_loss(out, targets)
+        return losses
+
+    def box_losses(self, boxes: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Box losses, averaged over the samples (of all ranks) that have a box."""
+        count = reduce_mean(targets.has_box.sum()).clamp(min=1)
+        losses = {}
+        if self.loss_box_l1 is not None:
+            weight = targets.has_box[:, None].expand_as(boxes)
+            losses['loss_box_l1'] = self.loss_box_l1(boxes, targets.boxes, weight, avg_factor=count)
+        if self.loss_box_giou is not None:
+            losses['loss_box_giou'] = self.loss_box_giou(
+                bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), targets.has_box, avg_factor=count)
+        return losses
+
+    def mask_losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Mask losses at ``mask_loss_stride``, padding left out."""
+        size = [n // self.mask_loss_stride for n in targets.masks.shape[-2:]]
+        logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=False)
+        losses = {}
+        if self.loss_mask_bce is not None:
+            losses['loss_mask_bce'] = self.pixel_loss(self.loss_mask_bce, logits, targets)
+        if self.loss_mask_dice is not None:
+            masks, inside = (F.adaptive_avg_pool2d(x, size) for x in (targets.masks, targets.inside))
+            count = reduce_mean(targets.has_mask.sum()).clamp(min=1)
+            losses['loss_mask_dice'] = self.loss_mask_dice(
+                logits.masked_fill(inside == 0, -50.), masks, targets.has_mask, avg_factor=count)
+        return losses
+
+    def pixel_loss(self, loss: nn.Module, logits: Tensor, targets: Targets) -> Tensor:
+        """A pixel-wise loss of logits [B, 1, h, w] at any stride, averaged over the image's pixels of all ranks."""
+        masks, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]) for x in (targets.masks, targets.inside))
+        weight = inside * targets.has_mask[:, None, None, None]
+        count = reduce_mean(weight.sum()).clamp(min=1)
+        return loss(logits.flatten(1), masks.flatten(1), weight.flatten(1), avg_factor=count)
+
+    def score_loss(self, out: dict[str, Tensor], targets: Targets) -> Tensor:
+        """The score learns the IoU that the answer has: of the box where there is one, of the mask otherwise."""
+        with torch.no_grad():
+            if 'boxes' in out:
+                quality, known = self._box_quality(out['boxes'], targets)
+            else:
+                quality, known = self._mask_quality(out['mask_logits'], targets)
+            known = torch.maximum(known, 1 - targets.exists)
+            count = reduce_mean(known.sum()).clamp(min=1)
+        return self.loss_score(
+            out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
+
+    @staticmethod
+    def _box_quality(boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        iou = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), is_aligned=True)
+        return iou, targets.has_box
+
+    @staticmethod
+    def _mask_quality(logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        truth = F.adaptive_avg_pool2d(targets.masks, logits.shape[-2:]).flatten(1) > 0.5
+        guess = logits.flatten(1) > 0
+        union = (truth | guess).sum(1).clamp(min=1)
+        return (truth & guess).sum(1) / union, targets.has_mask
+
+    @torch.no_grad()
+    def predict(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
+                data_samples: Sequence[DetDataSample]) -> list[InstanceData]:
+        """One instance per expression, in pixels of the original image.
+
+        Returns:
+            For each expression ``bboxes`` [1, 4] (xyxy), ``scores`` [1], ``labels`` [1] (0) and ``masks`` [1, H, W]
+            (bool); boxes or masks are missing if the head has no such branch.
+        """
+        out = self(levels, text, padding_mask)
+        return [self._answer({k: v[i] for k, v in out.items()}, Placement.of(s)) for i, s in enumerate(data_samples)]
+
+    def _answer(self, out: dict[str, Tensor], placement: Placement) -> InstanceData:
+        answer = InstanceData()
+        device = next(iter(out.values())).device
+        if 'boxes' in out:
+            height, width = placement.canvas_shape
+            box = bbox_cxcywh_to_xyxy(out['boxes'][None]) * out['boxes'].new_tensor([width, height, width, height])
+            answer.bboxes = placement.boxes_to_original(box)
+        if 'mask_logits' in out:
+            answer.masks = placement.map_to_original(out['mask_logits']).sigmoid() > self.mask_threshold
+        score = out['score_logits'].sigmoid() if 'score_logits' in out else torch.ones((), device=device)
+        answer.scores = score.reshape(1)
+        answer.labels = torch.zeros(1, dtype=torch.long, device=device)
+        return answer

@@ -1,0 +1,68 @@
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .dynamic_linear import DynamicLinear
+
+
+class ChannelGate(nn.Module):
+    """Which channels the text asks for: one weight in 0..1 per channel, from the average- and the max-pooled tokens."""
+
+    def __init__(self, channels: int, text_dim: int, reduction: int = 16, rank: int = 30) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.squeeze = DynamicLinear(channels, hidden, text_dim, rank)
+        self.excite = DynamicLinear(hidden, channels, text_dim, rank)
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        """x [B, N, C], sentence [B, D] -> gate [B, 1, C]."""
+        pooled = torch.stack([x.mean(dim=1), x.amax(dim=1)], dim=1)  # [B, 2, C]: both go through the same MLP
+        out = self.excite(F.relu(self.squeeze(pooled, sentence)), sentence)
+        return out.sum(dim=1, keepdim=True).sigmoid()
+
+
+class SpatialGate(nn.Module):
+    """Where the text looks: one weight in 0..1 per token."""
+
+    def __init__(self, channels: int, text_dim: int, rank: int = 30) -> None:
+        super().__init__()
+        self.score = DynamicLinear(channels, 1, text_dim, rank)
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        """x [B, N, C], sentence [B, D] -> gate [B, N, 1]."""
+        return self.score(x, sentence).sigmoid()
+
+
+class QueryDynamicAttention(nn.Module):
+    """QD-ATT: gates image tokens by channel and then by place, with layers that the text makes (QRNet, section 3.2).
+
+    It keeps nothing between calls; to see the gates, put a forward hook on ``channel`` or ``spatial``.
+
+    Args:
+        channels: C of the tokens.
+        text_dim: Width of the text vector.
+        channel_gate: Whether to gate channels (off in the paper's ablation).
+        spatial_gate: Whether to gate places.
+        reduction: The channel gate's hidden layer has C / reduction units.
+        rank: k of the dynamic layers.
+    """
+
+    def __init__(self,
+                 channels: int,
+                 text_dim: int,
+                 *,
+                 channel_gate: bool = True,
+                 spatial_gate: bool = True,
+                 reduction: int = 16,
+                 rank: int = 30) -> None:
+        super().__init__()
+        self.channel = ChannelGate(channels, text_dim, reduction, rank) if channel_gate else None
+        self.spatial = SpatialGate(channels, text_dim, rank) if spatial_gate else None
+
+    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
+        """x [B, N, C], sentence [B, D] -> [B, N, C]."""
+        if self.channel is not None:
+            x = x * self.channel(x, sentence)
+        if self.spatial is not None:
+            x = x * self.spatial(x, sentence)
+        return x

@@ -1,0 +1,3 @@
+from .query_aware_fusion import QueryAwareFusion
+
+__all__ = ['QueryAwareFusion']

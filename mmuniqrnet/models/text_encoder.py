@@ -1,0 +1,133 @@
+from pathlib import Path
+from typing import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures import TextFeatures
+
+# Tokenizers that the package ships, so that nothing has to be downloaded for them.
+SHIPPED_TOKENIZERS = {
+    'mmuniqrnet:refshapes': Path(__file__).parents[1] / 'datasets' / 'refshapes' / 'vocab',
+}
+
+
+@MODELS.register_module()
+class TextEncoder(BaseModule):
+    """Any Hugging Face encoder: tokenises expressions and returns token features, a sentence feature and the mask.
+
+    Args:
+        model: A Hugging Face name or a local folder, whose weights are loaded; or a dict with ``model_type`` and the
+            arguments of that model's configuration, built with random weights.
+        tokenizer: A Hugging Face name, a local folder, or ``'mmuniqrnet:refshapes'`` (shipped). That of ``model`` if
+            not given.
+        max_length: L, the number of tokens that each expression is padded or cut to, [CLS] and [SEP] included.
+        sentence: ``'cls'`` takes the first token's feature as the sentence feature, ``'mean'`` the mean over tokens.
+        frozen: Whether to keep the encoder as it is: no gradients, no dropout.
+        init_cfg: mmengine initialisation.
+
+    Raises:
+        ValueError: If ``model`` or ``tokenizer`` can't be found, in one sentence.
+    """
+
+    def __init__(self,
+                 model: str | dict = 'bert-base-uncased',
+                 tokenizer: str | None = None,
+                 max_length: int = 20,
+                 sentence: str = 'cls',
+                 frozen: bool = False,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg=init_cfg)
+        if sentence not in ('cls', 'mean'):
+            raise ValueError(f"TextEncoder: sentence must be 'cls' or 'mean', not {sentence!r}.")
+        if tokenizer is None:
+            if not isinstance(model, str):
+                raise ValueError('TextEncoder: a model built from a configuration has no tokenizer of its own; give '
+                                 "tokenizer='NAME or FOLDER'.")
+            tokenizer = model
+        self.max_length = max_length
+        self.sentence = sentence
+        self.frozen = frozen
+        self.tokenizer = load_tokenizer(tokenizer)
+        self.model = load_encoder(model, self.tokenizer)
+        # An unused layer has no gradient, and DDP would wait for it.
+        if getattr(self.model, 'pooler', None) is not None:
+            self.model.pooler = None
+        self.model.requires_grad_(not frozen)
+
+    @property
+    def text_dim(self) -> int:
+        """D, the width of the features."""
+        return self.model.config.hidden_size
+
+    def train(self, mode: bool = True) -> 'TextEncoder':
+        super().train(mode)
+        if self.frozen:
+            self.model.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Nothing: the encoder comes with its weights, or with the random ones of its own library."""
+        self._is_init = True
+
+    def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Expressions -> token ids [B, L] and attention mask [B, L] (1 = token), on the encoder's device."""
+        batch = self.tokenizer(
+            list(expressions),
+            padding='max_length',
+            truncation=True,
+            max_length=self.max_length,
+            return_tensors='pt')
+        device = next(self.model.parameters()).device
+        return batch['input_ids'].to(device), batch['attention_mask'].to(device)
+
+    def encode(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
+        """Token ids [B, L] and attention mask [B, L] (1 = token) -> features."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            tokens = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # [B, L, D]
+        if self.sentence == 'cls':
+            sentence = tokens[:, 0]
+        else:
+            weight = attention_mask.unsqueeze(-1).to(tokens.dtype)
+            sentence = (tokens * weight).sum(1) / weight.sum(1)
+        return TextFeatures(tokens, sentence, attention_mask == 0)
+
+    def forward(self, expressions: Sequence[str]) -> TextFeatures:
+        """B expressions -> tokens [B, L, D], sentence [B, D], padding mask [B, L] (True = padding)."""
+        return self.encode(*self.tokenize(expressions))
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """A tokenizer by Hugging Face name, local folder or shipped name."""
+    try:
+        return AutoTokenizer.from_pretrained(str(SHIPPED_TOKENIZERS.get(name, name)))
+    except Exception as error:  # transformers raises a dozen kinds for "not there"
+        raise ValueError(_not_found('tokenizer', name, error)) from None
+
+
+def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A Hugging Face encoder by name or folder (with its weights), or from a configuration (with random weights)."""
+    if isinstance(model, str):
+        try:
+            return AutoModel.from_pretrained(model)
+        except Exception as error:
+            raise ValueError(_not_found('model', model, error)) from None
+    settings = dict(model)
+    model_type = settings.pop('model_type', None)
+    if model_type is None:
+        raise ValueError("TextEncoder: model=dict(...) needs a model_type, such as 'bert'.")
+    settings.setdefault('vocab_size', len(tokenizer))
+    try:
+        config = AutoConfig.for_model(model_type, **settings)
+    except ValueError:
+        raise ValueError(f'TextEncoder: transformers knows no model_type {model_type!r}.') from None
+    return AutoModel.from_config(config)
+
+
+def _not_found(what: str, name: str, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return (f'TextEncoder: there is no text {what} {name!r}: it is neither a folder with a Hugging Face {what} nor one '
+            f'that the Hugging Face hub or its cache gave ({reason}). Give a folder, or a name while online.')

@@ -1,0 +1,99 @@
+from typing import NamedTuple
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
+
+
+class Features(NamedTuple):
+    """What the head is given.
+
+    Attributes:
+        stages: The backbone's maps, finest first.
+        levels: The neck's maps, finest first.
+        text: The text encoder's features.
+        padding_mask: [B, H, W] bool over the canvas, True where there is no image.
+    """
+    stages: tuple[Tensor, ...]
+    levels: tuple[Tensor, ...]
+    text: TextFeatures
+    padding_mask: Tensor
+
+
+@MODELS.register_module()
+class UniQRNet(BaseDetector):
+    """Given an image and an expression, the box and the mask of what it names (Ye et al., ACM TOMM 2024).
+
+    Text encoder -> backbone, gated by the sentence after every stage -> neck, gated by the sentence -> joint head. The
+    backbone and the neck may be any of mmdet's: those that take a sentence are given it
+    (:class:`mmuniqrnet.structures.SentenceConditioned`), the others are called without.
+
+    Every part is a config or a module.
+
+    Args:
+        text_encoder: Gives :class:`TextFeatures` of expressions.
+        backbone: Gives maps of images.
+        head: Gives losses and answers.
+        neck: Gives the head's maps from the backbone's.
+        data_preprocessor: :class:`ReferDataPreprocessor`, or mmdet's, which pads at the bottom right.
+        init_cfg: mmengine initialisation.
+    """
+
+    def __init__(self,
+                 text_encoder: dict | nn.Module,
+                 backbone: dict | nn.Module,
+                 head: dict | nn.Module,
+                 neck: dict | nn.Module | None = None,
+                 data_preprocessor: dict | nn.Module | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.text_encoder = self._build(text_encoder)
+        self.backbone = self._build(backbone)
+        self.neck = self._build(neck)
+        self.head = self._build(head)
+
+    @staticmethod
+    def _build(part: dict | nn.Module | None) -> nn.Module | None:
+        return MODELS.build(part) if isinstance(part, dict) else part
+
+    def extract_feat(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Features:
+        """Images [B, 3, H, W] and their samples, each with ``text``, -> :class:`Features`."""
+        text = self.text_encoder(self._expressions(batch_data_samples))
+        return self.extract_maps(batch_inputs, text, self._padding(batch_inputs, batch_data_samples))
+
+    def extract_maps(self, images: Tensor, text: TextFeatures, padding_mask: Tensor) -> Features:
+        """The same from text features that are there already."""
+        stages = tuple(call_with_sentence(self.backbone, images, text.sentence))
+        levels = stages if self.neck is None else tuple(call_with_sentence(self.neck, stages, text.sentence))
+        return Features(stages, levels, text, padding_mask)
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+        """Raw losses by name."""
+        features = self.extract_feat(batch_inputs, batch_data_samples)
+        return self.head.loss(*features, batch_data_samples)
+
+    def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
+        """The samples with ``pred_instances``: one box (xyxy), score, label and mask in original pixels."""
+        _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)
+        answers = self.head.predict(levels, text, padding_mask, batch_data_samples)
+        return self.add_pred_to_datasample(batch_data_samples, answers)
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> dict[str, Tensor]:
+        """What the head's branches say, on the canvas."""
+        _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)
+        return self.head(levels, text, padding_mask)
+
+    @staticmethod
+    def _expressions(data_samples: list[DetDataSample] | None) -> list[str]:
+        if not data_samples or any('text' not in sample for sample in data_samples):
+            raise ValueError("UniQRNet: every data sample needs its expression as metainfo 'text'; pack samples with "
+                             "dict(type='mmuniqrnet.PackReferInputs').")
+        return [sample.text for sample in data_samples]
+
+    @staticmethod
+    def _padding(images: Tensor, data_samples: list[DetDataSample]) -> Tensor:
+        return torch.stack([Placement.of(sample).padding_mask(images.device) for sample in data_samples])
