@@ -25,7 +25,7 @@ class PackReferInputs(PackDetInputs):
         Raises:
             ValueError: If the expression is missing or empty.
         """
-        if not str(results.get('text', '')).strip():
+        if not str(results.get('text') or '').strip():
             raise ValueError(f"{results.get('img_path', 'an item')} (sent_id {results.get('sent_id')}) has an empty "
                              "expression; give it a 'text'.")
         return super().transform(results)

@@ -21,7 +21,7 @@ class LoadReferAnnotations(LoadAnnotations):
     def transform(self, results: dict) -> dict:
         """Needs ``instances`` and ``ori_shape``; adds ``gt_bboxes``, ``gt_bboxes_labels``, ``gt_masks``, the flags."""
         instances = results['instances']
-        has_box = all('bbox' in instance for instance in instances)
+        has_box = all(instance.get('bbox') is not None for instance in instances)
         has_mask = self.with_mask and all(instance.get('mask') is not None for instance in instances)
         if instances and not has_box and not has_mask:
             raise ValueError(
@@ -29,16 +29,18 @@ class LoadReferAnnotations(LoadAnnotations):
                 'has neither a box nor a mask' + ('.' if self.with_mask else ' that with_mask=False would load.'))
         # mmdet's loader wants both keys in every instance; the originals stay untouched for the metric.
         height, width = results['ori_shape']
+        if has_mask:
+            masks = [self._readable(instance['mask'], results) for instance in instances]
         blank = dict(size=[height, width], counts=[height * width])
         loaded = super().transform(
             dict(
                 results,
                 instances=[
                     dict(
-                        bbox=instance.get('bbox', (0., 0., float(width), float(height))),
+                        bbox=instance['bbox'] if has_box else (0., 0., float(width), float(height)),
                         bbox_label=0,
                         ignore_flag=0,
-                        mask=instance['mask'] if has_mask else blank) for instance in instances
+                        mask=masks[i] if has_mask else blank) for i, instance in enumerate(instances)
                 ]))
         if has_mask and np.any(loaded['gt_ignore_flags']):
             raise ValueError(
@@ -46,3 +48,16 @@ class LoadReferAnnotations(LoadAnnotations):
                 'mask is neither polygons of three or more points nor an RLE; mend or remove it.')
         loaded.update(instances=instances, has_box=has_box, has_mask=has_mask)
         return loaded
+
+    @staticmethod
+    def _readable(mask: list | dict, results: dict) -> list | dict:
+        """The mask as mmdet reads it: with an RLE's counts as str, where pycocotools gives bytes."""
+        if isinstance(mask, list) or not {'size', 'counts'} <= mask.keys():
+            return mask
+        height, width = results['ori_shape']
+        if tuple(mask['size']) != (height, width):
+            raise ValueError(
+                f"{results.get('img_path')}, expression {results.get('text')!r} (sent_id {results.get('sent_id')}): its "
+                f"mask is {mask['size'][0]} x {mask['size'][1]} (height x width), the image {height} x {width}; if the "
+                "image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'.")
+        return dict(mask, counts=mask['counts'].decode()) if isinstance(mask['counts'], bytes) else mask

@@ -1,0 +1,147 @@
+"""Time and memory of reading a made-up data set of RefCOCO's size, alone and in forked data loader workers.
+
+Linux only (memory is read from /proc). Every reading runs in a process of its own; "bare" parses the two files without
+making a data set, "default" keeps the polygons with every expression, as ``BaseDataset.serialize_data`` would.
+
+    python benchmarks/dataset_loading.py [--expressions 142210] [--workers 4]
+"""
+import argparse
+import json
+import multiprocessing
+import pickle
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from mmuniqrnet.datasets.annotations import InstanceStore
+from mmuniqrnet.datasets.refer import ReferDataset
+
+# RefCOCO has 142,210 expressions, 50,000 refs, 19,994 images and 196,771 annotations.
+REFS, IMAGES, ANNOTATIONS = 50_000 / 142_210, 19_994 / 142_210, 196_771 / 142_210
+WORDS = 'left right man woman in the red shirt white bowl behind standing zebra person closest to camera'.split()
+FORK = multiprocessing.get_context('fork')
+
+
+class DefaultDataset(ReferDataset):
+    """The same items by mmengine's default: instances within every item's own record."""
+
+    def load_expressions(self):
+        expressions, store = super().load_expressions()
+        for item in expressions:
+            item['instances'] = [store[index] for index in item['instance_index']]
+        return expressions, InstanceStore([])
+
+    def get_data_info(self, idx: int) -> dict:
+        return BaseDataset.get_data_info(self, idx)
+
+
+def write_dataset(folder: Path, expressions: int) -> None:
+    random = np.random.default_rng(0)
+    refs, images, annotations = (int(expressions * share) for share in (REFS, IMAGES, ANNOTATIONS))
+    # About log-normal, as in COCO, and rather many: the median is 48 coordinates, and 35 in a sample of RefCOCO.
+    lengths = 2 * np.clip(random.lognormal(3.2, 0.85, annotations), 3, 500).astype(int)
+    records = []
+    for index, length in enumerate(lengths):
+        polygon = (random.integers(0, 48_000, length) / 100).tolist()
+        records.append(dict(id=index, image_id=index % images, bbox=polygon[:4], area=100., iscrowd=0, category_id=1,
+                            segmentation=[polygon]))
+    names = [f'COCO_train2014_{image:012}.jpg' for image in range(images)]
+    files = [dict(id=image, file_name=names[image], height=480, width=640) for image in range(images)]
+    (folder / 'instances.json').write_text(json.dumps(dict(images=files, annotations=records, categories=[])))
+    sentences: list[list[dict]] = [[] for _ in range(refs)]
+    for sent_id in range(expressions):
+        text = ' '.join(random.choice(WORDS, random.integers(1, 8)))
+        sentences[sent_id % refs].append(dict(sent_id=sent_id, raw=text, sent=text, tokens=text.split()))
+    content = [
+        dict(ref_id=ref, ann_id=ref, image_id=ref % images, split='train', file_name=names[ref % images],
+             category_id=1, sent_ids=[sentence['sent_id'] for sentence in sentences[ref]], sentences=sentences[ref])
+        for ref in range(refs)
+    ]
+    (folder / 'refs(unc).p').write_bytes(pickle.dumps(content, protocol=2))
+
+
+def memory(field: str) -> float:
+    """MiB of this process by a field of /proc/self/smaps_rollup."""
+    lines = Path('/proc/self/smaps_rollup').read_text().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f'{field}:')) / 1024
+
+
+def own_memory() -> float:
+    """MiB that this process shares with no other."""
+    return memory('Private_Dirty') + memory('Private_Clean')
+
+
+def read_all(dataset: ReferDataset, barrier, results) -> None:
+    rss, pss, own = memory('Rss'), memory('Pss'), own_memory()
+    start = time.perf_counter()
+    for index in range(len(dataset)):
+        dataset[index]
+    seconds = time.perf_counter() - start
+    barrier.wait()  # proportional shares are compared while all workers live
+    results.put((seconds, memory('Rss') - rss, memory('Pss') - pss, own_memory() - own))
+    barrier.wait()
+
+
+def measure(load: Callable, workers: int, results) -> None:
+    before = memory('Rss')
+    start = time.perf_counter()
+    dataset = load()
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures = dict(seconds=seconds, rss=memory('Rss') - before, peak=peak - before)
+    if isinstance(dataset, BaseDataset):
+        buffers = (dataset.data_bytes, dataset.data_address, dataset.instance_store)
+        figures['held'] = sum(buffer.nbytes for buffer in buffers) / 2**20
+        barrier, queue = FORK.Barrier(workers), FORK.Queue()
+        children = [FORK.Process(target=read_all, args=(dataset, barrier, queue)) for _ in range(workers)]
+        for child in children:
+            child.start()
+        figures['workers'] = np.mean([queue.get() for _ in children], axis=0).tolist()
+        for child in children:
+            child.join()
+    results.put(figures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--expressions', type=int, default=142_210)
+    parser.add_argument('--workers', type=int, default=4)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_dataset(folder, args.expressions)
+        paths = [folder / 'instances.json', folder / 'refs(unc).p']
+        sizes = [path.stat().st_size / 2**20 for path in paths]
+        print(f'{args.expressions} expressions; instances.json {sizes[0]:.0f} MiB, refs(unc).p {sizes[1]:.0f} MiB')
+        files = dict(ann_file=str(paths[0]), split_file=str(paths[1]))
+        loads = dict(
+            bare=lambda: (json.loads(paths[0].read_text()), pickle.loads(paths[1].read_bytes())),
+            ReferDataset=lambda: ReferDataset(**files),
+            default=lambda: DefaultDataset(**files))
+        figures = {}
+        for title, load in loads.items():
+            results = FORK.Queue()
+            process = FORK.Process(target=measure, args=(load, args.workers, results))
+            process.start()
+            figures[title] = results.get()
+            process.join()
+    bare = figures['bare']
+    for title, found in figures.items():
+        print(f'{title}: {found["seconds"]:.1f} s ({found["seconds"] / bare["seconds"]:.2f} of bare), '
+              f'peak RSS +{found["peak"]:.0f} MiB ({found["peak"] / bare["peak"]:.2f} of bare), '
+              f'afterwards +{found["rss"]:.0f} MiB')
+        if 'workers' in found:
+            seconds, rss, pss, own = found['workers']
+            print(f'  held in buffers: {found["held"]:.0f} MiB '
+                  f'({found["held"] / figures["default"]["held"]:.2f} of default)')
+            print(f'  each of {args.workers} forked workers, over all items: {seconds:.1f} s, RSS +{rss:.0f} MiB, '
+                  f'PSS {pss:+.0f} MiB, of its own +{own:.1f} MiB ({own / found["held"]:.2f} of what is held)')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,130 @@
+"""What all data sets of referring expressions have in common: one item per expression, instances stored once."""
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+
+from .annotations import InstanceStore, read_mask_file
+
+FILTER_KEYS = ('filter_empty_gt', 'exclude_img_ids')
+
+
+class BaseReferringDataset(BaseDataset):
+    """A :class:`mmengine.dataset.BaseDataset` in which an item is one expression.
+
+    Subclasses implement :meth:`load_expressions`. An item has the keys ``img_path``, ``img_id``, ``height`` and
+    ``width`` (where known), ``sent_id``, ``ref_id``, ``ann_id``, ``text``, ``dataset``, ``split``, ``sample_idx`` and
+    ``instances``: a list (one entry; none or several in gRefCOCO) of dicts with ``bbox`` ([x1, y1, x2, y2], float
+    pixels of the stored image), ``mask`` (COCO polygons or RLE), ``bbox_label`` and ``ignore_flag`` (both 0). ``bbox``
+    or ``mask`` is absent where the data has none.
+
+    In ``data_list``, before it is serialized, an item holds ``instance_index`` (positions in the instance store) in
+    the place of ``instances``; :meth:`get_data_info` puts the instances in, and reads those masks that are files of
+    their own (``mask_path`` in the store).
+
+    Args:
+        ann_file: Annotation file; joined to ``data_root`` unless absolute.
+        data_root: Root folder of the files and prefixes.
+        data_prefix: ``dict(img_path=<image folder>)``; some subclasses read ``mask_path`` too.
+        split: A split's name, or several: their expressions are mixed, each item says its own.
+        dataset_name: Value of ``dataset`` in the items; metrics are reported as ``{dataset}/{split}/...``.
+        check_images: Check, where an image folder is given, that the first item's image exists.
+        filter_cfg: ``filter_empty_gt`` (bool) drops expressions without target; ``exclude_img_ids`` (collection of
+            image ids) drops all expressions on these images, such as the val and test images of other sets.
+        metainfo, indices, serialize_data, pipeline, test_mode, lazy_init, max_refetch: As in ``BaseDataset``.
+
+    Raises:
+        ValueError: ``filter_cfg`` or ``data_prefix`` has an unknown key, ``split`` is unknown or nothing is left
+            after filtering.
+        FileNotFoundError: The first image does not exist.
+    """
+
+    METAINFO = dict(classes=('referent', ))
+    PREFIX_KEYS: tuple[str, ...] = ('img_path', )
+
+    def __init__(self,
+                 ann_file: str,
+                 data_root: str = '',
+                 data_prefix: dict = dict(img_path=''),
+                 split: str | Sequence[str] = 'train',
+                 dataset_name: str = 'refcoco',
+                 check_images: bool = True,
+                 metainfo: Mapping | Config | None = None,
+                 filter_cfg: dict | None = None,
+                 indices: int | Sequence[int] | None = None,
+                 serialize_data: bool = True,
+                 pipeline: Sequence[dict | Callable] = (),
+                 test_mode: bool = False,
+                 lazy_init: bool = False,
+                 max_refetch: int = 1000) -> None:
+        self.split = split
+        self.dataset_name = dataset_name
+        self.check_images = check_images and bool(data_prefix.get('img_path'))
+        self.instance_store = InstanceStore([])
+        self._refuse_unknown(data_prefix, self.PREFIX_KEYS, 'data_prefix')
+        self._refuse_unknown(filter_cfg or {}, FILTER_KEYS, 'filter_cfg')
+        super().__init__(
+            ann_file=ann_file,
+            metainfo=metainfo,
+            data_root=data_root,
+            data_prefix={'img_path': '', **data_prefix},
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            max_refetch=max_refetch)
+
+    @staticmethod
+    def _refuse_unknown(given: dict, known: Sequence[str], argument: str) -> None:
+        unknown = sorted(set(given) - set(known))
+        if unknown:
+            raise ValueError(f'{argument} has unknown key(s) {", ".join(unknown)}; known: {", ".join(known)}.')
+
+    @property
+    def splits(self) -> list[str]:
+        """The chosen splits, always as a list."""
+        return [self.split] if isinstance(self.split, str) else list(self.split)
+
+    def load_expressions(self) -> tuple[list[dict], InstanceStore]:
+        """Read the files: one dict per expression, with ``instance_index``, and the instances that it points to."""
+        raise NotImplementedError
+
+    def load_data_list(self) -> list[dict]:
+        data_list, self.instance_store = self.load_expressions()
+        if self.check_images and data_list and not fileio.exists(data_list[0]['img_path']):
+            raise FileNotFoundError(
+                f'The image {data_list[0]["img_path"]} does not exist; the images of {self.dataset_name} belong in '
+                f'{self.data_prefix["img_path"]} (data_prefix["img_path"], under data_root).')
+        return data_list
+
+    def filter_data(self) -> list[dict]:
+        cfg = self.filter_cfg or {}
+        excluded = set(cfg.get('exclude_img_ids', ()))
+        needs_target = cfg.get('filter_empty_gt', False)
+        kept = [
+            item for item in self.data_list
+            if item['img_id'] not in excluded and (item['instance_index'] or not needs_target)
+        ]
+        if not kept:
+            raise ValueError(f'{self.ann_file}: no expression of split {", ".join(self.splits)} is left; the file has '
+                             f'{len(self.data_list)} before filter_cfg.')
+        return kept
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        info = super().get_data_info(idx)
+        info['instances'] = [self.instance_store[index] for index in info.pop('instance_index')]
+        for instance in info['instances']:
+            if 'mask_path' in instance:
+                instance['mask'] = read_mask_file(instance.pop('mask_path'), info.get('height'), info.get('width'))
+        return info
+
+    def refuse_unknown_split(self, available: Sequence[str], path: str) -> None:
+        """ValueError that names the splits which the file has, unless it has all the chosen ones."""
+        missing = [name for name in self.splits if name not in available]
+        if missing or not self.splits:
+            raise ValueError(f'{path} has no split {", ".join(map(repr, missing)) or "(none was named)"}; it has '
+                             f'{", ".join(map(repr, sorted(available)))}.')

@@ -1,0 +1,153 @@
+"""ReferItGame in the JSON files that the visual grounding literature passes on (Hu et al., CVPR 2016)."""
+import glob
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine import fileio
+from mmengine.fileio import join_path
+from mmengine.utils import is_abs
+
+from mmuniqrnet.registry import DATASETS
+from .annotations import InstanceStore
+from .base import BaseReferringDataset
+from .files import load_json, require_file
+
+# Damaged in SAIAPR TC-12 (19579 is a GIF named .jpg) and left out by REFER; the published counts are without them.
+UNUSABLE_IMAGES = ('17975.jpg', '19575.jpg', '19579.jpg')
+
+
+@DATASETS.register_module()
+class ReferItDataset(BaseReferringDataset):
+    """ReferItGame (berkeley split): one item per expression, box and, if a folder is given, mask.
+
+    The files' boxes are x1, y1, x2, y2 of the first and last pixel *inside* the object: the largest coordinate is the
+    image's size - 1, as they are minimum and maximum of the mask's pixel indices. Everywhere else in this package a
+    box is given by its edges, so that x2 - x1 is its width: x2 and y2 get "+1" here, and only here.
+
+    ``img_id`` is the image's number, ``ref_id`` and ``ann_id`` are the file's key ``{image}_{region}``, ``sent_id`` is
+    ``{image}_{region}_{n}``.
+
+    Args:
+        ann_file: ``referit_bbox.json``: key to box.
+        query_file: Expressions by key; ``{split}`` stands for the split's name.
+        size_file: ``referit_imsize.json``: image name to [width, height].
+        data_root: Root of the three files and of the prefixes.
+        data_prefix: ``img_path``, the folder of ``{image}.jpg``, and ``mask_path``, the folder of SAIAPR's
+            ``{image}_{region}.mat``; without the latter, instances have boxes only. Masks are read when an item is.
+        split: ``train``, ``val``, ``test``, or several.
+        dataset_name: Value of ``dataset`` in the items.
+        exclude_images: Names of images to leave out. The default are the three that cannot be used: 54,127, 5,842 and
+            60,103 expressions remain.
+        check_images: Check that the first item's image and mask exist, where a folder is given.
+        **kwargs: Other keywords of :class:`BaseReferringDataset`.
+
+    Raises:
+        FileNotFoundError: A file, the first image or the first mask is missing.
+        ValueError: A file is malformed, or the files do not fit together.
+    """
+
+    PREFIX_KEYS = ('img_path', 'mask_path')
+
+    def __init__(self,
+                 ann_file: str = 'referit_bbox.json',
+                 query_file: str = 'referit_query_{split}.json',
+                 size_file: str = 'referit_imsize.json',
+                 data_root: str = '',
+                 data_prefix: dict = dict(img_path=''),
+                 split: str | Sequence[str] = 'train',
+                 dataset_name: str = 'referit',
+                 exclude_images: Sequence[str] = UNUSABLE_IMAGES,
+                 check_images: bool = True,
+                 **kwargs: Any) -> None:
+        self.query_file = query_file
+        self.size_file = size_file
+        self.exclude_images = exclude_images
+        self.has_masks = bool(data_prefix.get('mask_path'))
+        self.check_masks = check_images and self.has_masks
+        super().__init__(
+            ann_file=ann_file,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            split=split,
+            dataset_name=dataset_name,
+            check_images=check_images,
+            **kwargs)
+
+    def _join_prefix(self) -> None:
+        for name in ('query_file', 'size_file'):
+            path = getattr(self, name)
+            if self.data_root and not is_abs(path):
+                setattr(self, name, join_path(self.data_root, path))
+        super()._join_prefix()
+
+    def load_expressions(self) -> tuple[list[dict], InstanceStore]:
+        queries = {split: self._load_queries(split) for split in self.splits}
+        boxes = self._load_mapping(self.ann_file, 'ann_file', 'the boxes by key, ReferItGame\'s referit_bbox.json')
+        sizes = self._load_mapping(self.size_file, 'size_file', 'image sizes by name, referit_imsize.json')
+        expressions, instances = [], []
+        for split, query_file in queries.items():
+            for key, texts in query_file.items():
+                image = key.rpartition('_')[0]
+                name = f'{image}.jpg'
+                if name in self.exclude_images:
+                    continue
+                if key not in boxes or name not in sizes:
+                    raise ValueError(f'{self._query_path(split)}: {key} has no '
+                                     f'{"box" if key not in boxes else "image size"} in '
+                                     f'{self.ann_file if key not in boxes else self.size_file}.')
+                width, height = sizes[name]
+                common = dict(
+                    img_path=join_path(self.data_prefix['img_path'], name),
+                    img_id=int(image),
+                    height=height,
+                    width=width,
+                    ref_id=key,
+                    ann_id=key,
+                    dataset=self.dataset_name,
+                    split=split,
+                    instance_index=[len(instances)])
+                instances.append(self._instance(key, boxes[key], width, height))
+                for number, text in enumerate(texts):
+                    if not text.strip():
+                        raise ValueError(f'{self._query_path(split)}: expression {number} of {key} is empty.')
+                    expressions.append(dict(common, sent_id=f'{key}_{number}', text=text.strip()))
+        self._check_first_mask(instances)
+        return expressions, InstanceStore(instances)
+
+    def _instance(self, key: str, box: list[int], width: int, height: int) -> dict:
+        x1, y1, x2, y2 = box
+        if not (0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height):
+            raise ValueError(f'{self.ann_file}: the box {box} of {key} is not within its image of {width}x{height} '
+                             'pixels; boxes are expected as x1, y1, x2, y2, last pixel included.')
+        instance: dict[str, Any] = dict(bbox=[float(x1), float(y1), x2 + 1., y2 + 1.], bbox_label=0, ignore_flag=0)
+        if self.has_masks:
+            instance['mask_path'] = join_path(self.data_prefix['mask_path'], f'{key}.mat')
+        return instance
+
+    def _check_first_mask(self, instances: list[dict]) -> None:
+        if self.check_masks and instances and not fileio.exists(instances[0]['mask_path']):
+            raise FileNotFoundError(f'The mask {instances[0]["mask_path"]} does not exist; SAIAPR\'s masks, '
+                                    '{image}_{region}.mat, belong in data_prefix["mask_path"], in one folder.')
+
+    def _query_path(self, split: str) -> str:
+        return self.query_file.replace('{split}', split)
+
+    def _load_queries(self, split: str) -> dict[str, list[str]]:
+        if '{split}' not in self.query_file and len(self.splits) > 1:
+            raise ValueError(f'query_file "{self.query_file}" needs "{{split}}" in it to read several splits.')
+        before, _, after = self.query_file.partition('{split}')
+        found = glob.glob(f'{glob.escape(before)}*{glob.escape(after)}')
+        others = sorted(path[len(before):len(path) - len(after)] for path in found)
+        if others and not os.path.exists(self._query_path(split)):
+            raise ValueError(f'{os.path.dirname(before) or "."} has no split {split!r}; it has {", ".join(others)}.')
+        content = 'the expressions by key, ReferItGame\'s referit_query_{train,val,test}.json'
+        return self._load_mapping(self._query_path(split), 'query_file', content)
+
+    @staticmethod
+    def _load_mapping(path: str, argument: str, content: str) -> dict:
+        require_file(path, argument, content)
+        mapping = load_json(path)
+        if not isinstance(mapping, dict) or not all(isinstance(value, list) for value in mapping.values()):
+            raise ValueError(f'{path} should hold a JSON object of lists: {content}.')
+        return mapping
