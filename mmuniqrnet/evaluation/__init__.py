@@ -1,0 +1,11 @@
+"""How predictions are counted: the metric, the published protocols, reports and the worst cases."""
+from .figures import figures
+from .protocols import PROTOCOLS, Protocol, get_protocol
+from .referring_metric import ReferringMetric
+from .report import table_from_metrics, to_json, to_markdown, to_text, write_report
+from .results_file import figures_from_file, read_results
+
+__all__ = [
+    'PROTOCOLS', 'Protocol', 'ReferringMetric', 'figures', 'figures_from_file', 'get_protocol', 'read_results',
+    'table_from_metrics', 'to_json', 'to_markdown', 'to_text', 'write_report'
+]

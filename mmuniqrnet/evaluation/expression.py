@@ -1,0 +1,174 @@
+"""One expression's prediction against its truth: the small record from which every figure follows."""
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .protocols import Protocol
+from .scores import box_iou, mask_overlap, ratio, resize_nearest, tight_box
+from .truth import encode_mask, truth_box, truth_mask
+
+NEEDED = ('dataset', 'split', 'sent_id', 'img_id', 'text', 'ori_shape', 'instances')
+
+
+def score_expression(
+        sample: Mapping[str, Any],
+        protocol: Protocol,
+        refuse_below: float | None = None,
+        keep_masks: bool = False) -> dict[str, Any]:
+    """Score one data sample (``to_dict()`` of it) against the truth it carries.
+
+    Boxes are xyxy in original pixels. Of several predictions the one with the highest score counts. What cannot be
+    scored is None: the box where the truth has not exactly one object or has no box for it, the mask where an object
+    has no mask, and either where the model predicted none. Where the truth is that nothing is there (``instances`` is
+    empty), ``box_iou`` is 1 for a model that refuses and 0 for one that does not, and ``mask_iou`` is 1 for an empty
+    mask.
+
+    A prediction is refused where its score is below ``refuse_below``: then it has no box and an empty mask.
+
+    Raises:
+        ValueError: Sample or prediction lack something that is needed, or have it in another shape.
+    """
+    missing = [key for key in NEEDED if key not in sample]
+    if missing:
+        raise ValueError(f'the data sample of {_name(sample)} has no {missing} in its metainfo, which ReferringMetric '
+                         'needs; add them to the meta_keys of the transform that packs the sample')
+    try:
+        return _score(sample, protocol, refuse_below, keep_masks)
+    except ValueError as error:
+        raise ValueError(f'{_name(sample)}: {error}') from None
+
+
+def _score(sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | None,
+           keep_masks: bool) -> dict[str, Any]:
+    height, width = (int(side) for side in sample['ori_shape'][:2])
+    instances = sample['instances']
+    prediction = _best_prediction(sample.get('pred_instances', {}), protocol.mask_field)
+    score = prediction['score']
+    if refuse_below is not None and score is None:
+        raise ValueError('refuse_below is set, but the prediction has no score')
+    refused = refuse_below is not None and score < refuse_below
+
+    box = None if refused else prediction['box']
+    mask = _pred_mask(prediction['mask'], protocol, (height, width))
+    if mask is not None and refused:
+        mask = np.zeros_like(mask)
+
+    record = {key: sample.get(key) for key in ('dataset', 'split', 'sent_id', 'ref_id', 'img_id', 'img_path', 'text')}
+    record.update(
+        height=height,
+        width=width,
+        score=score,
+        targets=len(instances),
+        refused=bool(refused or (not mask.any() if mask is not None else prediction['has_box'] and box is None)))
+    record.update(_score_box(box, prediction['has_box'], instances, protocol, (height, width)))
+    record.update(_score_mask(mask, instances, protocol, (height, width), keep_masks))
+    # published protocols do not have it, and their masks may lie on another grid than the box
+    comparable = prediction['has_box'] and protocol.figures is None
+    record['box_mask_iou'] = _box_against_mask(box, mask) if comparable else None
+    return record
+
+
+def _score_box(box: list[float] | None, has_box: bool, instances: list, protocol: Protocol,
+               size: tuple[int, int]) -> dict[str, Any]:
+    truth = truth_box(instances)
+    if truth is not None and protocol.clip_truth_box:
+        limits = np.array([size[1] - 1, size[0] - 1] * 2)
+        truth = np.clip(truth, 0, limits).tolist()
+    iou = None
+    if has_box and truth is not None:
+        iou = 0.0 if box is None else float(box_iou(box, truth))
+    elif has_box and not instances:
+        iou = float(box is None)
+    return dict(truth_box=truth, pred_box=box, box_iou=iou)
+
+
+def _score_mask(mask: np.ndarray | None, instances: list, protocol: Protocol, size: tuple[int, int],
+                keep_masks: bool) -> dict[str, Any]:
+    truth = truth_mask(instances, *size) if mask is not None or keep_masks else None
+    result: dict[str, Any] = dict(mask_intersection=None, mask_union=None, mask_iou=None)
+    if truth is not None and mask is not None:
+        compared = truth
+        if protocol.mask_field == 'input_masks':
+            compared = resize_nearest(truth, *mask.shape, like=protocol.resize_truth)
+        intersection, union = mask_overlap(mask, compared)
+        crowd = protocol.parts_as_crowd and any(
+            isinstance(instance['mask'], list) and len(instance['mask']) > 1 for instance in instances)
+        denominator = (int(np.count_nonzero(mask)) if crowd else union)
+        if denominator:
+            denominator += protocol.union_epsilon
+        result = dict(
+            mask_intersection=intersection,
+            mask_union=union,
+            mask_iou=ratio(intersection, denominator, empty=protocol.empty_iou))
+    if keep_masks:
+        result['truth_mask'] = None if truth is None else encode_mask(truth)
+        result['pred_mask'] = None if mask is None else encode_mask(mask)
+    return result
+
+
+def _box_against_mask(box: list[float] | None, mask: np.ndarray | None) -> float | None:
+    if mask is None:
+        return None
+    around = tight_box(mask)
+    if box is None or around is None:
+        return float(box is None and around is None)
+    return float(box_iou(box, around))
+
+
+def _best_prediction(instances: Mapping[str, Any], mask_field: str) -> dict[str, Any]:
+    boxes, scores, masks = (_to_numpy(instances.get(key)) for key in ('bboxes', 'scores', mask_field))
+    if mask_field != 'masks' and masks is None and instances.get('masks') is not None:
+        raise ValueError(f"this protocol scores pred_instances.{mask_field}, but the model gives only 'masks'")
+    counts = {len(field) for field in (boxes, scores, masks) if field is not None}
+    if len(counts) > 1:
+        raise ValueError(f'pred_instances has fields of different lengths {sorted(counts)}')
+    if boxes is not None and (boxes.ndim != 2 or boxes.shape[1] != 4):
+        raise ValueError(f'predicted boxes must be [n, 4], not {list(boxes.shape)}')
+    if masks is not None and masks.ndim != 3:
+        raise ValueError(f'predicted masks must be [n, H, W], not {list(masks.shape)}')
+    found = dict(has_box=boxes is not None, box=None, score=None, mask=None)
+    if counts == {0}:
+        # nothing found is an answer: an empty mask
+        found['mask'] = None if masks is None else np.zeros(masks.shape[1:], dtype=masks.dtype)
+        found['score'] = None if scores is None else 0.0
+        return found
+    if counts and counts != {1} and scores is None:
+        raise ValueError('several predictions without scores: there is no best one')
+    best = 0 if scores is None else int(scores.argmax())
+    found['score'] = None if scores is None else float(scores[best])
+    if boxes is not None:
+        found['box'] = boxes[best].astype(float).tolist()
+        if not np.isfinite(boxes[best]).all():
+            raise ValueError(f"the predicted box {found['box']} is not finite; has training diverged?")
+    if masks is not None:
+        found['mask'] = masks[best]
+    return found
+
+
+def _pred_mask(mask: np.ndarray | None, protocol: Protocol, size: tuple[int, int]) -> np.ndarray | None:
+    if mask is None:
+        return None
+    if protocol.mask_field != 'input_masks' and mask.shape != size:
+        raise ValueError(f'the predicted mask is {list(mask.shape)}, but the image is {list(size)} (height, width); '
+                         'predictions must be in original pixels')
+    if protocol.mask_field == 'mask_probs':
+        return mask > protocol.mask_threshold
+    if mask.dtype.kind == 'f':
+        raise ValueError(
+            f'pred_instances.{protocol.mask_field} must be bool, not {mask.dtype}: threshold it in the model')
+    return mask.astype(bool)
+
+
+def _to_numpy(field: Any) -> np.ndarray | None:
+    if field is None:
+        return None
+    if hasattr(field, 'detach'):
+        field = field.detach().cpu()
+        # numpy has no bfloat16
+        field = field.float() if field.is_floating_point() else field
+    return np.asarray(field)
+
+
+def _name(sample: Mapping[str, Any]) -> str:
+    return f"expression {sample.get('sent_id')} of {sample.get('dataset')}/{sample.get('split')}"

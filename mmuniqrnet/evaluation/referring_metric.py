@@ -1,0 +1,134 @@
+"""The metric of REC and RES for mmengine: figures per evaluation set, in original pixels, each expression once."""
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine import dist
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from mmuniqrnet.registry import METRICS
+
+from .expression import score_expression
+from .figures import figures
+from .protocols import get_protocol
+from .report import table_from_metrics, to_text
+from .results_file import check_replaceable, results_path, write_results
+
+
+@METRICS.register_module()
+class ReferringMetric(BaseMetric):
+    """Acc@0.5, oIoU, mIoU, Pr@X and how well box and mask agree, per evaluation set.
+
+    Data samples must carry the metainfo ``dataset, split, sent_id, img_id, text, ori_shape, instances`` (the truth, in
+    original pixels; ``ref_id`` and ``img_path`` where there are any) and ``pred_instances`` with ``bboxes`` [n, 4]
+    (xyxy) and / or ``masks`` [n, H, W] (bool), both in original pixels, and ``scores`` [n]. Keys are
+    ``{dataset}/{split}/{figure}``, so that several sets in one loader are told apart; what each figure is says
+    ``figures`` in figures.py, what happens without a target, a box or a mask, ``score_expression`` in expression.py.
+
+    An expression, identified by (dataset, split, sent_id), counts once, however samplers pad and batches fall.
+
+    Args:
+        protocol: Whose way of counting: a key of ``mmuniqrnet.evaluation.PROTOCOLS``. Figures of a published protocol
+            carry its name (``refcoco/val/cris_mIoU``), so they can be computed beside ``original`` in one run.
+        refuse_below: Predictions with a lower score mean "there is no such thing"; None = the model never refuses. Box
+            and mask alike are then empty. (ReLA's own script keeps a refused mask's pixels in the union of cIoU.)
+        outfile_prefix: Where to write each set's results, ``{outfile_prefix}_{dataset}_{split}.jsonl``, one line an
+            expression. Each evaluation replaces the last one's file; a file that is not this metric's is not touched
+            and is an error before the first batch is through.
+        collect_device: See mmengine's BaseMetric.
+        collect_dir: See mmengine's BaseMetric.
+        prefix: Put before the keys, to tell two metrics apart; they need none.
+
+    Raises:
+        ValueError: An unknown protocol; ``refuse_below`` with a published protocol, none of which knows refusal.
+    """
+
+    # not None, or BaseMetric warns that it is missing: the keys are complete
+    default_prefix = ''
+
+    def __init__(
+            self,
+            protocol: str = 'original',
+            refuse_below: float | None = None,
+            outfile_prefix: str | None = None,
+            collect_device: str = 'cpu',
+            collect_dir: str | None = None,
+            prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
+        self.protocol = get_protocol(protocol)
+        if refuse_below is not None and protocol != 'original':
+            raise ValueError(f"refuse_below needs protocol='original': '{protocol}' knows no refusal")
+        self.refuse_below = refuse_below
+        self.outfile_prefix = outfile_prefix
+        self._checked_files: set[tuple[str, str]] = set()
+        self._batches = 0
+        self._expected = 0
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Score each sample of a batch; what is kept of each is a few numbers, and two RLEs if a file is wanted."""
+        batch = (dist.get_rank(), self._batches)
+        self._batches += 1
+        for sample in data_samples:
+            record = score_expression(
+                sample, self.protocol, self.refuse_below, keep_masks=self.outfile_prefix is not None)
+            self._check_file(record['dataset'], record['split'])
+            self.results.append(dict(record, batch=batch))
+
+    def evaluate(self, size: int) -> dict:
+        """Gather from all ranks and compute; ``size`` is the number of items of the data set."""
+        # BaseMetric cuts the gathered results to `size`, which drops the right ones only if the sampler interleaves
+        # ranks and pads at the end. Told the full count, it cuts nothing, and the duplicates go by their key.
+        gathered = torch.tensor(len(self.results))
+        dist.all_reduce(gathered)
+        self._expected = size
+        metrics = super().evaluate(int(gathered))
+        self._batches = 0
+        return metrics
+
+    def compute_metrics(self, results: list) -> dict[str, float | int]:
+        """The figures of each evaluation set; logs them as a table and writes the results files. Runs on rank 0."""
+        unique = drop_duplicates(results)
+        if len(unique) != self._expected:
+            print_log(
+                f'ReferringMetric: the data set has {self._expected} items, but {len(unique)} different expressions '
+                'were scored; the figures are of these', logger='current', level=logging.WARNING)
+        sets: dict[tuple[str, str], list[dict]] = {}
+        for record in unique:
+            sets.setdefault((record['dataset'], record['split']), []).append(record)
+        metrics = {}
+        label = '' if self.protocol.name == 'original' else f'{self.protocol.name}_'
+        for (dataset, split), records in sets.items():
+            if self.outfile_prefix is not None:
+                path = results_path(self.outfile_prefix, dataset, split)
+                write_results(path, records, self.protocol.name)
+                print_log(f'ReferringMetric: results of {dataset}/{split} written to {path}', logger='current')
+            found = figures(records, self.protocol)
+            metrics.update({f'{dataset}/{split}/{label}{name}': value for name, value in found.items()})
+        if metrics:
+            print_log(f'\n{to_text(table_from_metrics(metrics))}', logger='current')
+        return metrics
+
+    def _check_file(self, dataset: str, split: str) -> None:
+        if self.outfile_prefix is None or (dataset, split) in self._checked_files:
+            return
+        check_replaceable(results_path(self.outfile_prefix, dataset, split))
+        self._checked_files.add((dataset, split))
+
+
+def drop_duplicates(records: Sequence[dict]) -> list[dict]:
+    """The records with each (dataset, split, sent_id) once, the first one met.
+
+    Raises:
+        ValueError: Two different expressions share a key, so that one of them would be lost.
+    """
+    first: dict[tuple, dict] = {}
+    for record in records:
+        kept = first.setdefault((record['dataset'], record['split'], record['sent_id']), record)
+        if (kept['img_id'], kept['text']) != (record['img_id'], record['text']):
+            raise ValueError(
+                f"two expressions of {record['dataset']}/{record['split']} have sent_id {record['sent_id']}: "
+                f"'{kept['text']}' on image {kept['img_id']} and '{record['text']}' on image {record['img_id']}; give "
+                'each expression its own sent_id')
+    return list(first.values())

@@ -1,0 +1,88 @@
+"""The JSON Lines file of an evaluation: one line an expression, from which every figure can be computed again."""
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .figures import figures
+from .protocols import get_protocol
+
+MARK = 'ReferringMetric/1'
+
+
+def results_path(prefix: str, dataset: str, split: str) -> Path:
+    """Where the results of one evaluation set go: ``{prefix}_{dataset}_{split}.jsonl``."""
+    name = f'{dataset}_{split}'.replace('/', '-')
+    return Path(f'{prefix}_{name}.jsonl')
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises FileExistsError where there is a file that ReferringMetric did not write."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    try:
+        with path.open(encoding='utf-8') as file:
+            ours = json.loads(file.readline()).get('written_by') == MARK
+    except (ValueError, AttributeError):
+        ours = False
+    if not ours:
+        raise FileExistsError(f'{path} exists and was not written by ReferringMetric; choose another outfile_prefix')
+
+
+def write_results(path: Path, records: Sequence[Mapping[str, Any]], protocol: str) -> None:
+    """Write the records of one evaluation set, replacing what an earlier evaluation left there.
+
+    Raises:
+        FileExistsError: The file there is somebody else's.
+    """
+    check_replaceable(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'{path.name}.part')
+    with unfinished.open('w', encoding='utf-8') as file:
+        for record in records:
+            line = dict(written_by=MARK, protocol=protocol, **record)
+            file.write(json.dumps(line, ensure_ascii=False, default=_plain) + '\n')
+    os.replace(unfinished, path)
+
+
+def read_results(path: str | Path) -> list[dict[str, Any]]:
+    """The lines of a file that ``write_results`` wrote.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A line is not such a line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'results file {path} not found; ReferringMetric writes it if outfile_prefix is set')
+    records = []
+    with path.open(encoding='utf-8') as file:
+        for number, line in enumerate(file, 1):
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict) or record.get('written_by') != MARK:
+                raise ValueError(f'{path}, line {number}: not a line of a results file of ReferringMetric')
+            records.append(record)
+    return records
+
+
+def figures_from_file(path: str | Path) -> dict[str, float | int]:
+    """The figures of the evaluation set whose results the file holds, under the protocol it was scored by.
+
+    Raises:
+        FileNotFoundError, ValueError: See ``read_results``; ValueError also where the file is empty.
+    """
+    records = read_results(path)
+    if not records:
+        raise ValueError(f'{path} holds no expression')
+    return figures(records, get_protocol(records[0]['protocol']))
+
+
+def _plain(value: Any) -> Any:
+    # ids may be numpy scalars, depending on what the annotations were loaded with
+    if hasattr(value, 'item'):
+        return value.item()
+    return str(value)
