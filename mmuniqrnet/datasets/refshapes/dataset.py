@@ -1,0 +1,81 @@
+"""RefShapes as a data set: made on first use, then read by the very code that reads RefCOCO."""
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.logging import print_log
+
+from mmuniqrnet.registry import DATASETS
+from ..annotations import InstanceStore
+from ..refer import ReferDataset
+from .storage import COMMAND, make_refshapes, read_info, settings_difference
+
+
+@DATASETS.register_module()
+class RefShapesDataset(ReferDataset):
+    """Synthetic referring expressions: coloured shapes on cluttered backgrounds, with exact masks.
+
+    The splits are ``train`` and ``val`` (all kinds of expressions), ``testA`` (attributes only) and ``testB`` (place
+    and relation only). Every object of an image has equally many expressions, so a model that ignores the text is
+    right for about one in four; see :func:`text_blind_accuracy` and ``info.json``.
+
+    Args:
+        data_root: The data set's own folder.
+        split: A split's name, or several.
+        generate: Make the data where ``data_root`` does not exist or is empty.
+        seed: Seed of the data; one that is there must have been made with it.
+        num_images: Images of each split, a split left out has none. None takes what is there, and makes 8000 train,
+            500 val, 400 testA and 400 testB.
+        dataset_name: Value of ``dataset`` in the items.
+        **kwargs: Keywords of :class:`BaseReferringDataset`, such as ``pipeline``, ``test_mode``, ``lazy_init`` and
+            ``indices``.
+
+    Raises:
+        FileNotFoundError: The data is absent and ``generate`` is False.
+        FileExistsError: The folder holds something else, or a RefShapes of other settings.
+        ValueError: A setting is impossible, or the data has no such split.
+    """
+
+    def __init__(self,
+                 data_root: str = 'data/refshapes',
+                 split: str | Sequence[str] = 'train',
+                 generate: bool = True,
+                 seed: int = 0,
+                 num_images: dict[str, int] | None = None,
+                 dataset_name: str = 'refshapes',
+                 **kwargs: Any) -> None:
+        self.generate = generate
+        self.seed = seed
+        self.num_images = num_images
+        super().__init__(
+            ann_file='instances.json',
+            split_file='refs.json',
+            data_root=data_root,
+            data_prefix=dict(img_path='images'),
+            split=split,
+            dataset_name=dataset_name,
+            **kwargs)
+
+    def load_expressions(self) -> tuple[list[dict], InstanceStore]:
+        self._provide()
+        return super().load_expressions()
+
+    def _provide(self) -> None:
+        """Makes the data where there is none; refuses data of other settings."""
+        info = read_info(self.data_root)
+        if info is None and not self.generate:
+            raise FileNotFoundError(f'RefShapes is not in {self.data_root}: make it there with "{COMMAND} '
+                                    f'{self.data_root}", or pass generate=True.')
+        if info is None:
+            start = time.perf_counter()
+            print_log(f'RefShapes is not in {self.data_root} yet and is being made.', logger='current')
+            info = make_refshapes(self.data_root, self.seed, self.num_images).info
+            expressions = sum(split['expressions'] for split in info['splits'].values())
+            print_log(f'RefShapes: {sum(info["num_images"].values())} images with {expressions} expressions made in '
+                      f'{self.data_root}, in {time.perf_counter() - start:.1f} s.', logger='current')
+            return
+        wanted = self.num_images and {split: self.num_images.get(split, 0) for split in info['num_images']}
+        difference = settings_difference(info, self.seed, wanted)
+        if difference is not None:
+            raise FileExistsError(f'{self.data_root} holds {difference}: choose another data_root, ask for what is '
+                                  f'there, or replace it with "{COMMAND} {self.data_root} --overwrite".')

@@ -1,0 +1,218 @@
+"""Scenes of RefShapes: what stands where (`draw_layout`), and the picture of it (`paint`).
+
+Every number comes from the generator that is handed in, and textures use no transcendental function. What is left of
+the machine is OpenCV's polygon filling: versions 4.11, 4.12 and 5.0 agree to the pixel, 4.8 fills edges otherwise.
+"""
+import colorsys
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+MIN_SIDE, MAX_SIDE = 64, 96
+MIN_ASPECT, MIN_SHORT_SIDE = 0.72, 60
+# An object's longer box side, in parts of the image's shorter side.
+MIN_SIZE, MAX_SIZE = 0.25, 0.5
+MAX_BOX_OVERLAP = 0.06
+TWIN_PROBABILITY = 0.3
+
+# Hue in degrees, saturation, value. Backgrounds are dull and of middle brightness, which no colour here is.
+COLORS: dict[str, tuple[float, float, float]] = {
+    'red': (356, .88, .86),
+    'yellow': (54, .88, .97),
+    'green': (128, .80, .62),
+    'blue': (220, .85, .88),
+    'purple': (286, .72, .70),
+    'white': (0, .02, .97),
+    'black': (0, .05, .09),
+}
+
+
+class PlacedObject(NamedTuple):
+    """One object of a scene; ``mask`` (H, W) bool holds its visible pixels, ``bbox`` is tight around them."""
+
+    shape: str
+    color: str
+    mask: np.ndarray
+    bbox: tuple[int, int, int, int]  # xywh, pixels
+
+
+class Layout(NamedTuple):
+    height: int
+    width: int
+    objects: list[PlacedObject]
+
+
+def _circle(radius: float, points: int = 40) -> list[tuple[float, float]]:
+    return [(radius * math.cos(2 * math.pi * k / points), radius * math.sin(2 * math.pi * k / points))
+            for k in range(points)]
+
+
+def _star(inner: float) -> list[tuple[float, float]]:
+    return [((1 if k % 2 == 0 else inner) * math.sin(math.pi * k / 5),
+             -(1 if k % 2 == 0 else inner) * math.cos(math.pi * k / 5)) for k in range(10)]
+
+
+def _heart(points: int = 40) -> list[tuple[float, float]]:
+    ts = [2 * math.pi * k / points for k in range(points)]
+    return [(16 * math.sin(t)**3,
+             -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t))) for t in ts]
+
+
+def _cross(arm: float) -> list[tuple[float, float]]:
+    quarter = [(arm, -1), (arm, -arm), (1, -arm)]
+    corners = []
+    for _ in range(4):
+        corners += quarter
+        quarter = [(-y, x) for x, y in quarter]
+    return corners
+
+
+# Outlines with y pointing down; a second contour is a hole.
+OUTLINES: dict[str, list[np.ndarray]] = {
+    name: [np.array(contour, dtype=np.float64) for contour in contours]
+    for name, contours in {
+        'circle': [_circle(1)],
+        'square': [[(-1, -1), (1, -1), (1, 1), (-1, 1)]],
+        'triangle': [[(0, -1), (1, .8), (-1, .8)]],
+        'star': [_star(.42)],
+        'ring': [_circle(1), _circle(.54)],
+        'cross': [_cross(.34)],
+        'diamond': [[(0, -1), (.66, 0), (0, 1), (-.66, 0)]],
+        'heart': [_heart()],
+    }.items()
+}
+SHAPES = tuple(OUTLINES)
+
+
+def outline(shape: str, size: float, degrees: float) -> tuple[list[np.ndarray], int, int]:
+    """Returns the contours of ``shape``, turned by ``degrees``, its longer side ``size`` pixels; and the width and
+    height of the pixels that it takes from (0, 0) on."""
+    angle = math.radians(degrees)
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    contours = [contour @ turn for contour in OUTLINES[shape]]
+    low, high = contours[0].min(0), contours[0].max(0)
+    scale = (size - 1) / (high - low).max()
+    width, height = ((high - low) * scale).tolist()
+    return [(contour - low) * scale for contour in contours], math.ceil(width) + 1, math.ceil(height) + 1
+
+
+def _draw_kinds(rng: np.random.Generator, count: int, twins: bool) -> list[tuple[str, str]]:
+    """Draws (shape, color) pairs from so small a table that some share their shape and some their colour."""
+    table = {3: (2, 2), 4: ((2, 3), (3, 2))[rng.integers(2)], 5: (3, 3)}[count]
+    shapes = [SHAPES[k] for k in rng.permutation(len(SHAPES))[:table[0]]]
+    colors = [tuple(COLORS)[k] for k in rng.permutation(len(COLORS))[:table[1]]]
+    cells = [(shape, color) for shape in shapes for color in colors]
+    kinds = [cells[k] for k in rng.permutation(len(cells))[:count]]
+    if twins and rng.random() < TWIN_PROBABILITY:
+        kinds[0] = kinds[1]
+    return kinds
+
+
+def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
+    """Intersection of two xywh boxes in parts of the smaller one."""
+    w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
+    h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
+    return w * h / min(a[2] * a[3], b[2] * b[3]) if w > 0 and h > 0 else 0
+
+
+def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(cols[0]), int(rows[0]), int(cols[-1] - cols[0] + 1), int(rows[-1] - rows[0] + 1)
+
+
+def draw_layout(rng: np.random.Generator, twins: bool) -> Layout:
+    """Draws the image's size and 3 to 5 objects that barely overlap.
+
+    Args:
+        rng: the only source of chance.
+        twins: whether two objects may have the same shape and colour, so that no attribute tells them apart.
+    """
+    long_side = int(rng.integers(MIN_SIDE, MAX_SIDE + 1))
+    short_side = max(round(long_side * (MIN_ASPECT + (1 - MIN_ASPECT) * rng.random())), MIN_SHORT_SIDE)
+    height, width = ((short_side, long_side), (long_side, short_side), (long_side, long_side))[rng.integers(3)]
+    kinds = _draw_kinds(rng, int(rng.integers(3, 6)), twins)
+    placed = None
+    while placed is None:
+        placed = _place(rng, height, width, kinds)
+    return Layout(height, width, placed)
+
+
+def _place(rng: np.random.Generator, height: int, width: int,
+           kinds: list[tuple[str, str]]) -> list[PlacedObject] | None:
+    # Five large ones would seldom find room.
+    largest = MAX_SIZE if len(kinds) < 5 else 0.4
+    boxes, outlines = [], []
+    for shape, _ in kinds:
+        size = min(height, width) * (MIN_SIZE + (largest - MIN_SIZE) * rng.random())
+        contours, w, h = outline(shape, size, 20 * rng.random() - 10)
+        for x, y in rng.random((30, 2)).tolist():
+            box = (int(x * (width - w + 1)), int(y * (height - h + 1)), w, h)
+            if all(_overlap(box, other) <= MAX_BOX_OVERLAP for other in boxes):
+                break
+        else:
+            return None
+        boxes.append(box)
+        outlines.append([contour + box[:2] for contour in contours])
+    # The later an object stands in the list, the nearer it lies to the viewer.
+    numbered = np.zeros((height, width), np.uint8)
+    for number, contours in enumerate(outlines, 1):
+        cv2.fillPoly(numbered, [np.round(contour * 16).astype(np.int32) for contour in contours], number, shift=4)
+    masks = [numbered == number for number in range(1, len(kinds) + 1)]
+    return [PlacedObject(shape, color, mask, _tight_box(mask)) for (shape, color), mask in zip(kinds, masks)]
+
+
+def _object_color(rng: np.random.Generator, name: str) -> np.ndarray:
+    """BGR of a colour's name, each object's a little different."""
+    hue, saturation, value = COLORS[name]
+    hue = (hue + 12 * rng.random() - 6) % 360 / 360
+    saturation = min(1, saturation * (1 + .16 * (rng.random() - .5)))
+    value = min(1, value * (1 + .12 * (rng.random() - .5)))
+    return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)[::-1])
+
+
+def _dull_color(rng: np.random.Generator) -> np.ndarray:
+    return 95 + 65 * rng.random() + 36 * (rng.random(3) - .5)
+
+
+def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    ys, xs = np.arange(height, dtype=np.float64)[:, None], np.arange(width, dtype=np.float64)
+    slope_x, slope_y = 2 * rng.random(2) - 1
+    ramp = (slope_x * xs + slope_y * ys) / (abs(slope_x) + abs(slope_y) + 1e-6)
+    period = 6 + 18 * rng.random()
+    texture = rng.integers(4)
+    if texture == 0:
+        weight = (ramp - ramp.min()) / (np.ptp(ramp) + 1e-6)
+    elif texture == 1:
+        weight = np.abs(ramp / period % 2 - 1)
+    elif texture == 2:
+        weight = (xs // period + ys // period) % 2
+    else:
+        weight = cv2.resize(rng.random((4, 4)), (width, height), interpolation=cv2.INTER_LINEAR)
+    first, second = _dull_color(rng), _dull_color(rng)
+    return first + weight[..., None] * (second - first)
+
+
+def _clutter(rng: np.random.Generator, image: np.ndarray) -> None:
+    """Specks and short strokes, all far smaller than an object, drawn in place."""
+    height, width = image.shape[:2]
+    for x, y, dx, dy, dot in rng.random((int(rng.integers(12, 40)), 5)):
+        color = (image[int(y * height), int(x * width)] + 130 * (rng.random(3) - .5)).tolist()
+        start = (int(x * width), int(y * height))
+        if dot < .6:
+            cv2.circle(image, start, int(dot > .3), color, -1)
+        else:
+            cv2.line(image, start, (start[0] + int(14 * dx - 7), start[1] + int(14 * dy - 7)), color, 1)
+
+
+def paint(rng: np.random.Generator, layout: Layout) -> np.ndarray:
+    """Returns the picture of ``layout``, (H, W, 3) uint8 in BGR order."""
+    image = _background(rng, layout.height, layout.width)
+    _clutter(rng, image)
+    ramp = np.arange(layout.height)[:, None] / layout.height - .5
+    for placed in layout.objects:
+        shade = np.broadcast_to(1 + .3 * (rng.random() - .5) * ramp, placed.mask.shape)[placed.mask]
+        image[placed.mask] = shade[:, None] * _object_color(rng, placed.color)
+    image += rng.integers(-9, 10, (*image.shape[:2], 1), dtype=np.int8)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)

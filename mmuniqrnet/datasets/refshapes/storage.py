@@ -1,0 +1,149 @@
+"""Keeping RefShapes in a folder: made at most once, whole or not at all, over nothing else's files."""
+import errno
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from .writer import DEFAULT_NUM_IMAGES, GENERATOR, VERSION, usable_cores, write_refshapes
+
+CONTENTS = ('images', 'info.json', 'instances.json', 'refs.json')
+MAX_WORKERS = 8
+COMMAND = 'python tools/dataset_tools/make_refshapes.py'
+
+
+class Made(NamedTuple):
+    """``info`` is what ``info.json`` holds; ``created`` is False where the folder was there already."""
+
+    info: dict
+    created: bool
+
+
+def make_refshapes(data_root: str | os.PathLike,
+                   seed: int = 0,
+                   num_images: dict[str, int] | None = None,
+                   workers: int | None = None,
+                   overwrite: bool = False) -> Made:
+    """Makes RefShapes in the folder ``data_root``, unless it is there already.
+
+    The data is written beside its place and then moved there, so a run that is cut off leaves no half of a data set,
+    and of several runs at once the first one counts.
+
+    Args:
+        data_root: the data set's own folder, made with its parents; it may exist and be empty.
+        seed: another seed gives other images and expressions.
+        num_images: images of each split, by name; a split left out has none. None means ``DEFAULT_NUM_IMAGES``.
+        workers: processes to draw with; None means one a core, 8 at most. The data does not depend on it.
+        overwrite: replace a RefShapes made with other settings.
+
+    Raises:
+        ValueError: a setting is impossible.
+        FileExistsError: the folder holds a RefShapes of other settings and ``overwrite`` is False, or anything else.
+        OSError: the folder cannot be written.
+    """
+    settings = dict(seed=_checked_seed(seed), num_images=_checked_num_images(num_images))
+    if workers is not None and (not isinstance(workers, int) or workers < 1):
+        raise ValueError(f'workers must be a positive integer, not {workers!r}.')
+    folder = Path(os.path.realpath(data_root))
+    info = read_info(folder)
+    if info is not None:
+        difference = settings_difference(info, **settings)
+        if difference is None:
+            return Made(info, False)
+        if not overwrite:
+            raise FileExistsError(f'{folder} holds {difference}: choose another folder, or pass overwrite '
+                                  f'("{COMMAND} {folder} --overwrite") to replace it.')
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        workshop = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+    except OSError as error:
+        raise type(error)(f'RefShapes cannot be written under {folder.parent} ({error.strerror}): choose another '
+                          'folder.') from None
+    try:
+        (workshop / 'new').mkdir()
+        made = write_refshapes(workshop / 'new', **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
+        if info is not None:
+            folder.rename(workshop / 'old')
+        (workshop / 'new').rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        # Another process was faster: its data is the same, or this says what else it is.
+        return make_refshapes(folder, **settings, workers=workers)
+    finally:
+        shutil.rmtree(workshop, ignore_errors=True)
+    return Made(made, True)
+
+
+def read_info(folder: str | os.PathLike) -> dict | None:
+    """Reads ``info.json`` of the RefShapes in ``folder``; None where the folder is absent or empty.
+
+    Raises:
+        FileExistsError: ``folder`` is a file, holds other files, or lacks a part of RefShapes.
+    """
+    folder = Path(folder)
+    if not folder.exists() or folder.is_dir() and not any(folder.iterdir()):
+        return None
+    if not folder.is_dir():
+        raise FileExistsError(f'{folder} is a file: choose another folder for RefShapes.')
+    found = {path.name for path in folder.iterdir()}
+    others = sorted(found.difference(CONTENTS))
+    if others:
+        raise FileExistsError(f'{folder} holds "{others[0]}", which is no part of RefShapes, and is left as it is: '
+                              'choose another folder.')
+    info = None
+    if 'info.json' in found:
+        try:
+            info = json.loads((folder / 'info.json').read_text(encoding='utf-8'))
+        except ValueError:
+            pass
+    if not isinstance(info, dict) or info.get('generator') != GENERATOR:
+        raise FileExistsError(f'{folder} is not empty and has no info.json of RefShapes, so it is left as it is: '
+                              'choose another folder.')
+    missing = sorted(set(CONTENTS) - found)
+    if missing:
+        raise FileExistsError(f'{folder} holds a RefShapes without its {missing[0]}: remove the folder or choose '
+                              'another, and it is made anew.')
+    return info
+
+
+def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None) -> str | None:
+    """In words, how the RefShapes of ``info`` differs from the one asked for; None where it does not.
+
+    ``num_images`` None accepts any numbers.
+    """
+    if info.get('version') != VERSION:
+        return f'a RefShapes of version {info.get("version")}, and this is version {VERSION}'
+    if info.get('seed') != seed:
+        return f'a RefShapes made with seed {info.get("seed")}, not {seed}'
+    if num_images is not None and info.get('num_images') != num_images:
+        return f'a RefShapes of {_count(info.get("num_images", {}))} images, not {_count(num_images)}'
+    return None
+
+
+def _count(num_images: dict[str, int]) -> str:
+    return ', '.join(f'{count} {split}' for split, count in num_images.items())
+
+
+def _checked_seed(seed: int) -> int:
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f'The seed of RefShapes must be an integer of at least 0, not {seed!r}.')
+    return seed
+
+
+def _checked_num_images(num_images: dict[str, int] | None) -> dict[str, int]:
+    """All splits in their order, with 0 for those left out."""
+    if num_images is None:
+        return dict(DEFAULT_NUM_IMAGES)
+    unknown = sorted(set(num_images) - set(DEFAULT_NUM_IMAGES))
+    if unknown:
+        raise ValueError(f'num_images names the split "{unknown[0]}"; RefShapes has '
+                         f'{", ".join(DEFAULT_NUM_IMAGES)}.')
+    for split, count in num_images.items():
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise ValueError(f'num_images["{split}"] must be an integer of at least 0, not {count!r}.')
+    if not any(num_images.values()):
+        raise ValueError('num_images asks for no image at all; give at least one split a positive number.')
+    return {split: num_images.get(split, 0) for split in DEFAULT_NUM_IMAGES}

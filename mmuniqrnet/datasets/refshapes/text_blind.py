@@ -1,0 +1,42 @@
+"""How far a model gets that sees every object but does not read the expression."""
+from collections import defaultdict
+from collections.abc import Iterable
+
+import numpy as np
+from pycocotools import mask as mask_utils
+
+
+def text_blind_accuracy(items: Iterable[dict]) -> float:
+    """Acc@0.5, in per cent, of the best guess that knows the image's objects but not the text.
+
+    For each image, the one box that is right (IoU at least 0.5) for the most of its expressions is the answer to all
+    of them. Tried are every target's box and every box that just encloses two of them, which may be right for both if
+    they touch. A model that ignores the text answers one box an image, so it cannot do better.
+
+    Args:
+        items: data items of one split, with ``img_id`` and one instance each, whose ``bbox`` is xyxy.
+
+    Raises:
+        ValueError: there are no items, or one has no box or several.
+    """
+    boxes = defaultdict(list)
+    for item in items:
+        if len(item['instances']) != 1 or 'bbox' not in item['instances'][0]:
+            raise ValueError(f'The text-blind guess needs exactly one box an expression; that of image '
+                             f'{item["img_id"]}, "{item.get("text", "")}", has other than that.')
+        boxes[item['img_id']].append(tuple(item['instances'][0]['bbox']))
+    if not boxes:
+        raise ValueError('The text-blind guess needs at least one expression.')
+    right = sum(_most_right(np.array(targets, dtype=np.float64)) for targets in boxes.values())
+    return 100 * right / sum(map(len, boxes.values()))
+
+
+def _most_right(targets: np.ndarray) -> int:
+    """The most of ``targets`` (N, 4), one for each expression, that a single box meets."""
+    objects, expressions = np.unique(targets, axis=0, return_counts=True)
+    low = np.minimum(objects[:, None, :2], objects[None, :, :2])
+    high = np.maximum(objects[:, None, 2:], objects[None, :, 2:])
+    guesses = np.concatenate([low, high - low], -1).reshape(-1, 4)
+    truths = np.concatenate([objects[:, :2], objects[:, 2:] - objects[:, :2]], -1)
+    iou = mask_utils.iou(guesses, truths, [0] * len(truths))
+    return int(((iou >= .5) @ expressions).max())

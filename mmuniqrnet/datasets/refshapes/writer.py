@@ -1,0 +1,182 @@
+"""Writing RefShapes into an empty folder, in the layout of REFER.
+
+``images/<split>/000000.png``, ``instances.json`` (COCO's format, masks as compressed RLE), ``refs.json`` (the list
+that REFER keeps in ``refs(unc).p``; each sentence also has its ``kind``) and ``info.json`` (settings, counts and the
+text-blind accuracy). Every byte follows from the seed and the number of images.
+"""
+import hashlib
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from .expressions import Expression, describe
+from .facts import KINDS
+from .scene import SHAPES, Layout, draw_layout, paint
+from .text_blind import text_blind_accuracy
+
+GENERATOR = 'RefShapes'
+# To be raised with any change that changes the data.
+VERSION = 1
+
+
+class SplitPlan(NamedTuple):
+    """``stream`` keeps the splits' random numbers apart; ``twins`` allows objects that no attribute tells apart."""
+
+    stream: int
+    num_images: int
+    kinds: tuple[str, ...]
+    expressions_per_object: int
+    twins: bool
+
+
+PLANS = {
+    'train': SplitPlan(0, 8000, KINDS, 2, True),
+    'val': SplitPlan(1, 500, KINDS, 1, True),
+    'testA': SplitPlan(2, 400, ('attribute', ), 1, False),
+    'testB': SplitPlan(3, 400, ('place', 'relation'), 1, True),
+}
+DEFAULT_NUM_IMAGES = {split: plan.num_images for split, plan in PLANS.items()}
+CATEGORIES = [dict(id=k, name=shape, supercategory='shape') for k, shape in enumerate(SHAPES, 1)]
+CATEGORY_IDS = {category['name']: category['id'] for category in CATEGORIES}
+
+
+def draw_scene(seed: int, split: str, index: int) -> tuple[np.ndarray, Layout, list[list[Expression]]]:
+    """Returns image ``index`` of ``split``: the picture (H, W, 3) uint8 BGR, what is on it, and each object's
+    expressions. Depends on the arguments only, not on how many images there are."""
+    plan = PLANS[split]
+    rng = np.random.default_rng(np.random.SeedSequence([seed, plan.stream, index]))
+    described = None
+    while described is None:
+        layout = draw_layout(rng, plan.twins)
+        described = describe(layout, plan.kinds, plan.expressions_per_object, rng)
+    return paint(rng, layout), layout, described
+
+
+def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], workers: int) -> dict:
+    """Writes the whole data set into the empty ``folder`` and returns what ``info.json`` holds.
+
+    Args:
+        folder: exists and is empty.
+        seed: non-negative.
+        num_images: images of each split.
+        workers: processes that draw at once; the outcome does not depend on it.
+    """
+    images, annotations, refs, splits = [], [], [], {}
+    fingerprint = hashlib.sha256()
+    num_sentences = 0
+    with _mapping(workers) as run:
+        for split, count in num_images.items():
+            (folder / 'images' / split).mkdir(parents=True)
+            first_ref = len(refs)
+            for scene in run(_write_scene, [(folder, seed, split, index) for index in range(count)]):
+                image_id = len(images) + 1
+                fingerprint.update(scene['digest'])
+                images.append(dict(scene['image'], id=image_id))
+                for annotation, expressions in zip(scene['annotations'], scene['expressions']):
+                    annotation.update(id=len(annotations) + 1, image_id=image_id)
+                    annotations.append(annotation)
+                    refs.append(_ref(len(refs) + 1, annotation, images[-1], split, expressions, num_sentences))
+                    num_sentences += len(expressions)
+            splits[split] = _summary(refs[first_ref:], annotations)
+    info = dict(
+        generator=GENERATOR, version=VERSION, seed=seed, num_images=num_images, splits=splits,
+        fingerprint=fingerprint.hexdigest())
+    described = dict(description=f'{GENERATOR}, version {VERSION}, seed {seed}')
+    _write_json(folder / 'instances.json',
+                dict(info=described, images=images, annotations=annotations, categories=CATEGORIES))
+    _write_json(folder / 'refs.json', refs)
+    _write_json(folder / 'info.json', info, indent=2)
+    return info
+
+
+def _write_scene(job: tuple[Path, int, str, int]) -> dict:
+    folder, seed, split, index = job
+    picture, layout, expressions = draw_scene(seed, split, index)
+    name = f'{split}/{index:06d}.png'
+    encoded, png = cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not encoded:
+        raise RuntimeError(f'OpenCV could not encode {name} as PNG.')
+    (folder / 'images' / name).write_bytes(png.tobytes())
+    masks = np.stack([placed.mask for placed in layout.objects], -1).astype(np.uint8)
+    annotations = [
+        dict(
+            category_id=CATEGORY_IDS[placed.shape],
+            bbox=[float(value) for value in placed.bbox],
+            area=int(rle_area),
+            iscrowd=0,
+            segmentation=dict(size=rle['size'], counts=rle['counts'].decode('ascii')),
+            attributes=dict(shape=placed.shape, color=placed.color))
+        for placed, rle, rle_area in zip(layout.objects, *_encode(masks))
+    ]
+    # Of the pixels, not of the file: another OpenCV may compress them differently.
+    digest = hashlib.sha256(picture.tobytes() + json.dumps([name, annotations, expressions]).encode())
+    return dict(
+        image=dict(file_name=name, height=layout.height, width=layout.width),
+        annotations=annotations,
+        expressions=expressions,
+        digest=digest.digest())
+
+
+def _encode(masks: np.ndarray) -> tuple[list[dict], np.ndarray]:
+    rles = mask_utils.encode(np.asfortranarray(masks))
+    return rles, mask_utils.area(rles)
+
+
+def _ref(ref_id: int, annotation: dict, image: dict, split: str, expressions: list[Expression],
+         first_sentence: int) -> dict:
+    sentences = [
+        dict(sent_id=first_sentence + k, raw=one.raw, sent=' '.join(one.tokens), tokens=one.tokens, kind=one.kind)
+        for k, one in enumerate(expressions)
+    ]
+    return dict(
+        ref_id=ref_id,
+        ann_id=annotation['id'],
+        image_id=annotation['image_id'],
+        category_id=annotation['category_id'],
+        split=split,
+        file_name=image['file_name'],
+        sentences=sentences,
+        sent_ids=[sentence['sent_id'] for sentence in sentences])
+
+
+def _summary(refs: list[dict], annotations: list[dict]) -> dict:
+    kinds = Counter(sentence['kind'] for ref in refs for sentence in ref['sentences'])
+    items = []
+    for ref in refs:
+        x, y, w, h = annotations[ref['ann_id'] - 1]['bbox']
+        items += [dict(img_id=ref['image_id'], instances=[dict(bbox=[x, y, x + w, y + h])])] * len(ref['sentences'])
+    return dict(
+        images=len({ref['image_id'] for ref in refs}),
+        objects=len(refs),
+        expressions=len(items),
+        kinds={kind: kinds[kind] for kind in KINDS},
+        text_blind_accuracy=round(text_blind_accuracy(items), 2) if items else None)
+
+
+@contextmanager
+def _mapping(workers: int) -> Iterator[Callable]:
+    """An ordered map over ``workers`` processes; a plain one where processes cannot be forked."""
+    forkable = 'fork' in multiprocessing.get_all_start_methods() and not multiprocessing.current_process().daemon
+    if workers == 1 or not forkable:
+        yield map
+        return
+    with multiprocessing.get_context('fork').Pool(workers) as pool:
+        yield lambda function, jobs: pool.imap(function, jobs, chunksize=32)
+
+
+def usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+def _write_json(path: Path, content: dict | list, indent: int | None = None) -> None:
+    separators = (',', ':') if indent is None else (',', ': ')
+    path.write_text(json.dumps(content, indent=indent, separators=separators) + '\n', encoding='ascii')
