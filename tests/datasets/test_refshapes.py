@@ -20,7 +20,8 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from mmuniqrnet.datasets.refer import ReferDataset
-from mmuniqrnet.datasets.refshapes import RefShapesDataset, make_refshapes, text_blind_accuracy
+from mmuniqrnet.datasets.refshapes import RefShapesDataset, make_refshapes
+from mmuniqrnet.datasets.text_blind import text_blind_accuracy
 from mmuniqrnet.registry import DATASETS
 
 SIZES = dict(train=60, val=40, testA=40, testB=40)

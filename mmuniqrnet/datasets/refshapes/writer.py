@@ -21,7 +21,7 @@ from pycocotools import mask as mask_utils
 from .expressions import Expression, describe
 from .facts import KINDS
 from .scene import SHAPES, Layout, draw_layout, paint
-from .text_blind import text_blind_accuracy
+from ..text_blind import text_blind_accuracy
 
 GENERATOR = 'RefShapes'
 # To be raised with any change that changes the data.

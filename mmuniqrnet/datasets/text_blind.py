@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from pycocotools import mask as mask_utils
+from torch.utils.data import Dataset
 
 
 def text_blind_accuracy(items: Iterable[dict]) -> float:
@@ -29,6 +30,19 @@ def text_blind_accuracy(items: Iterable[dict]) -> float:
         raise ValueError('The text-blind guess needs at least one expression.')
     right = sum(_most_right(np.array(targets, dtype=np.float64)) for targets in boxes.values())
     return 100 * right / sum(map(len, boxes.values()))
+
+
+def text_blind_by_set(dataset: Dataset) -> dict[str, float]:
+    """:func:`text_blind_accuracy` of each evaluation set ``{dataset}/{split}`` in a data set or a concatenation of them.
+
+    Expressions without exactly one box are left out, and so is a set that has no other ones.
+    """
+    items = defaultdict(list)
+    for index in range(len(dataset)):
+        item = dataset.get_data_info(index)
+        if len(item['instances']) == 1 and 'bbox' in item['instances'][0]:
+            items[f"{item['dataset']}/{item['split']}"].append(item)
+    return {name: text_blind_accuracy(found) for name, found in items.items()}
 
 
 def _most_right(targets: np.ndarray) -> int:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from mmuniqrnet.datasets.refshapes import text_blind_accuracy
+from mmuniqrnet.datasets.text_blind import text_blind_accuracy, text_blind_by_set
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
 
 

@@ -1,0 +1,55 @@
+# Rarely changed: UniQRNet at full size with Swin-S, 640 pixels, BERT. What a config changes on top are the backbone's
+# size and num_tokens (20; 40 for RefCOCOg, whose expressions are longer).
+num_tokens = 20
+text_dim = 768
+channels = (96, 192, 384, 768)
+model = dict(
+    type='UniQRNet',
+    data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center'),
+    text_encoder=dict(type='TextEncoder', model='bert-base-uncased', max_length=num_tokens),
+    backbone=dict(
+        type='QRNetSwin',
+        text_dim=text_dim,
+        embed_dims=96,
+        depths=(2, 2, 18, 2),
+        num_heads=(3, 6, 12, 24),
+        window_size=7,
+        drop_path_rate=0.2,
+        with_cp=False),
+    neck=dict(type='QueryAwareFusion', in_channels=channels, out_channels=256, text_dim=text_dim, num_outs=5),
+    head=dict(
+        type='UniQRNetHead',
+        encoder=dict(
+            type='VisualLinguisticEncoder',
+            in_channels=256,
+            text_dim=text_dim,
+            embed_dims=256,
+            num_layers=6,
+            num_heads=8,
+            feedforward_dims=2048,
+            dropout=0.1,
+            num_text_tokens=num_tokens,
+            num_levels=5,
+            levels=(3, 4),
+            level_sizes=((20, 20), (10, 10)),
+            position='learned',
+            norm_first=False),
+        box_branch=dict(type='BoxBranch', embed_dims=256),
+        mask_branch=dict(type='MaskBranch', embed_dims=256, in_channels=256, feat_channels=256, levels=(2, 1, 0)),
+        score_branch=dict(type='ScoreBranch', embed_dims=256),
+        # Which layers the pixel loss guides.
+        pixel_guidance=dict(
+            type='PixelGuidance',
+            backbone_channels=channels,
+            neck_channels=256,
+            text_dim=text_dim,
+            backbone_stages=(0, 1, 2, 3),
+            neck_levels=(0, 1, 2),
+            embed_dims=64),
+        loss_box_l1=dict(type='mmdet.L1Loss', loss_weight=1.0),
+        loss_box_giou=dict(type='mmdet.GIoULoss', loss_weight=1.0),
+        loss_mask_bce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_mask_dice=dict(type='mmdet.DiceLoss', loss_weight=1.0),
+        loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
+        loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
+        mask_loss_stride=4))

@@ -1,0 +1,61 @@
+"""The main job end to end: make RefShapes, train UniQRNet on it, test the best checkpoint, draw its answers.
+
+It runs the very commands that one would type, says each, and goes on where an interrupted demo stopped.
+"""
+import argparse
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parent
+CONFIG = TOOLS.parent / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--data-dir', default='data/refshapes', help='folder for RefShapes (default: %(default)s)')
+    parser.add_argument('--work-dir', default='work_dirs/demo', help='folder for all results (default: %(default)s)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override entries of the config')
+    args = parser.parse_args()
+    work_dir = Path(args.work_dir)
+    options = [f'{part}_dataloader.dataset.data_root={args.data_dir}' for part in ('train', 'val', 'test')]
+    options = ['--cfg-options', *options, *args.cfg_options]
+
+    step('1/3  The data: RefShapes, coloured shapes and expressions that single one out (20 seconds)')
+    run('dataset_tools/make_refshapes.py', args.data_dir)
+    step('2/3  Training (about 15 minutes on two CPU cores; the log below says the time left as "eta")')
+    if (work_dir / 'finished').exists():
+        print(f'{work_dir} holds a finished training; remove it to train anew.', flush=True)
+    else:
+        run('train.py', CONFIG, '--work-dir', work_dir, '--resume', *options)
+        (work_dir / 'finished').touch()
+    step('3/3  Testing the best checkpoint on val, testA (attributes) and testB (place and relation)')
+    best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    pictures = work_dir / 'pictures'
+    run('test.py', CONFIG, best, '--work-dir', work_dir, '--show-dir', pictures, *options)
+    print(f'\nTable:       {work_dir / "results.md"}'
+          f'\nPictures:    {pictures}'
+          f'\nCheckpoint:  {best}'
+          f'\nTensorBoard: {shlex.quote(sys.executable)} -m tensorboard.main --logdir {work_dir}')
+
+
+def step(title: str) -> None:
+    print(f'\n=== {title}', flush=True)
+
+
+def run(tool: str, *arguments: object) -> None:
+    """Run one of the tools, saying the command and the seconds it took; stop the demo if it fails."""
+    command = [sys.executable, str(TOOLS / tool), *map(str, arguments)]
+    print('$ ' + shlex.join(['python', *command[1:]]), flush=True)
+    start = time.monotonic()
+    code = subprocess.run(command).returncode
+    if code:
+        sys.exit(f'error: {tool} ended with code {code}; what it said is above.')
+    print(f'({time.monotonic() - start:.0f} s)', flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,70 @@
+"""Test a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out RESULTS.pkl] [--show-dir DIR] [--cfg-options KEY=VALUE ...]
+
+Prints one table, a row per evaluation set, and writes it to results.json and results.md in the work dir.
+"""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmdet.engine.hooks.utils import trigger_visualization_hook
+from mmdet.evaluation import DumpDetResults
+from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from mmuniqrnet.config import UserError, load_config
+from mmuniqrnet.datasets import text_blind_by_set
+from mmuniqrnet.evaluation import table_from_metrics, to_text, write_report
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Test a checkpoint on the evaluation sets of a config.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='folder for logs and the results table (default: work_dirs/CONFIG)')
+    parser.add_argument('--out', metavar='FILE.pkl', help='also dump all predictions, masks as RLE')
+    parser.add_argument('--show', action='store_true', help='show pictures of the answers in a window')
+    parser.add_argument('--show-dir', help='folder for pictures of the answers')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows a picture')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    # torchrun's predecessor passes --local-rank.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> dict[str, float]:
+    args = parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg.launcher = args.launcher
+    if not Path(args.checkpoint).is_file():
+        raise UserError(f'there is no checkpoint {args.checkpoint}.')
+    if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
+        raise UserError(f'--out {args.out}: predictions are dumped as a pickle; let the name end in .pkl.')
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    if args.show or args.show_dir:
+        cfg = trigger_visualization_hook(cfg, args)
+
+    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    if args.out is not None:
+        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
+    metrics = runner.test()
+    if is_main_process():
+        scored = {row['set'] for row in table_from_metrics(metrics)}
+        blind = text_blind_by_set(runner.test_dataloader.dataset)
+        extra = {'text-blind': {name: accuracy for name, accuracy in blind.items() if name in scored}}
+        facts = dict(config=args.config, checkpoint=args.checkpoint)
+        print('\n' + to_text(table_from_metrics(metrics, extra)))
+        print('written to', *write_report(runner.work_dir, metrics, extra, facts))
+    return metrics
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f'error: {error}')
