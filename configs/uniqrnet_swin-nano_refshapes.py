@@ -113,7 +113,9 @@ model = dict(
             backbone_stages=(0, 1, 2),
             neck_levels=(0, 1, 2),
             embed_dims=32),
-        loss_box_l1=dict(type='mmdet.L1Loss', loss_weight=1.0)))
+        box_from_mask=True,
+        loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
+        loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2)))
 
 # The training ------------------------------------------------------------------------------------------------------
 optim_wrapper = dict(
@@ -130,5 +132,8 @@ test_cfg = dict()
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1, save_best='refshapes/val/mIoU', rule='greater'))
 log_processor = dict(by_epoch=False)
+custom_hooks = [
+    dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
+]
 randomness = dict(seed=0)
 auto_scale_lr = dict(enable=False, base_batch_size=batch_size)

@@ -1,24 +1,35 @@
 """The registries of scope ``mmuniqrnet``, each a child of mmengine's root registry.
 
 ``locations`` name the packages that are imported on the first look-up, so ``type='mmuniqrnet.UniQRNet'`` resolves from
-mmdet's, mmseg's or mmengine's registries without any import on the user's side.
+mmdet's, mmseg's or mmengine's registries without any import on the user's side. Those without a location hold nothing
+of ours; they are there because mmengine warns of every look-up in a scope that has no such registry.
 """
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-DATASETS = Registry('dataset', parent=root.DATASETS, scope='mmuniqrnet', locations=['mmuniqrnet.datasets'])
-DATA_SAMPLERS = Registry(
-    'data sampler', parent=root.DATA_SAMPLERS, scope='mmuniqrnet', locations=['mmuniqrnet.datasets'])
-TRANSFORMS = Registry(
-    'transform', parent=root.TRANSFORMS, scope='mmuniqrnet', locations=['mmuniqrnet.datasets.transforms'])
-MODELS = Registry('model', parent=root.MODELS, scope='mmuniqrnet', locations=['mmuniqrnet.models'])
-TASK_UTILS = Registry('task util', parent=root.TASK_UTILS, scope='mmuniqrnet', locations=['mmuniqrnet.engine'])
-HOOKS = Registry('hook', parent=root.HOOKS, scope='mmuniqrnet', locations=['mmuniqrnet.engine'])
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optimizer wrapper constructor',
-    parent=root.OPTIM_WRAPPER_CONSTRUCTORS,
-    scope='mmuniqrnet',
-    locations=['mmuniqrnet.engine'])
-METRICS = Registry('metric', parent=root.METRICS, scope='mmuniqrnet', locations=['mmuniqrnet.evaluation'])
-VISUALIZERS = Registry(
-    'visualizer', parent=root.VISUALIZERS, scope='mmuniqrnet', locations=['mmuniqrnet.visualization'])
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(parent.name, parent=parent, scope='mmuniqrnet', locations=list(locations))
+
+
+DATASETS = _child(root.DATASETS, 'mmuniqrnet.datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'mmuniqrnet.datasets.transforms')
+MODELS = _child(root.MODELS, 'mmuniqrnet.models')
+HOOKS = _child(root.HOOKS, 'mmuniqrnet.engine')
+METRICS = _child(root.METRICS, 'mmuniqrnet.evaluation')
+VISUALIZERS = _child(root.VISUALIZERS, 'mmuniqrnet.visualization')
+
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS)
+EVALUATOR = _child(root.EVALUATOR)
+LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
+LOOPS = _child(root.LOOPS)
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS)
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS)
+OPTIMIZERS = _child(root.OPTIMIZERS)
+PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS)
+RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
+RUNNERS = _child(root.RUNNERS)
+TASK_UTILS = _child(root.TASK_UTILS)
+VISBACKENDS = _child(root.VISBACKENDS)
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)

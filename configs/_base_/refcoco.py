@@ -8,6 +8,18 @@ train_pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadReferAnnotations'),
     dict(
+        type='RandomApply',
+        prob=0.8,
+        transforms=[
+            dict(
+                type='mmdet.PhotoMetricDistortion',
+                brightness_delta=51,
+                contrast_range=(0.6, 1.4),
+                saturation_range=(0.6, 1.4),
+                hue_delta=0)
+        ]),
+    dict(type='GuardedCrop', prob=0.5, short_sides=(400, 500, 600), crop_size=(384, 600)),
+    dict(
         type='RandomChoiceResize',
         resize_type='mmdet.Resize',
         scales=[(s, s) for s in range(448, 641, 32)],

@@ -52,4 +52,5 @@ model = dict(
         loss_mask_dice=dict(type='mmdet.DiceLoss', loss_weight=1.0),
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
+        box_from_mask=True,
         mask_loss_stride=4))

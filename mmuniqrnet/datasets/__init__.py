@@ -3,10 +3,9 @@ from .refer import ReferDataset
 from .referit import ReferItDataset
 from .refshapes import RefShapesDataset
 from .text_blind import text_blind_accuracy, text_blind_by_set
-from .transforms import LoadReferAnnotations, PackReferInputs, RandomFlipWithText
+from .transforms import GuardedCrop, LoadReferAnnotations, PackReferInputs, RandomFlipWithText
 
 __all__ = [
-    'ReferDataset', 'ReferItDataset', 'ReferJsonlDataset', 'RefShapesDataset', 'validate_jsonl',
-    'text_blind_accuracy', 'text_blind_by_set', 'LoadReferAnnotations',
-    'PackReferInputs', 'RandomFlipWithText'
+    'ReferDataset', 'ReferItDataset', 'ReferJsonlDataset', 'RefShapesDataset', 'validate_jsonl', 'text_blind_accuracy',
+    'text_blind_by_set', 'GuardedCrop', 'LoadReferAnnotations', 'PackReferInputs', 'RandomFlipWithText'
 ]

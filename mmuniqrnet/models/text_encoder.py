@@ -1,8 +1,9 @@
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Sequence
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, initialize
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -57,6 +58,7 @@ class TextEncoder(BaseModule):
         if getattr(self.model, 'pooler', None) is not None:
             self.model.pooler = None
         self.model.requires_grad_(not frozen)
+        self.train(self.training)
 
     @property
     def text_dim(self) -> int:
@@ -70,7 +72,9 @@ class TextEncoder(BaseModule):
         return self
 
     def init_weights(self) -> None:
-        """Nothing: the encoder comes with its weights, or with the random ones of its own library."""
+        """Only what ``init_cfg`` says: the encoder comes with weights, or with the random ones of its own library."""
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
         self._is_init = True
 
     def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -121,10 +125,16 @@ def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTr
         raise ValueError("TextEncoder: model=dict(...) needs a model_type, such as 'bert'.")
     settings.setdefault('vocab_size', len(tokenizer))
     try:
-        config = AutoConfig.for_model(model_type, **settings)
+        default = AutoConfig.for_model(model_type)
     except ValueError:
         raise ValueError(f'TextEncoder: transformers knows no model_type {model_type!r}.') from None
-    return AutoModel.from_config(config)
+    # transformers keeps any key as an attribute that nothing reads.
+    unknown = [key for key in settings if not hasattr(default, key)]
+    if unknown:
+        near = get_close_matches(unknown[0], default.to_dict(), n=1)
+        raise ValueError(f"TextEncoder: the configuration of model_type {model_type!r} has no {', '.join(unknown)}" +
+                         (f'; did you mean {near[0]}?' if near else '.'))
+    return AutoModel.from_config(AutoConfig.for_model(model_type, **settings))
 
 
 def _not_found(what: str, name: str, error: Exception) -> str:

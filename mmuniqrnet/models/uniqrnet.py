@@ -50,7 +50,7 @@ class UniQRNet(BaseDetector):
                  neck: dict | nn.Module | None = None,
                  data_preprocessor: dict | nn.Module | None = None,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(data_preprocessor=self._build(data_preprocessor), init_cfg=init_cfg)
         self.text_encoder = self._build(text_encoder)
         self.backbone = self._build(backbone)
         self.neck = self._build(neck)

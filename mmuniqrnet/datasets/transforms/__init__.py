@@ -1,7 +1,8 @@
 import mmcv.transforms  # noqa: F401  (registers mmcv's own, which configs name without a scope)
 
+from .crop import GuardedCrop
 from .flip import RandomFlipWithText, swap_left_right
 from .formatting import PackReferInputs
 from .loading import LoadReferAnnotations
 
-__all__ = ['LoadReferAnnotations', 'RandomFlipWithText', 'swap_left_right', 'PackReferInputs']
+__all__ = ['GuardedCrop', 'LoadReferAnnotations', 'RandomFlipWithText', 'swap_left_right', 'PackReferInputs']

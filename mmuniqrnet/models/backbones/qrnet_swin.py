@@ -2,8 +2,11 @@ from typing import Sequence
 
 from mmdet.models.backbones import SwinTransformer
 from mmengine.model import ModuleList
-from torch import Tensor
+from mmengine.model.weight_init import trunc_normal_init
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from mmuniqrnet.checkpoints.loading import load_swin
 from mmuniqrnet.registry import MODELS
 from ..layers import QueryDynamicAttention
 
@@ -34,9 +37,12 @@ class QRNetSwin(SwinTransformer):
         qkv_bias: Whether queries, keys and values have a bias.
         drop_path_rate: Largest stochastic depth rate, that of the last block.
         with_cp: Recompute the blocks in the backward pass, to save memory.
-        frozen_stages: Patch embedding and the first so many stages are not trained; -1 trains all.
-        convert_weights: The checkpoint of ``init_cfg`` is in original Swin layout.
-        init_cfg: mmengine initialisation, such as ``dict(type='Pretrained', checkpoint=...)``.
+        frozen_stages: Patch embedding and the first so many stages are not trained, except for their gates, which a
+            pre-trained Swin does not have; -1 trains all.
+        convert_weights: Insist that the checkpoint of ``init_cfg`` is in original Swin layout; by default the layout
+            is told by the names.
+        init_cfg: None, or ``dict(type='Pretrained', checkpoint=...)`` with a Swin of any layout that
+            :func:`mmuniqrnet.checkpoints.load_swin` reads; it fails where the file does not fit.
     """
 
     takes_sentence = True
@@ -73,11 +79,12 @@ class QRNetSwin(SwinTransformer):
             mlp_ratio=mlp_ratio,
             qkv_bias=qkv_bias,
             drop_path_rate=drop_path_rate,
-            with_cp=with_cp,
+            with_cp=False,  # mmdet's uses the reentrant kind without saying so, which torch is about to refuse
             frozen_stages=frozen_stages,
             convert_weights=convert_weights,
             init_cfg=init_cfg)
         self.text_dim = text_dim
+        self.with_cp = with_cp
         gated = set(gated_stages) if channel_gate or spatial_gate else set()
         self.gates = ModuleList(
             QueryDynamicAttention(
@@ -87,6 +94,30 @@ class QRNetSwin(SwinTransformer):
                 spatial_gate=spatial_gate,
                 reduction=gate_reduction,
                 rank=gate_rank) if i in gated else None for i, channels in enumerate(self.num_features))
+        # mmdet's Swin freezes at the first train() only: too late for an optimiser or DDP built before it.
+        self._freeze_stages()
+
+    def train(self, mode: bool = True) -> 'QRNetSwin':
+        super().train(mode)
+        return self  # mmdet's Swin returns None, and so would eval()
+
+    def init_weights(self) -> None:
+        """Random, or from ``init_cfg``'s checkpoint; V of the gates stays zero.
+
+        Raises:
+            ValueError: If ``init_cfg`` is of another kind, or its checkpoint can't be read or does not fit.
+        """
+        if not self.init_cfg:
+            super().init_weights()
+            return
+        if not isinstance(self.init_cfg, dict) or set(self.init_cfg) != {'type', 'checkpoint'} or (
+                self.init_cfg['type'] != 'Pretrained'):
+            raise ValueError("QRNetSwin: init_cfg is None or dict(type='Pretrained', checkpoint='FILE'), not "
+                             f'{self.init_cfg}.')
+        for module in self.gates.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_init(module, std=.02, bias=0.)
+        load_swin(self, self.init_cfg['checkpoint'], 'original' if self.convert_weights else 'auto')
 
     def forward(self, images: Tensor, sentence: Tensor | None = None) -> list[Tensor]:
         """images [B, 3, H, W], sentence [B, text_dim] -> one map [B, C_i, H / s_i, W / s_i] per stage of out_indices.
@@ -98,7 +129,7 @@ class QRNetSwin(SwinTransformer):
         outs = []
         for i, (stage, gate) in enumerate(zip(self.stages, self.gates)):
             for block in stage.blocks:
-                x = block(x, hw)
+                x = checkpoint(block, x, hw, use_reentrant=False) if self.with_cp and self.training else block(x, hw)
             if sentence is not None and gate is not None:
                 x = gate(x, sentence)
             if i in self.out_indices:

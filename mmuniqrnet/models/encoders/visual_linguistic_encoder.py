@@ -122,9 +122,6 @@ class VisualLinguisticEncoder(BaseModule):
         self.layers = ModuleList(
             EncoderLayer(embed_dims, num_heads, feedforward_dims, dropout, norm_first) for _ in range(num_layers))
         self.norm = nn.LayerNorm(embed_dims) if norm_first else nn.Identity()
-
-    def init_weights(self) -> None:
-        super().init_weights()
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)

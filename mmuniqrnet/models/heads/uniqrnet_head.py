@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
+from .box_branch import box_around
 from .targets import Targets, make_targets
 
 Part = dict | nn.Module | None
@@ -42,6 +43,8 @@ class UniQRNetHead(BaseModule):
         loss_aux: Loss of the auxiliary masks, pixel by pixel.
         loss_score: Loss of the score against the box's IoU (0 where no object is meant).
         mask_loss_stride: The mask loss is taken at this stride of the canvas, in pixels; 1 resolves edges best.
+        box_from_mask: The box branch says how the box differs from the one that the mask speaks of, instead of the box
+            itself. The box's gradient does not enter the mask by this way.
         mask_threshold: A pixel belongs to the mask if its probability exceeds this.
         init_cfg: mmengine initialisation.
     """
@@ -59,11 +62,14 @@ class UniQRNetHead(BaseModule):
                  loss_aux: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
                  loss_score: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
                  mask_loss_stride: int = 1,
+                 box_from_mask: bool = False,
                  mask_threshold: float = 0.5,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if box_branch is None and mask_branch is None:
             raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
+        if box_from_mask and (box_branch is None or mask_branch is None):
+            raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         self.encoder = build(encoder)
         self.box_branch = build(box_branch)
         self.mask_branch = build(mask_branch)
@@ -76,6 +82,7 @@ class UniQRNetHead(BaseModule):
         self.loss_aux = build(loss_aux)
         self.loss_score = build(loss_score)
         self.mask_loss_stride = mask_loss_stride
+        self.box_from_mask = box_from_mask
         self.mask_threshold = mask_threshold
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
@@ -87,13 +94,20 @@ class UniQRNetHead(BaseModule):
         """
         joint = self.encoder(levels, text, padding_mask)
         out = {}
-        if self.box_branch is not None:
-            out['boxes'] = self.box_branch(joint.reg)
         if self.mask_branch is not None:
             out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
+        if self.box_branch is not None:
+            reference = self._box_of(out['mask_logits'], padding_mask) if self.box_from_mask else None
+            out['boxes'] = self.box_branch(joint.reg, reference)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
         return out
+
+    @staticmethod
+    def _box_of(mask_logits: Tensor, padding_mask: Tensor) -> Tensor:
+        """The box that the mask speaks of; on padding, where no loss holds it to anything, it has no say."""
+        outside = F.interpolate(padding_mask[:, None].float(), size=mask_logits.shape[-2:]) > 0
+        return box_around(mask_logits.detach().masked_fill(outside, -50.))
 
     def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
              data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
@@ -105,10 +119,10 @@ class UniQRNetHead(BaseModule):
             losses |= self.box_losses(out['boxes'], targets)
         if 'mask_logits' in out:
             losses |= self.mask_losses(out['mask_logits'].float(), targets)
-        if self.pixel_guidance is not None:
+        if self.pixel_guidance is not None and self.loss_aux is not None:
             for name, logits in self.pixel_guidance(stages, levels, text.sentence).items():
                 losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
-        if 'score_logits' in out:
+        if 'score_logits' in out and self.loss_score is not None:
             losses['loss_score'] = self.score_loss(out, targets)
         return losses
 
@@ -164,8 +178,9 @@ class UniQRNetHead(BaseModule):
 
     @staticmethod
     def _mask_quality(logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-        truth = F.adaptive_avg_pool2d(targets.masks, logits.shape[-2:]).flatten(1) > 0.5
-        guess = logits.flatten(1) > 0
+        truth, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]).flatten(1) > 0.5
+                         for x in (targets.masks, targets.inside))
+        guess = (logits.flatten(1) > 0) & inside
         union = (truth | guess).sum(1).clamp(min=1)
         return (truth & guess).sum(1) / union, targets.has_mask
 

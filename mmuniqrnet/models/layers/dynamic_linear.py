@@ -14,16 +14,23 @@ class DynamicLinear(nn.Module):
         out_features: Width of the output tokens.
         text_dim: Width of the text vector.
         rank: k of the paper.
+        zero_init: Whether V starts at zero, as published: whatever the input, the output is zero at first.
     """
 
-    def __init__(self, in_features: int, out_features: int, text_dim: int, rank: int = 30) -> None:
+    def __init__(self,
+                 in_features: int,
+                 out_features: int,
+                 text_dim: int,
+                 rank: int = 30,
+                 zero_init: bool = True) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features
         self.rank = rank
         self.decoder = nn.Linear(text_dim, (in_features + 1) * rank)
-        # Zero as published: every gate starts at sigmoid(0) and lets image features through whatever the text is.
         self.V = nn.Parameter(torch.zeros(rank, out_features))
+        if not zero_init:
+            nn.init.normal_(self.V, std=rank**-0.5)
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
         """x [B, N, in] and sentence [B, text_dim] -> [B, N, out]."""

@@ -6,12 +6,17 @@ from .dynamic_linear import DynamicLinear
 
 
 class ChannelGate(nn.Module):
-    """Which channels the text asks for: one weight in 0..1 per channel, from the average- and the max-pooled tokens."""
+    """Which channels the text asks for: one weight in 0..1 per channel, from the average- and the max-pooled tokens.
+
+    It starts at 0.5 everywhere, as published, since the last layer's V is zero. The first layer's V is not zero here,
+    though it is as published: behind it is a ReLU, whose gradient at exactly zero is zero, so it would stay zero for
+    ever, and the gate would never see the image.
+    """
 
     def __init__(self, channels: int, text_dim: int, reduction: int = 16, rank: int = 30) -> None:
         super().__init__()
         hidden = max(channels // reduction, 1)
-        self.squeeze = DynamicLinear(channels, hidden, text_dim, rank)
+        self.squeeze = DynamicLinear(channels, hidden, text_dim, rank, zero_init=False)
         self.excite = DynamicLinear(hidden, channels, text_dim, rank)
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:

@@ -1,0 +1,164 @@
+import warnings
+
+import pytest
+import torch
+from mmdet.models.backbones import SwinTransformer
+from tiny_model import CHANNELS, TEXT_DIM, backbone_config, open_gates
+
+from mmuniqrnet.registry import MODELS
+
+IMAGES = torch.randn(2, 3, 32, 64, generator=torch.Generator().manual_seed(0))
+SENTENCES = torch.randn(3, 2, TEXT_DIM, generator=torch.Generator().manual_seed(1))
+
+
+def backbone(**changes):
+    torch.manual_seed(0)
+    return open_gates(MODELS.build(backbone_config(**changes))).eval()
+
+
+def differing(one, other):
+    return [i for i, (a, b) in enumerate(zip(one, other)) if not torch.equal(a, b)]
+
+
+def test_shapes():
+    sizes = [tuple(x.shape) for x in backbone()(IMAGES, SENTENCES[0])]
+    assert sizes == [(2, c, 32 // s, 64 // s) for c, s in zip(CHANNELS, (4, 8, 16, 32))]
+
+
+@pytest.mark.parametrize('height, width', [(37, 53), (4, 4), (65, 31)])
+def test_odd_sizes_are_rounded_up_at_every_stage(height, width):
+    maps = backbone()(torch.randn(2, 3, height, width), SENTENCES[0])
+    for i, x in enumerate(maps):
+        height, width = (-(-height // 4), -(-width // 4)) if i == 0 else (-(-height // 2), -(-width // 2))
+        assert x.shape[-2:] == (height, width)
+
+
+def test_the_text_changes_every_stage():
+    model = backbone()
+    assert differing(model(IMAGES, SENTENCES[0]), model(IMAGES, SENTENCES[1])) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize('off', [dict(channel_gate=False, spatial_gate=False), dict(gated_stages=())])
+def test_without_gates_the_text_changes_nothing(off):
+    model = backbone(**off)
+    assert differing(model(IMAGES, SENTENCES[0]), model(IMAGES)) == []
+    assert not list(model.gates.parameters())
+
+
+@pytest.mark.parametrize('stage', [0, 1, 2, 3])
+def test_a_gate_changes_its_stage_and_the_later_ones(stage):
+    model = backbone(gated_stages=(stage, ))
+    assert differing(model(IMAGES, SENTENCES[0]), model(IMAGES)) == list(range(stage, 4))
+
+
+def test_a_sentence_changes_only_its_own_sample():
+    model = backbone()
+    mixed = torch.stack([SENTENCES[0, 0], SENTENCES[1, 1]])
+    for one, other in zip(model(IMAGES, SENTENCES[0]), model(IMAGES, mixed)):
+        assert torch.allclose(one[0], other[0], atol=1e-6) and not torch.allclose(one[1], other[1], atol=1e-3)
+
+
+def plain_twin(model, **changes):
+    config = backbone_config(**changes)
+    plain = SwinTransformer(
+        **{k: config[k]
+           for k in ('embed_dims', 'depths', 'num_heads', 'window_size', 'drop_path_rate')})
+    state = {k: v for k, v in model.state_dict().items() if not k.startswith('gates.')}
+    plain.load_state_dict(state, strict=True)
+    plain.eval()
+    return plain
+
+
+@pytest.mark.parametrize('size', [(32, 64), (50, 38)])
+def test_with_no_sentence_it_is_mmdets_swin(size):
+    model = backbone(depths=(2, 1, 2, 1))
+    plain = plain_twin(model, depths=(2, 1, 2, 1))
+    images = torch.randn(2, 3, *size)
+    assert differing(model(images), plain(images)) == []
+
+
+def test_the_gated_tokens_go_to_the_output_and_to_the_next_stage():
+    model = backbone(depths=(2, 1, 2, 1))
+    plain = plain_twin(model, depths=(2, 1, 2, 1))
+    sentence = SENTENCES[0]
+    x, hw = plain.patch_embed(IMAGES)
+    for i, stage in enumerate(plain.stages):
+        _, _, x, _ = stage(x, hw)
+        x = model.gates[i](x, sentence)
+        expected = getattr(plain, f'norm{i}')(x).reshape(2, *hw, -1).permute(0, 3, 1, 2)
+        assert torch.equal(model(IMAGES, sentence)[i], expected)
+        if stage.downsample is not None:
+            x, hw = stage.downsample(x, hw)
+
+
+def test_gradients_reach_every_parameter_and_the_sentence():
+    model = backbone(depths=(2, 2, 2, 2)).train()
+    sentence = SENTENCES[0].clone().requires_grad_()
+    sum(x.square().mean() for x in model(IMAGES, sentence)).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert sentence.grad.any(dim=1).all()
+
+
+@pytest.mark.parametrize('stage', [0, 1, 2])
+def test_a_loss_on_one_stage_leaves_the_later_ones_alone(stage):
+    model = backbone()
+    model(IMAGES, SENTENCES[0])[stage].square().mean().backward()
+    for i in range(4):
+        for part in (model.gates[i], model.stages[i].blocks):
+            assert all((p.grad is not None) == (i <= stage) for p in part.parameters())
+
+
+@pytest.mark.parametrize('depths', [(2, 1, 1, 1)])
+def test_checkpointing_changes_neither_outputs_nor_gradients(depths):
+    results = []
+    for with_cp in (False, True):
+        model = backbone(depths=depths, with_cp=with_cp).train()
+        sentence = SENTENCES[0].clone().requires_grad_()
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')  # torch warns of the reentrant kind
+            outs = model(IMAGES, sentence)
+            sum(x.square().mean() for x in outs).backward()
+        results.append((outs, sentence.grad, {k: p.grad for k, p in model.named_parameters()}))
+    (outs, text_grad, grads), (cp_outs, cp_text_grad, cp_grads) = results
+    assert differing(outs, cp_outs) == []
+    assert torch.allclose(text_grad, cp_text_grad, atol=1e-6)
+    assert all(cp_grads[k] is not None and torch.allclose(g, cp_grads[k], atol=1e-6) for k, g in grads.items())
+
+
+def test_checkpointing_recomputes_the_blocks():
+    counts = []
+    for with_cp in (False, True):
+        model, calls = backbone(with_cp=with_cp).train(), []
+        model.stages[0].blocks[0].register_forward_pre_hook(lambda *args: calls.append(1))
+        sum(x.sum() for x in model(IMAGES, SENTENCES[0])).backward()
+        counts.append(len(calls))
+    assert counts == [1, 2]
+
+
+def test_frozen_stages_are_frozen_at_once_and_stay_so():
+    model = MODELS.build(backbone_config(frozen_stages=2, drop_path_rate=0.5))
+    for _ in range(2):
+        names = {name.split('.blocks')[0] for name, p in model.named_parameters() if p.requires_grad}
+        assert 'stages.2' in names and 'gates.0.channel.squeeze.V' in names
+        assert not any(name.startswith(('patch_embed', 'stages.0', 'stages.1', 'norm0', 'norm1')) for name in names)
+        assert not model.stages[1].training and model.stages[2].training
+        model.train()
+
+
+def test_train_and_eval_return_the_backbone():
+    model = backbone()
+    assert model.train() is model and model.eval() is model and not model.training
+
+
+def test_out_indices_choose_the_maps():
+    model = backbone(out_indices=(1, 3))
+    assert [x.shape[1] for x in model(IMAGES, SENTENCES[0])] == [CHANNELS[1], CHANNELS[3]]
+
+
+def test_three_stages():
+    model = backbone(depths=(1, 1, 1),
+                     num_heads=(2, 2, 4),
+                     strides=(4, 2, 2),
+                     out_indices=(0, 1, 2),
+                     gated_stages=(0, 1, 2))
+    assert [x.shape[-1] for x in model(IMAGES, SENTENCES[0])] == [16, 8, 4]

@@ -1,0 +1,183 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_model import CANVAS, DIM, NUM_TOKENS, TEXT_DIM, encoder_config, neck_maps, text_features
+
+from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderLayer
+from mmuniqrnet.registry import MODELS
+
+LEARNED = dict(position='learned', level_sizes=((4, 4), (2, 2)))
+BOTH = [pytest.param({}, id='sine'), pytest.param(LEARNED, id='learned')]
+
+
+def encoder(**changes):
+    torch.manual_seed(0)
+    return MODELS.build(encoder_config(**changes)).eval()
+
+
+def no_padding(batch=2, canvas=CANVAS):
+    return torch.zeros(batch, canvas, canvas, dtype=torch.bool)
+
+
+def test_shapes():
+    out = encoder()(neck_maps(), text_features(), no_padding())
+    assert out.reg.shape == (2, DIM) and out.text.shape == (2, NUM_TOKENS, DIM)
+    assert [tuple(x.shape) for x in out.maps] == [(2, DIM, 4, 4), (2, DIM, 2, 2)]
+
+
+def attention_by_hand(layer, q, k, v, padding):
+    """Multi-head attention of one sample, head by head."""
+    attention, (n, d) = layer.self_attn, q.shape
+    q, k, v = (F.linear(x, w, b)
+               for x, w, b in zip((q, k, v), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)))
+    heads = []
+    for h in range(attention.num_heads):
+        part = slice(h * d // attention.num_heads, (h + 1) * d // attention.num_heads)
+        scores = q[:, part] @ k[:, part].T / (d / attention.num_heads)**0.5
+        scores[:, padding] = -torch.inf
+        heads.append(scores.softmax(-1) @ v[:, part])
+    return F.linear(torch.cat(heads, dim=1), attention.out_proj.weight, attention.out_proj.bias)
+
+
+@pytest.mark.parametrize('norm_first', [False, True])
+def test_a_layer_adds_positions_to_queries_and_keys_only(norm_first):
+    torch.manual_seed(0)
+    layer = EncoderLayer(8, 2, 16, 0.1, norm_first).eval()
+    for norm in (layer.norm1, layer.norm2):
+        torch.nn.init.normal_(norm.weight)
+        torch.nn.init.normal_(norm.bias)
+    x, position = torch.randn(1, 5, 8), torch.randn(1, 5, 8)
+    padding = torch.tensor([[False, False, True, False, True]])
+
+    def attend(t):
+        return attention_by_hand(layer, t + position[0], t + position[0], t, padding[0])
+
+    def feed_forward(t):
+        return layer.linear2(layer.linear1(t).clamp(min=0))
+
+    if norm_first:
+        y = x[0] + attend(layer.norm1(x[0]))
+        y = y + feed_forward(layer.norm2(y))
+    else:
+        y = layer.norm1(x[0] + attend(x[0]))
+        y = layer.norm2(y + feed_forward(y))
+    assert torch.allclose(layer(x, position, padding)[0], y, atol=1e-5)
+
+
+@pytest.mark.parametrize('changes', BOTH)
+def test_a_token_returns_to_the_place_it_came_from(changes):
+    model = encoder(norm_first=True, **changes)
+    for layer in model.layers:  # without these two, a layer passes every token on as it is
+        for linear in (layer.self_attn.out_proj, layer.linear2):
+            torch.nn.init.zeros_(linear.weight)
+            torch.nn.init.zeros_(linear.bias)
+    levels, text = neck_maps(), text_features()
+    out = model(levels, text, no_padding())
+    for i, x in zip((2, 3), out.maps):
+        for y in range(x.shape[2]):
+            for c in range(x.shape[3]):
+                token = model.visual_proj(levels[i][:, :, y, c] + model.level_embed.weight[i])
+                assert torch.allclose(x[:, :, y, c], model.norm(token), atol=1e-5)
+    assert torch.allclose(out.text, model.norm(model.text_proj(text.tokens)), atol=1e-5)
+    assert torch.allclose(out.reg, model.norm(model.reg_token.weight).expand(2, -1), atol=1e-5)
+
+
+@pytest.mark.parametrize('norm_first', [False, True])
+@pytest.mark.parametrize('changes', BOTH)
+def test_what_stands_in_the_padding_does_not_matter(changes, norm_first):
+    model = encoder(norm_first=norm_first, **changes)
+    levels, text = neck_maps(), text_features()
+    padding = no_padding()
+    padding[0, :, 32:] = True  # the right half of the first image
+    padding[1, 32:] = True
+    clean = model(levels, text, padding)
+    for level in levels:
+        level[0, :, :, (level.shape[3] + 1) // 2:] = 1e3
+        level[1, :, (level.shape[2] + 1) // 2:] = -1e3
+    text.tokens[0, 5:] = 1e3
+    dirty = model(levels, text, padding)
+    assert torch.allclose(clean.reg, dirty.reg, atol=1e-5)
+    assert torch.allclose(clean.text[0, :5], dirty.text[0, :5], atol=1e-5)
+    assert torch.allclose(clean.maps[0][0, :, :, :2], dirty.maps[0][0, :, :, :2], atol=1e-5)
+
+
+@pytest.mark.parametrize('changes', BOTH)
+def test_every_token_that_is_no_padding_matters(changes):
+    model = encoder(**changes)
+    levels, text = neck_maps(), text_features()
+    inputs = [x.requires_grad_() for x in levels], text.tokens.requires_grad_()
+    model(levels, text, no_padding()).reg.square().sum().backward()
+    assert [x.grad is not None and x.grad.abs().sum(1).all().item()
+            for x in inputs[0]] == [False, False, True, True, False]
+    assert inputs[1].grad.abs().sum(-1).bool().equal(~text.padding_mask)
+
+
+@pytest.mark.parametrize('changes', BOTH)
+def test_places_are_told_apart(changes):
+    model = encoder(**changes)
+    level = neck_maps()
+    mirrored = [x.flip(-1) for x in level]
+    text = text_features()
+    assert not torch.allclose(model(level, text, no_padding()).reg, model(mirrored, text, no_padding()).reg, atol=1e-4)
+
+
+def test_gradients_reach_every_parameter():
+    model = encoder(**LEARNED, levels=(2, 3))
+    out = model(neck_maps(), text_features(), no_padding())
+    (out.reg.square().sum() + sum(x.pow(3).sum() for x in out.maps)).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    # Only the rows of the levels in use are trained.
+    assert model.level_embed.weight.grad.abs().sum(1).bool().tolist() == [False, False, True, True, False]
+
+
+def test_sine_positions_take_any_canvas():
+    model = encoder()
+    for canvas in (32, 64, 128):
+        out = model(neck_maps(canvas=canvas)[:4] + [None], text_features(), no_padding(canvas=canvas))
+        assert out.maps[0].shape[-1] == canvas // 16
+
+
+def test_learned_positions_say_which_canvas_they_need():
+    with pytest.raises(ValueError,
+                       match=r'maps of levels \(2, 3\) are \[\(8, 8\), \(4, 4\)\], level_sizes says .*sine'):
+        encoder(**LEARNED)(neck_maps(canvas=128), text_features(), no_padding(canvas=128))
+
+
+def test_learned_positions_have_one_row_per_slot():
+    assert encoder(**LEARNED).position.weight.shape == (1 + NUM_TOKENS + 16 + 4, DIM)
+    assert encoder().position.weight.shape == (1 + NUM_TOKENS, DIM)
+
+
+@pytest.mark.parametrize('changes, message', [
+    (dict(position='none'), r"position is 'learned' or 'sine', not 'none'"),
+    (dict(levels=(3, 5)), r'levels=\(3, 5\) must name one or more'),
+    (dict(levels=()), r'levels=\(\) must name one or more'),
+    (dict(position='learned', level_sizes=((4, 4), )), r'level_sizes=\(\(4, 4\),\) must give one'),
+])
+def test_bad_arguments_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        encoder(**changes)
+
+
+def test_another_number_of_text_tokens_is_refused():
+    with pytest.raises(ValueError, match=r'gives 8 tokens \(its max_length\), num_text_tokens is 20'):
+        encoder(num_text_tokens=20)(neck_maps(), text_features(), no_padding())
+
+
+def test_the_published_size():
+    model = MODELS.build(dict(type='VisualLinguisticEncoder'))
+    assert model.position.weight.shape == (1 + 20 + 400 + 100, 256) and len(model.layers) == 6
+    assert model.text_proj.in_features == 768 and model.level_embed.weight.shape == (5, 256)
+
+
+def test_pretrained_weights_survive_init_weights(tmp_path):
+    donor = encoder()
+    torch.save(donor.state_dict(), tmp_path / 'encoder.pth')
+    torch.manual_seed(5)
+    model = MODELS.build(encoder_config(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'encoder.pth'))))
+    model.init_weights()
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in donor.state_dict().items())
+
+
+def test_text_dim_is_projected():
+    assert encoder().text_proj.weight.shape == (DIM, TEXT_DIM)

@@ -1,0 +1,122 @@
+"""The main job in small: train, save, resume, test, through the tools' own entry points, on a RefShapes made here."""
+import importlib.util
+import json
+import math
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from mmuniqrnet.config import UserError
+from mmuniqrnet.datasets.refshapes import make_refshapes
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py')
+
+
+def tool(name: str):
+    """A module of tools/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+train, test = tool('train'), tool('test')
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('main_job') / 'refshapes'
+    make_refshapes(str(root), num_images=dict(train=8, val=3, testA=2, testB=2), workers=1)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """A runner sets the process's default scope; the next test must not inherit it."""
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+def options(data: Path, name: str, max_iters: int) -> list[str]:
+    """Small, and with nothing drawn at random but the first weights and the order of the data."""
+    return [
+        f'experiment_name={name}', 'randomness.seed=3', f'train_cfg.max_iters={max_iters}', 'train_cfg.val_interval=2',
+        'default_hooks.checkpoint.interval=2', 'default_hooks.checkpoint.max_keep_ckpts=9',
+        'model.data_preprocessor.placement=corner', 'train_pipeline.3.prob=0.0',
+        'train_dataloader.dataset.pipeline.3.prob=0.0', 'train_dataloader.batch_size=4',
+        'param_scheduler.0.end=2', 'param_scheduler.1.begin=2', 'param_scheduler.1.end=8', 'param_scheduler.1.T_max=6'
+    ] + [f'{part}_dataloader.{key}' for part in ('train', 'val', 'test')
+         for key in (f'dataset.data_root={data}', 'num_workers=0', 'persistent_workers=False')]
+
+
+def run_training(data: Path, work_dir: Path, max_iters: int, *arguments: str) -> dict:
+    train.main([CONFIG, '--work-dir', str(work_dir), *arguments, '--cfg-options',
+                *options(data, f'{work_dir.name}_{max_iters}', max_iters)])
+    return torch.load(work_dir / f'iter_{max_iters}.pth', weights_only=False)
+
+
+@pytest.fixture(scope='module')
+def straight(data, tmp_path_factory) -> Path:
+    work_dir = tmp_path_factory.mktemp('runs') / 'straight'
+    run_training(data, work_dir, 4)
+    return work_dir
+
+
+def test_training_changes_the_weights_and_keeps_the_best(straight):
+    first, last = (torch.load(straight / f'iter_{i}.pth', weights_only=False)['state_dict'] for i in (2, 4))
+    unchanged = [name for name in last if torch.equal(first[name], last[name]) and last[name].is_floating_point()]
+    assert not unchanged
+    assert all(torch.isfinite(value).all() for value in last.values())
+    assert len(list(straight.glob('best_refshapes_val_*.pth'))) == 1
+    assert list(straight.glob('*/vis_data/events.out.tfevents*'))
+
+
+def test_resumed_training_equals_one_never_stopped(data, straight, tmp_path):
+    run_training(data, tmp_path / 'stopped', 2)
+    resumed = run_training(data, tmp_path / 'stopped', 4, '--resume')
+    whole = torch.load(straight / 'iter_4.pth', weights_only=False)
+    assert resumed['meta']['iter'] == whole['meta']['iter'] == 4
+    for name, value in whole['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][name]), name
+    assert resumed['loss_balance'] == whole['loss_balance']
+
+
+def test_tool_test_prints_and_writes_one_row_a_set(data, straight, tmp_path, capsys):
+    checkpoint = next(straight.glob('best_*.pth'))
+    metrics = test.main([CONFIG, str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'answers.pkl'),
+                         '--show-dir', str(tmp_path / 'pictures'), '--cfg-options', *options(data, 'tested', 4)])
+    rows = {row['set']: row for row in json.loads((tmp_path / 'results.json').read_text())['rows']}
+    refs = json.loads((data / 'refs.json').read_text())
+    printed = capsys.readouterr().out
+    for split in ('val', 'testA', 'testB'):
+        expressions = sum(len(ref['sentences']) for ref in refs if ref['split'] == split)
+        assert rows[f'refshapes/{split}']['N'] == expressions
+        assert math.isclose(rows[f'refshapes/{split}']['mIoU'], metrics[f'refshapes/{split}/mIoU'])
+        assert 10 < rows[f'refshapes/{split}']['text-blind'] < 50
+        assert f'refshapes/{split}' in printed
+    answers = pickle.loads((tmp_path / 'answers.pkl').read_bytes())
+    assert len(answers) == sum(row['N'] for row in rows.values())
+    pictures = [path for path in tmp_path.rglob('*.png') if 'pictures' in path.parts]
+    assert pictures and all(path.stat().st_size > 1000 for path in pictures)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['configs/uniqrnet_swin-b_refcoc.py'], 'there is no config .*uniqrnet_swin-b_refcoc.py'),
+    ([CONFIG, '--resume', 'nowhere.pth'], '--resume nowhere.pth: there is no such checkpoint'),
+])
+def test_bad_arguments_of_train(arguments, message):
+    with pytest.raises(UserError, match=message):
+        train.main(arguments)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ([CONFIG, 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
+    ([CONFIG, CONFIG, '--out', 'answers.json'], r'let the name end in \.pkl'),
+])
+def test_bad_arguments_of_test(arguments, message):
+    with pytest.raises(UserError, match=message):
+        test.main(arguments)
