@@ -66,3 +66,15 @@ def test_hooks_on_the_gates_see_values_between_0_and_1():
     out = attention(X, SENTENCE)
     assert torch.allclose(out, X * seen['channel'] * seen['spatial'])
     assert all(0 < gate.min() and gate.max() < 1 for gate in seen.values())
+
+
+def test_every_layer_learns_from_a_new_gate():
+    """Both layers' V at zero would be a trap: the ReLU between them has no gradient at exactly zero."""
+    torch.manual_seed(0)
+    attention = QueryDynamicAttention(32, 7)
+    optimizer = torch.optim.SGD(attention.parameters(), lr=1.0)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (attention(X, SENTENCE) - X).square().mean().backward()
+        optimizer.step()
+    assert [name for name, p in attention.named_parameters() if not p.grad.any()] == []

@@ -314,19 +314,20 @@ def samples(*placements):
 
 def test_answers_are_in_original_pixels():
     model = head()
-    placements = [Placement((120, 160), (48, 64), (64, 64), (8, 0)), Placement((30, 20), (60, 40), (64, 64), (2, 9))]
-    levels, text = neck_maps(), text_features()
+    canvas = (64, 128)
+    placements = [Placement((120, 160), (48, 64), canvas, (8, 30)), Placement((30, 20), (60, 40), canvas, (2, 9))]
+    levels, text = neck_maps(width=128), text_features()
     padding = torch.stack([p.padding_mask() for p in placements])
     raw = model(levels, text, padding)
     answers = model.predict(levels, text, padding, samples(*placements))
     for i, (p, answer) in enumerate(zip(placements, answers)):
-        sx, sy = p.ori_shape[1] / p.img_shape[1], p.ori_shape[0] / p.img_shape[0]
-        x1, y1, x2, y2 = (64 * v for v in corners(raw['boxes'][i].tolist()))
-        expected = [(x1 - p.offset[1]) * sx, (y1 - p.offset[0]) * sy, (x2 - p.offset[1]) * sx, (y2 - p.offset[0]) * sy]
-        limits = [p.ori_shape[1], p.ori_shape[0]] * 2
-        expected = [min(max(v, 0), limit) for v, limit in zip(expected, limits)]
+        (height, width), (top, left) = p.ori_shape, p.offset
+        sx, sy = width / p.img_shape[1], height / p.img_shape[0]
+        x1, y1, x2, y2 = corners(raw['boxes'][i].tolist())
+        expected = [(128 * x1 - left) * sx, (64 * y1 - top) * sy, (128 * x2 - left) * sx, (64 * y2 - top) * sy]
+        expected = [min(max(v, 0), limit) for v, limit in zip(expected, (width, height, width, height))]
         assert answer.bboxes[0].tolist() == pytest.approx(expected, abs=1e-3)
-        assert answer.masks.shape == (1, *p.ori_shape) and answer.masks.dtype == torch.bool
+        assert answer.masks.shape == (1, height, width) and answer.masks.dtype == torch.bool
         assert torch.equal(answer.masks, p.map_to_original(raw['mask_logits'][i]) > 0)
         assert answer.scores.tolist() == pytest.approx([1 / (1 + math.exp(-raw['score_logits'][i].item()))])
         assert answer.labels.tolist() == [0]
