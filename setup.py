@@ -1,0 +1,127 @@
+"""Packaging, with the ``.mim`` folder in which ``mim train mmuniqrnet CONFIG`` finds configs and tools."""
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+from setuptools.command.develop import develop
+
+ROOT = Path(__file__).resolve().parent
+MIM_ITEMS = ('configs', 'tools', 'model-index.yml')
+
+# No mm* package here: each stack installs the same import names, and a requirement on one would overwrite the other.
+INSTALL_REQUIRES = [
+    'torch>=2.1',
+    'transformers>=4.40,<6',
+    'numpy>=1.23',
+    'pillow>=9.5',
+    'pycocotools>=2.0.7',
+    'safetensors>=0.4',
+    'scipy>=1.9',
+    'matplotlib>=3.6',
+]
+
+# pip builds mmcv without its ops unless torch is already there, MMCV_WITH_OPS=1 and --no-build-isolation are given.
+EXTRAS_REQUIRE = {
+    'onedl': [
+        'onedl-mmengine>=0.10.12,<0.11',
+        'onedl-mmcv>=2.3.6,<2.4',
+        'onedl-mmdetection>=3.5.1,<3.6',
+        'onedl-mmsegmentation>=1.4.2,<1.5',
+        'opencv-python<4.13',
+        'six',
+    ],
+    'openmmlab': [
+        'mmengine>=0.10.7,<0.11',
+        'mmcv>=2.1.0,<2.2',
+        'mmdet>=3.3.0,<3.4',
+        'mmsegmentation>=1.2.2,<1.3',
+        'ftfy',
+        'regex',
+        'setuptools<80',
+    ],
+    'web': ['gradio>=4.44'],
+    'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.1'],
+    'docs': ['sphinx>=7', 'myst-parser>=3', 'furo'],
+    'test': ['pytest>=8'],
+}
+
+
+def fill_mim_folder(package: Path, link: bool) -> None:
+    """Put configs, tools and the model index under ``package/.mim``, as links into this checkout or as copies."""
+    mim = package / '.mim'
+    mim.mkdir(parents=True, exist_ok=True)
+    for name in MIM_ITEMS:
+        source, target = ROOT / name, mim / name
+        if target.is_symlink() or target.is_file():
+            target.unlink()
+        elif target.is_dir():
+            shutil.rmtree(target)
+        if not source.exists():
+            continue
+        if link:
+            target.symlink_to(Path('..', '..', name))
+        elif source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
+        else:
+            shutil.copyfile(source, target)
+
+
+class BuildPyWithMim(build_py):
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            fill_mim_folder(ROOT / 'mmuniqrnet', link=True)
+        else:
+            fill_mim_folder(Path(self.build_lib) / 'mmuniqrnet', link=False)
+
+
+class DevelopWithMim(develop):
+
+    def run(self) -> None:
+        super().run()
+        fill_mim_folder(ROOT / 'mmuniqrnet', link=True)
+        # onedl-mim takes the first file of this list for the package's place, which is none of the package's.
+        (ROOT / 'mmuniqrnet.egg-info' / 'SOURCES.txt').unlink(missing_ok=True)
+
+
+def version() -> str:
+    return re.search(r"__version__ = '(.+?)'", (ROOT / 'mmuniqrnet' / 'version.py').read_text()).group(1)
+
+
+def readme() -> str:
+    path = ROOT / 'README.md'
+    return path.read_text(encoding='utf-8') if path.exists() else ''
+
+
+if __name__ == '__main__':
+    setup(
+        name='mmuniqrnet',
+        version=version(),
+        description='UniQRNet, referring expression comprehension and segmentation in one network, for OpenMMLab',
+        long_description=readme(),
+        long_description_content_type='text/markdown',
+        author='mmuniqrnet contributors',
+        license='Apache-2.0',
+        license_files=['LICENSE'],
+        python_requires='>=3.10',
+        packages=find_packages(include=('mmuniqrnet', 'mmuniqrnet.*')),
+        package_data={'mmuniqrnet': ['datasets/refshapes/vocab/*']},
+        include_package_data=False,
+        install_requires=INSTALL_REQUIRES,
+        extras_require=EXTRAS_REQUIRE,
+        classifiers=[
+            'Development Status :: 4 - Beta',
+            'Operating System :: POSIX :: Linux',
+            'Programming Language :: Python :: 3.10',
+            'Programming Language :: Python :: 3.11',
+            'Programming Language :: Python :: 3.12',
+            'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        ],
+        cmdclass={
+            'build_py': BuildPyWithMim,
+            'develop': DevelopWithMim,
+        },
+        zip_safe=False)

@@ -1,0 +1,152 @@
+import ast
+import re
+import subprocess
+import sys
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.utils import get_installed_path
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory) -> Path:
+    """What a source distribution would hold, by building one and unpacking it."""
+    folder = tmp_path_factory.mktemp('sdist')
+    done = subprocess.run(
+        [sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', folder, 'sdist', '--formats=tar', '-d', folder],
+        cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    archive, = folder.glob('*.tar')
+    subprocess.run(['tar', 'xf', archive, '-C', folder], check=True)
+    return folder / archive.name.removesuffix('.tar')
+
+
+@pytest.fixture(scope='module')
+def wheel(source: Path) -> zipfile.ZipFile:
+    done = subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', source, '--no-deps', '--no-build-isolation', '-q', '-w', source.parent],
+        capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    path, = source.parent.glob('*.whl')
+    return zipfile.ZipFile(path)
+
+
+def declared(name: str) -> list[Requirement]:
+    lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith('#')]
+
+
+def setup_lists() -> dict:
+    tree = ast.parse((ROOT / 'setup.py').read_text())
+    values = {node.targets[0].id: node.value for node in tree.body
+              if isinstance(node, ast.Assign) and node.targets[0].id in ('INSTALL_REQUIRES', 'EXTRAS_REQUIRE')}
+    return {name: ast.literal_eval(value) for name, value in values.items()}
+
+
+def test_wheel_made_from_the_sdist_has_what_mim_and_the_package_need(wheel):
+    names = set(wheel.namelist())
+    for folder, pattern in (('configs', '*.py'), ('tools', '*.py')):
+        wanted = {f'mmuniqrnet/.mim/{path.relative_to(ROOT)}' for path in (ROOT / folder).rglob(pattern)}
+        assert len(wanted) > 3
+        assert wanted <= names
+    assert 'mmuniqrnet/.mim/model-index.yml' in names
+    vocab = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmuniqrnet/datasets/refshapes/vocab').iterdir()}
+    assert 'mmuniqrnet/datasets/refshapes/vocab/vocab.txt' in vocab
+    assert vocab <= names
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmuniqrnet').rglob('*.py') if '.mim' not in path.parts}
+    assert modules <= names
+
+
+def test_wheel_is_tidy(wheel):
+    tops = {name.split('/')[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith('.dist-info')} == {'mmuniqrnet'}
+    assert not [name for name in wheel.namelist() if '__pycache__' in name]
+    assert any(name.endswith('/LICENSE') for name in wheel.namelist())
+
+
+def test_version_is_the_same_everywhere(wheel):
+    metadata, = (name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
+    version = re.search(r'^Version: (.+)$', wheel.read(metadata).decode(), re.MULTILINE)[1]
+    assert f"__version__ = '{version}'" in (ROOT / 'mmuniqrnet/version.py').read_text()
+    assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version'] == version
+
+
+def test_installed_package_shows_mim_its_configs_and_tools():
+    try:
+        metadata.distribution('mmuniqrnet')
+    except metadata.PackageNotFoundError:
+        pytest.skip('needs mmuniqrnet installed, as `make env` does')
+    # openmim finds a package as mmengine's own function does.
+    mim = Path(get_installed_path('mmuniqrnet')) / '.mim'
+    assert (mim / 'configs' / 'uniqrnet_swin-nano_refshapes.py').read_text()
+    assert (mim / 'tools' / 'train.py').read_text()
+    assert (mim / 'model-index.yml').read_text()
+
+
+def test_model_index_names_every_config_and_only_existing_ones():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    models = [model for path in index['Import'] for model in yaml.safe_load((ROOT / path).read_text())['Models']]
+    configs = {model['Config'] for model in models}
+    assert len(configs) == len(models)
+    assert configs == {str(path.relative_to(ROOT)) for path in (ROOT / 'configs').glob('*.py')}
+    for model in models:
+        assert Path(model['Config']).stem == model['Name']
+
+
+@pytest.mark.parametrize('stack', ['onedl', 'openmmlab'])
+def test_pins_lie_within_the_ranges_of_setup(stack):
+    lists = setup_lists()
+    pins = [pin for name in ('torch', 'common', 'test', 'build', stack) for pin in declared(name)]
+    if (ROOT / 'requirements' / f'{stack}-nodeps.txt').exists():
+        pins += declared(f'{stack}-nodeps')
+    versions = {}
+    for pin in pins:
+        (specifier,) = pin.specifier
+        assert specifier.operator == '=='
+        versions.setdefault(canonicalize_name(pin.name), []).append(specifier.version)
+    for text in lists['INSTALL_REQUIRES'] + lists['EXTRAS_REQUIRE'][stack] + lists['EXTRAS_REQUIRE']['test']:
+        requirement = Requirement(text)
+        for version in versions[canonicalize_name(requirement.name)]:
+            assert requirement.specifier.contains(version), f'{text} does not allow the tested {version}'
+
+
+def test_no_stack_is_required_and_none_names_the_other():
+    lists = setup_lists()
+    names = {extra: {Requirement(text).name for text in texts} for extra, texts in lists['EXTRAS_REQUIRE'].items()}
+    both = {name for extra in ('onedl', 'openmmlab') for name in names[extra] if 'mm' in name}
+    assert len(both) == 8
+    assert not both & {Requirement(text).name for text in lists['INSTALL_REQUIRES']}
+    assert all('onedl' in name for name in names['onedl'] & both)
+    assert not [name for name in names['openmmlab'] if 'onedl' in name]
+    for extra in set(names) - {'onedl', 'openmmlab'}:
+        assert not names[extra] & both
+    for stack, other in (('onedl', 'openmmlab'), ('openmmlab', 'onedl')):
+        assert not {pin.name for pin in declared(stack)} & names[other] & both
+
+
+def test_every_import_of_the_package_is_declared():
+    modules = {'cv2', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'mmuniqrnet'}
+    modules |= {{'pillow': 'PIL'}.get(Requirement(text).name, Requirement(text).name)
+                for text in setup_lists()['INSTALL_REQUIRES']}
+    undeclared = {}
+    for path in (ROOT / 'mmuniqrnet').rglob('*.py'):
+        # Imports inside functions are for extras, which say so themselves.
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module]
+            else:
+                continue
+            for name in names:
+                top = name.split('.')[0]
+                if top not in modules and top not in sys.stdlib_module_names:
+                    undeclared[str(path)] = top
+    assert not undeclared
