@@ -6,11 +6,12 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from mmuniqrnet.visualization.drawing import PRED_RGB, TRUTH_RGB, Answer, draw_answer
+from mmuniqrnet.visualization.folder import PictureFolder
 from .results_file import read_results
 from .truth import decode_segmentation
 
-TRUTH_BGR, PRED_BGR = (80, 175, 0), (0, 80, 255)
-CAPTION_LINE = 22
+TRUTH_BGR, PRED_BGR = TRUTH_RGB[::-1], PRED_RGB[::-1]
 INDEX = 'worst_cases.md'
 INDEX_HEAD = '# Worst cases'
 
@@ -38,7 +39,8 @@ def draw_case(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
         image: BGR, uint8 [H, W, 3], of the size the record states.
 
     Returns:
-        BGR, uint8 [caption + H, W, 3]: the caption is on top, the image begins at row ``len(result) - H``.
+        BGR, uint8 [caption + H, W, 3], wider where not one letter fits W: the caption is on top, the image begins at
+        row ``len(result) - H``, column 0.
 
     Raises:
         ValueError: The image has another size than the one that was evaluated.
@@ -47,17 +49,16 @@ def draw_case(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
     if image.shape[:2] != (height, width):
         raise ValueError(
             f"image {record['img_path']} is {list(image.shape[:2])}, but [{height}, {width}] was evaluated")
-    drawn = image.copy()
-    for key, colour in (('truth_mask', TRUTH_BGR), ('pred_mask', PRED_BGR)):
+    sides = []
+    for side in ('truth', 'pred'):
+        box, mask = record.get(f'{side}_box'), record.get(f'{side}_mask')
         # a mask of a protocol that scores on the network's grid does not lie on this image
-        if record.get(key) is not None and record[key]['size'] == [height, width]:
-            mask = decode_segmentation(record[key], height, width)
-            drawn[mask] = (0.6 * drawn[mask] + 0.4 * np.array(colour)).astype(np.uint8)
-    for key, colour in (('truth_box', TRUTH_BGR), ('pred_box', PRED_BGR)):
-        if record.get(key) is not None:
-            x1, y1, x2, y2 = np.clip(np.round(record[key]), 0, [width - 1, height - 1] * 2).astype(int).tolist()
-            cv2.rectangle(drawn, (x1, y1), (x2, y2), colour, 2)
-    return np.concatenate([_caption(record, width), drawn])
+        if mask is not None:
+            mask = decode_segmentation(mask, height, width) if mask['size'] == [height, width] else None
+        sides.append(Answer([] if box is None else [box], mask, record.get('score') if side == 'pred' else None))
+    ious = dict(box=record['box_iou'], mask=record['mask_iou'])
+    picture = draw_answer(image[..., ::-1], str(record['text']), *sides, ious=ious, side_by_side=False, min_side=0)
+    return np.ascontiguousarray(picture[..., ::-1])
 
 
 def write_worst_cases(
@@ -86,28 +87,14 @@ def write_worst_cases(
         by = 'mask_iou' if any(record['mask_iou'] is not None for record in records) else 'box_iou'
     worst = rank_worst(records, by, top)
     pictures = [draw_case(record, _read_image(record)) for record in worst]
-    out_dir = Path(out_dir)
-    _clear(out_dir)
+    folder = PictureFolder(out_dir, INDEX, INDEX_HEAD, f' of {Path(results).name} by {by}')
     paths = []
-    lines = [f'{INDEX_HEAD} of {Path(results).name} by {by}', '']
     for number, (record, picture) in enumerate(zip(worst, pictures), 1):
-        path = out_dir / f'worst_{number:03d}.png'
+        about = f"{_figures_of(record)}; \"{record['text']}\" (sent_id {record['sent_id']}, {record['img_path']})"
+        path = folder.add(f'worst_{number:03d}.png', about)
         cv2.imwrite(str(path), picture)
         paths.append(path)
-        lines.append(f"{number}. [{path.name}]({path.name}): {_figures_of(record)}; \"{record['text']}\" "
-                     f"(sent_id {record['sent_id']}, {record['img_path']})")
-    (out_dir / INDEX).write_text('\n'.join(lines) + '\n', encoding='utf-8')
     return paths
-
-
-def _clear(out_dir: Path) -> None:
-    out_dir.mkdir(parents=True, exist_ok=True)
-    index = out_dir / INDEX
-    if index.is_file() and index.read_text(encoding='utf-8').startswith(INDEX_HEAD):
-        for path in out_dir.glob('worst_[0-9][0-9][0-9].png'):
-            path.unlink()
-    elif any(out_dir.iterdir()):
-        raise FileExistsError(f'{out_dir} is not empty and holds no earlier worst cases; name a new folder')
 
 
 def _read_image(record: Mapping[str, Any]) -> np.ndarray:
@@ -121,28 +108,6 @@ def _read_image(record: Mapping[str, Any]) -> np.ndarray:
     if image is None:
         raise ValueError(f'image {path} cannot be decoded')
     return image
-
-
-def _caption(record: Mapping[str, Any], width: int) -> np.ndarray:
-    # OpenCV's fonts have ASCII only; the index holds the text as it is
-    text = str(record['text']).encode('ascii', 'replace').decode()
-    rows = [*_wrap(text, width), *_wrap(_figures_of(record), width), *_wrap('green: truth, orange: prediction', width)]
-    caption = np.full((CAPTION_LINE * len(rows) + 6, width, 3), 255, dtype=np.uint8)
-    for number, row in enumerate(rows, 1):
-        place = (4, CAPTION_LINE * number - 4)
-        cv2.putText(caption, row, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return caption
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    rows = ['']
-    for word in text.split():
-        longer = f'{rows[-1]} {word}'.strip()
-        if rows[-1] and cv2.getTextSize(longer, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)[0][0] > width - 8:
-            rows.append(word)
-        else:
-            rows[-1] = longer
-    return rows
 
 
 def _figures_of(record: Mapping[str, Any]) -> str:

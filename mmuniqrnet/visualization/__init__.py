@@ -1,0 +1,8 @@
+"""Pictures: answers to expressions, and the gates by which the text steers the network."""
+from .drawing import Answer, draw_answer
+from .gates import draw_gates, gate_maps, maps_on_image, record_gates
+from .visualizer import ReferringVisualizer
+
+__all__ = [
+    'Answer', 'ReferringVisualizer', 'draw_answer', 'draw_gates', 'gate_maps', 'maps_on_image', 'record_gates'
+]
