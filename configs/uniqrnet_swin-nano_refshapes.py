@@ -13,13 +13,13 @@ num_workers = 1
 train_pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadReferAnnotations'),
-    dict(type='mmdet.Resize', scale=(image_size, image_size), keep_ratio=True),
+    dict(type='ReferResize', scale=(image_size, image_size), keep_ratio=True),
     dict(type='RandomFlipWithText', prob=0.5),
     dict(type='PackReferInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-    dict(type='mmdet.Resize', scale=(image_size, image_size), keep_ratio=True),
+    dict(type='ReferResize', scale=(image_size, image_size), keep_ratio=True),
     dict(type='PackReferInputs'),
 ]
 train_dataloader = dict(
@@ -71,7 +71,6 @@ model = dict(
         type='QRNetSwin',
         text_dim=text_dim,
         gate_rank=8,
-        gated_stages=(0, 1, 2),
         embed_dims=24,
         depths=(2, 2, 2),
         num_heads=(2, 4, 8),

@@ -1,4 +1,8 @@
-"""What the tools do with a config before a runner is built from it."""
+"""What the tools share: reading a config, and saying errors in one sentence."""
+import os
+import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.config import Config
@@ -31,3 +35,28 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
     return cfg
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """What this package said about the user's input; None if the error is another one, whose trace is wanted.
+
+    mmengine raises what a constructor raised anew, with a prefix: the first error in the chain counts.
+    """
+    while error.__context__ is not None and not error.__suppress_context__:
+        error = error.__context__
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = frames and Path(frames[-1].filename).is_relative_to(Path(__file__).parent)
+    if isinstance(error, UserError) or (ours and isinstance(error, (ValueError, FileNotFoundError, FileExistsError))):
+        return str(error)
+    return None
+
+
+def run_tool(main: Callable[[], object]) -> None:
+    """Run a tool's ``main``; what the user can mend ends in one sentence (and a trace if MMUNIQRNET_TRACE is set)."""
+    try:
+        main()
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None or os.environ.get('MMUNIQRNET_TRACE'):
+            raise
+        sys.exit(f'error: {sentence}')

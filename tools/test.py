@@ -4,7 +4,6 @@ Prints one table, a row per evaluation set, and writes it to results.json and re
 """
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
@@ -14,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmuniqrnet.config import UserError, load_config
+from mmuniqrnet.config import UserError, load_config, run_tool
 from mmuniqrnet.datasets import text_blind_by_set
 from mmuniqrnet.evaluation import table_from_metrics, to_text, write_report
 
@@ -64,7 +63,4 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f'error: {error}')
+    run_tool(main)

@@ -21,7 +21,7 @@ train_pipeline = [
     dict(type='GuardedCrop', prob=0.5, short_sides=(400, 500, 600), crop_size=(384, 600)),
     dict(
         type='RandomChoiceResize',
-        resize_type='mmdet.Resize',
+        resize_type='ReferResize',
         scales=[(s, s) for s in range(448, 641, 32)],
         keep_ratio=True),
     dict(type='RandomFlipWithText', prob=0.5),
@@ -29,7 +29,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-    dict(type='mmdet.Resize', scale=(640, 640), keep_ratio=True),
+    dict(type='ReferResize', scale=(640, 640), keep_ratio=True),
     dict(type='PackReferInputs'),
 ]
 dataset = dict(

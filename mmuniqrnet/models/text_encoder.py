@@ -54,6 +54,10 @@ class TextEncoder(BaseModule):
         self.frozen = frozen
         self.tokenizer = load_tokenizer(tokenizer)
         self.model = load_encoder(model, self.tokenizer)
+        longest = getattr(self.model.config, 'max_position_embeddings', None)
+        if longest is not None and max_length > longest:
+            raise ValueError(f'TextEncoder: max_length={max_length} is more than the {longest} positions that the model '
+                             'has (max_position_embeddings).')
         # An unused layer has no gradient, and DDP would wait for it.
         if getattr(self.model, 'pooler', None) is not None:
             self.model.pooler = None

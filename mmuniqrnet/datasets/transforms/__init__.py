@@ -4,5 +4,6 @@ from .crop import GuardedCrop
 from .flip import RandomFlipWithText, swap_left_right
 from .formatting import PackReferInputs
 from .loading import LoadReferAnnotations
+from .resize import ReferResize
 
-__all__ = ['GuardedCrop', 'LoadReferAnnotations', 'RandomFlipWithText', 'swap_left_right', 'PackReferInputs']
+__all__ = ['GuardedCrop', 'LoadReferAnnotations', 'RandomFlipWithText', 'swap_left_right', 'PackReferInputs', 'ReferResize']

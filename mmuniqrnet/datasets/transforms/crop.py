@@ -4,9 +4,9 @@ from typing import Sequence
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
-from mmdet.datasets.transforms import Resize
 
 from mmuniqrnet.registry import TRANSFORMS
+from .resize import ReferResize
 
 
 @TRANSFORMS.register_module()
@@ -45,7 +45,7 @@ class GuardedCrop(BaseTransform):
         crops, short_side, luck = self._draw()
         if not crops or not len(results['gt_bboxes']) or self._places.search(results['text']):
             return results
-        results = Resize(scale=(short_side, 10**6), keep_ratio=True)(results)
+        results = ReferResize(scale=(short_side, 10**6), keep_ratio=True)(results)
         height, width = results['img_shape']
         least, largest = self.crop_size
         crop_w, crop_h = (min(side, least + int(u * (largest - least + 1))) for side, u in zip((width, height), luck))

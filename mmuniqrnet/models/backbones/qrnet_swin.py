@@ -23,7 +23,7 @@ class QRNetSwin(SwinTransformer):
         text_dim: D, the width of the sentence feature.
         channel_gate: Whether each QD-ATT gates channels.
         spatial_gate: Whether each QD-ATT gates places.
-        gated_stages: Stages that have a QD-ATT; none of them for a text-agnostic backbone.
+        gated_stages: Stages that have a QD-ATT, all of them if None; ``()`` for a text-agnostic backbone.
         gate_reduction: The channel gate's hidden layer has C / gate_reduction units.
         gate_rank: Rank k of the dynamic layers.
         embed_dims: Channels of the first stage; each later stage has twice as many.
@@ -51,7 +51,7 @@ class QRNetSwin(SwinTransformer):
                  text_dim: int = 768,
                  channel_gate: bool = True,
                  spatial_gate: bool = True,
-                 gated_stages: Sequence[int] = (0, 1, 2, 3),
+                 gated_stages: Sequence[int] | None = None,
                  gate_reduction: int = 16,
                  gate_rank: int = 30,
                  embed_dims: int = 96,
@@ -85,6 +85,10 @@ class QRNetSwin(SwinTransformer):
             init_cfg=init_cfg)
         self.text_dim = text_dim
         self.with_cp = with_cp
+        gated_stages = range(len(depths)) if gated_stages is None else gated_stages
+        if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
+            raise ValueError(f'QRNetSwin: gated_stages={tuple(gated_stages)} names a stage that is not there; depths has '
+                             f'{len(depths)} stages, 0 to {len(depths) - 1}.')
         gated = set(gated_stages) if channel_gate or spatial_gate else set()
         self.gates = ModuleList(
             QueryDynamicAttention(
@@ -102,7 +106,7 @@ class QRNetSwin(SwinTransformer):
         return self  # mmdet's Swin returns None, and so would eval()
 
     def init_weights(self) -> None:
-        """Random, or from ``init_cfg``'s checkpoint; V of the gates stays zero.
+        """Random, or from ``init_cfg``'s checkpoint; V of gates that are not in it stays as built.
 
         Raises:
             ValueError: If ``init_cfg`` is of another kind, or its checkpoint can't be read or does not fit.

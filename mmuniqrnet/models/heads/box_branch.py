@@ -28,7 +28,8 @@ class BoxBranch(BaseModule):
         # float32 whatever autocast says: half precision has too few digits for boxes.
         logits = self.mlp(reg).float()
         if reference is not None:
-            logits = logits + inverse_sigmoid(reference, eps=1e-3)
+            # Away from 0 and 1, where the sigmoid is flat: the box around an untrained mask is the whole canvas.
+            logits = logits + inverse_sigmoid(reference.clamp(0.05, 0.95))
         return logits.sigmoid()
 
 

@@ -15,6 +15,8 @@ from .box_branch import box_around
 from .targets import Targets, make_targets
 
 Part = dict | nn.Module | None
+# Items that have a task's truth may be fewer than one a rank, so their mean count is not held to 1.
+EPS = 1e-6
 
 
 def build(part: Part) -> nn.Module | None:
@@ -128,7 +130,7 @@ class UniQRNetHead(BaseModule):
 
     def box_losses(self, boxes: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Box losses, averaged over the samples (of all ranks) that have a box."""
-        count = reduce_mean(targets.has_box.sum()).clamp(min=1)
+        count = reduce_mean(targets.has_box.sum()).clamp(min=EPS)
         losses = {}
         if self.loss_box_l1 is not None:
             weight = targets.has_box[:, None].expand_as(boxes)
@@ -147,16 +149,18 @@ class UniQRNetHead(BaseModule):
             losses['loss_mask_bce'] = self.pixel_loss(self.loss_mask_bce, logits, targets)
         if self.loss_mask_dice is not None:
             masks, inside = (F.adaptive_avg_pool2d(x, size) for x in (targets.masks, targets.inside))
-            count = reduce_mean(targets.has_mask.sum()).clamp(min=1)
+            # Against an empty truth Dice is 1 whatever the answer: it teaches nothing, and BCE has to.
+            counted = targets.has_mask * targets.exists
+            count = reduce_mean(counted.sum()).clamp(min=EPS)
             losses['loss_mask_dice'] = self.loss_mask_dice(
-                logits.masked_fill(inside == 0, -50.), masks, targets.has_mask, avg_factor=count)
+                logits.masked_fill(inside == 0, -50.), masks, counted, avg_factor=count)
         return losses
 
     def pixel_loss(self, loss: nn.Module, logits: Tensor, targets: Targets) -> Tensor:
         """A pixel-wise loss of logits [B, 1, h, w] at any stride, averaged over the image's pixels of all ranks."""
         masks, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]) for x in (targets.masks, targets.inside))
         weight = inside * targets.has_mask[:, None, None, None]
-        count = reduce_mean(weight.sum()).clamp(min=1)
+        count = reduce_mean(weight.sum()).clamp(min=EPS)
         return loss(logits.flatten(1), masks.flatten(1), weight.flatten(1), avg_factor=count)
 
     def score_loss(self, out: dict[str, Tensor], targets: Targets) -> Tensor:
@@ -167,7 +171,7 @@ class UniQRNetHead(BaseModule):
             else:
                 quality, known = self._mask_quality(out['mask_logits'], targets)
             known = torch.maximum(known, 1 - targets.exists)
-            count = reduce_mean(known.sum()).clamp(min=1)
+            count = reduce_mean(known.sum()).clamp(min=EPS)
         return self.loss_score(
             out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
 
