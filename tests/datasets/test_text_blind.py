@@ -35,3 +35,22 @@ def test_no_box_beats_it():
         guesses = np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], 1)
         right = (mask_utils.iou(guesses, truths, [0] * len(truths)) >= .5).sum(1).max()
         assert 100 * right / len(found) <= text_blind_accuracy(found) + 1e-6
+
+
+def test_by_set_leaves_out_what_has_no_single_box():
+
+    class Mixed:
+        rows = [dict(dataset='a', split=split, **item) for split, item in [
+            *(('val', item) for item in items((0, 0, 10, 10), (50, 50, 60, 60))),
+            ('val', dict(img_id=9, instances=[])),
+            ('test', dict(img_id=3, instances=[dict(mask=[])])),
+            *(('train', item) for item in items((0, 0, 10, 10), (0, 0, 10, 10))),
+        ]]
+
+        def __len__(self):
+            return len(self.rows)
+
+        def get_data_info(self, index):
+            return self.rows[index]
+
+    assert text_blind_by_set(Mixed()) == {'a/val': pytest.approx(50), 'a/train': pytest.approx(100)}
