@@ -5,9 +5,9 @@ _base_ = './_base_/default_runtime.py'
 data_root = 'data/refshapes'
 image_size = 64
 batch_size = 32
-max_iters = 4500
+max_iters = 3600
 lr = 1e-3
-num_workers = 1
+num_workers = 0  # on two cores, workers take from the arithmetic more than they give
 
 # The data ----------------------------------------------------------------------------------------------------------
 train_pipeline = [
@@ -119,17 +119,17 @@ model = dict(
 # The training ------------------------------------------------------------------------------------------------------
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=lr, weight_decay=1e-4, betas=(0.9, 0.98)),
+    optimizer=dict(type='AdamW', lr=lr, weight_decay=1e-4, betas=(0.9, 0.98), fused=True),
     clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=max_iters, T_max=max_iters - 200, eta_min=lr * 0.01),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=500)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=900)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
-    checkpoint=dict(by_epoch=False, interval=500, max_keep_ckpts=1, save_best='refshapes/val/mIoU', rule='greater'))
+    checkpoint=dict(by_epoch=False, interval=300, max_keep_ckpts=1, save_best='refshapes/val/mIoU', rule='greater'))
 log_processor = dict(by_epoch=False)
 custom_hooks = [
     dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),

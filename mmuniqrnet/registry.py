@@ -7,6 +7,11 @@ of ours; they are there because mmengine warns of every look-up in a scope that 
 from mmengine import registry as root
 from mmengine.registry import Registry
 
+from mmuniqrnet.compat import allow_mmengine_checkpoints
+
+# Here, since whoever uses this package comes by here before any checkpoint is read.
+allow_mmengine_checkpoints()
+
 
 def _child(parent: Registry, *locations: str) -> Registry:
     return Registry(parent.name, parent=parent, scope='mmuniqrnet', locations=list(locations))
@@ -18,6 +23,7 @@ MODELS = _child(root.MODELS, 'mmuniqrnet.models')
 HOOKS = _child(root.HOOKS, 'mmuniqrnet.engine')
 METRICS = _child(root.METRICS, 'mmuniqrnet.evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'mmuniqrnet.visualization')
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'mmuniqrnet.checkpoints')
 
 DATA_SAMPLERS = _child(root.DATA_SAMPLERS)
 EVALUATOR = _child(root.EVALUATOR)
@@ -32,4 +38,3 @@ RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
 RUNNERS = _child(root.RUNNERS)
 TASK_UTILS = _child(root.TASK_UTILS)
 VISBACKENDS = _child(root.VISBACKENDS)
-WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)

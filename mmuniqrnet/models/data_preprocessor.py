@@ -52,13 +52,14 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         data_samples = data.get('data_samples') or [DetDataSample() for _ in data['inputs']]
         samplelist_boxtype2tensor(data_samples)
         images = data['inputs']
-        canvas = images[0].new_zeros((len(images), 3, *self.canvas_size), dtype=torch.float32)
-        for slot, image, sample in zip(canvas, images, data_samples):
+        # Stored pixels first, then the arithmetic on all of them at once: small images would pay for each call.
+        canvas = images[0].new_zeros((len(images), 3, *self.canvas_size))
+        inside = images[0].new_zeros((len(images), 1, *self.canvas_size), dtype=torch.bool)
+        for i, (image, sample) in enumerate(zip(images, data_samples)):
             height, width = image.shape[-2:]
             top, left = self._place(height, width, self.placement if training else self.test_placement)
-            if self._channel_conversion:
-                image = image[[2, 1, 0]]
-            slot[:, top:top + height, left:left + width] = (image.float() - self.mean) / self.std
+            canvas[i, :, top:top + height, left:left + width] = image
+            inside[i, :, top:top + height, left:left + width] = True
             sample.set_metainfo(
                 dict(
                     img_shape=(height, width),
@@ -67,6 +68,9 @@ class ReferDataPreprocessor(DetDataPreprocessor):
                     pad_shape=self.canvas_size))
             if training:
                 self._move_truth(sample, top, left)
+        if self._channel_conversion:
+            canvas = canvas[:, [2, 1, 0]]
+        canvas = ((canvas.float() - self.mean) / self.std).masked_fill_(~inside, 0)
         return dict(inputs=canvas, data_samples=data_samples)
 
     def _place(self, height: int, width: int, placement: str) -> tuple[int, int]:

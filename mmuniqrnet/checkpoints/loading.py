@@ -1,0 +1,114 @@
+"""Load a checkpoint into a model or a backbone, and say so loudly when it does not fit."""
+import logging
+from pathlib import Path
+from typing import Mapping, Sequence
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from . import qrnet, swin
+from .files import CheckpointError, read_checkpoint, state_dict_of
+from .fit import NEW_BY_DESIGN, Fit, judge, part_of, require
+
+# In a backbone alone. A classifier's checkpoint has no norms of the stages' outputs.
+NEW_IN_SWIN = ('gates.', 'norm0.', 'norm1.', 'norm2.', 'norm3.')
+
+
+def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share: float = 0.95) -> Fit:
+    """Initialise a ``QRNetSwin`` from a file and log how it fits.
+
+    Read are mmdet's, timm's and the original layout, of a backbone alone or within a detector (``backbone.*``), and
+    published QRNet files. Bias tables are interpolated for another window size; gates that the file lacks stay as they
+    are.
+
+    Args:
+        backbone: The backbone.
+        path: A file that :func:`read_checkpoint` reads.
+        layout: As in :func:`mmuniqrnet.checkpoints.swin.to_mmdet`.
+        share: The share of the backbone's tensors that must match; none may have another shape.
+
+    Raises:
+        CheckpointError: If the file does not fit.
+    """
+    reference = backbone.state_dict()
+    try:
+        converted = backbone_weights(state_dict_of(read_checkpoint(path), path), layout)
+        state, resized = swin.resize_windows(converted.state, reference)
+        fit = judge(state, reference, NEW_IN_SWIN, converted.left_out)
+        fit.unexpected.extend(converted.unexpected)
+        require(fit, share=share, what='it', shapes=True)
+    except CheckpointError as error:
+        raise CheckpointError(f'init_cfg of {type(backbone).__name__}, {path}: {error}') from None
+    backbone.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
+    report(f'{type(backbone).__name__} from {path}', fit, resized)
+    return fit
+
+
+def backbone_weights(state: Mapping[str, Tensor], layout: str = 'auto') -> swin.Converted:
+    """The Swin of any known checkpoint in mmdet's layout, without ``backbone.`` before the names."""
+    others = {}
+    if qrnet.is_qrnet(state):
+        state, others, _ = qrnet.to_ours(state)
+        layout = 'mmdet'
+    if any(name.startswith('backbone.') for name in state):
+        others |= {name: value for name, value in state.items() if not name.startswith('backbone.')}
+        state = {name.removeprefix('backbone.'): value for name, value in state.items() if name not in others}
+    converted = swin.to_mmdet(state, layout)
+    return converted._replace(left_out=others | converted.left_out)
+
+
+def check_fit(state: Mapping[str, Tensor],
+              reference: Mapping[str, Tensor],
+              *,
+              share: float = 0.95,
+              required: Sequence[str] | None = ('backbone', 'text_encoder'),
+              new: Sequence[str] = NEW_BY_DESIGN,
+              allow: Sequence[str] = ()) -> Fit:
+    """Judge the weights for a whole model, part by part.
+
+    A part that the checkpoint has anything of must match; one it has nothing of is new, unless it is required.
+
+    Args:
+        state: The checkpoint's weights.
+        reference: The model's state dict.
+        share: The share of a part's tensors that must match.
+        required: Parts that the checkpoint must have if the model does; None for all of them.
+        new: Prefixes of what may be absent as a whole.
+        allow: Prefixes of what is not judged, whatever it is.
+
+    Raises:
+        CheckpointError: If a part does not fit.
+    """
+    allow = tuple(allow)
+    ours, theirs = ({part_of(name) for name in names} for names in (reference, state))
+    optional = (ours ^ theirs) - {'', *(ours if required is None else (f'{part}.' for part in required))}
+    state = {name: value for name, value in state.items() if not name.startswith(allow)}
+    reference = {name: value for name, value in reference.items() if not name.startswith(allow)}
+    fit = judge(state, reference, [*new, *sorted(optional)])
+    wrong = [f'{part[:-1] or "model"} has {matched} of {total} tensors right ({fit.problem(part)})'
+             for part in fit.parts() for matched, total in [fit.counts(part)] if matched < share * total]
+    wrong = wrong or [str(mismatch) for mismatch in fit.mismatched[:1]]
+    if wrong:
+        raise CheckpointError('; '.join(wrong) + hint(state))
+    if not fit.matched:
+        raise CheckpointError('none of its tensors is in the model' + hint(state))
+    return fit
+
+
+def hint(state: Mapping[str, Tensor]) -> str:
+    """What these weights look like, when they are of a kind that has to be converted."""
+    if qrnet.is_qrnet(state):
+        return '. It is a published QRNet file: convert it with tools/model_converters/qrnet_to_mmuniqrnet.py'
+    names = [name.removeprefix('backbone.') for name in state]
+    if swin.detect_layout(names) is not None and not any(name.startswith('text_encoder.') for name in state):
+        return ". It is a Swin alone: give it to the backbone, init_cfg=dict(type='Pretrained', checkpoint=...)"
+    return ''
+
+
+def report(what: str, fit: Fit, resized: Sequence[str] = ()) -> None:
+    """Log a fit: as a warning unless the file brought all that the model has."""
+    text = f'{what}: {fit.describe()}'
+    if resized:
+        text += f'\ninterpolated for another window size: {len(resized)} bias tables'
+    incomplete = fit.new or fit.missing or fit.unexpected
+    print_log(text, logger='current', level=logging.WARNING if incomplete else logging.INFO)

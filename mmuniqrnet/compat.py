@@ -1,0 +1,41 @@
+"""Let torch >= 2.6 read mmengine's own checkpoints without letting it run what a file says.
+
+Since 2.6 ``torch.load`` reads data only (``weights_only=True``) and refuses classes it does not know. mmengine 0.10.7
+calls it plainly (``mmengine.runner.checkpoint.load_from_local``), and its checkpoints hold log histories and numpy
+values: ``resume``, ``load_from`` and ``tools/test.py`` then fail on files that mmengine itself wrote. The remedy is to
+name what such a file needs as safe. Newer forks of mmengine name the same things by themselves, ``getattr`` included,
+with which a file can reach anything; here it reaches nothing but the four statistics of ``HistoryBuffer``.
+"""
+from typing import Callable
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
+
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+def _statistic(owner: type, name: str) -> Callable:
+    """What a pickled ``HistoryBuffer`` calls ``getattr`` for."""
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise ValueError(f'a checkpoint may not reach for {name!r} of {owner!r}.')
+    return getattr(owner, name)
+
+
+def mmengine_globals() -> list[type | tuple[Callable, str]]:
+    """The classes and functions that checkpoints written by mmengine name, each harmless to a reader."""
+    core = np._core if hasattr(np, '_core') else np.core
+    known = [HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray, np.dtype]
+    # numpy 2 renamed the module, and each reads the files of the other.
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        known.append((core.multiarray._reconstruct, f'{module}._reconstruct'))
+        known.append((core.multiarray.scalar, f'{module}.scalar'))
+    kinds = [type(np.dtype(code)) for code in '?bhilqBHILQefdSU']
+    return known + sorted({kind for kind in kinds if kind is not np.dtype}, key=lambda kind: kind.__name__)
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Call once, at import: afterwards ``torch.load`` reads what mmengine wrote. Older torch needs nothing."""
+    if digit_version(torch.__version__) >= digit_version('2.6.0'):
+        torch.serialization.add_safe_globals(mmengine_globals())
