@@ -76,16 +76,23 @@ class Placement:
         height, width = self.ori_shape
         return torch.stack([boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=-1).flatten(1)
 
-    def map_to_original(self, values: Tensor) -> Tensor:
-        """A map over the whole canvas [N, h, w], at any stride, as a map [N, H, W] of the original image.
+    def map_to_input(self, values: Tensor) -> Tensor:
+        """A map over the whole canvas [N, h, w], at any stride, as a map [N, h', w'] over ``img_shape``: un-padded.
 
-        Mask logits or probabilities: brought to canvas size, un-padded, then resized, bilinearly.
+        Mask logits or probabilities, resized bilinearly.
         """
         values = values[None].float()
         if values.shape[-2:] != self.canvas_shape:
             values = F.interpolate(values, size=self.canvas_shape, mode='bilinear', align_corners=False)
         (top, left), (height, width) = self.offset, self.img_shape
-        values = values[..., top:top + height, left:left + width]
+        return values[0, :, top:top + height, left:left + width]
+
+    def map_to_original(self, values: Tensor) -> Tensor:
+        """A map over the whole canvas [N, h, w], at any stride, as a map [N, H, W] of the original image.
+
+        Mask logits or probabilities: brought to canvas size, un-padded, then resized, bilinearly.
+        """
+        values = self.map_to_input(values)[None]
         if values.shape[-2:] != self.ori_shape:
             values = F.interpolate(values, size=self.ori_shape, mode='bilinear', align_corners=False)
         return values[0]

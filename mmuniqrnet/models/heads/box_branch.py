@@ -1,4 +1,3 @@
-import torch
 from mmdet.models.layers import MLP, inverse_sigmoid
 from mmengine.model import BaseModule
 from torch import Tensor
@@ -28,31 +27,9 @@ class BoxBranch(BaseModule):
         # float32 whatever autocast says: half precision has too few digits for boxes.
         logits = self.mlp(reg).float()
         if reference is not None:
-            # Away from 0 and 1, where the sigmoid is flat: the box around an untrained mask is the whole canvas.
-            logits = logits + inverse_sigmoid(reference.clamp(0.05, 0.95))
+            # Away from 0 and 1, where the sigmoid is flat: the box around an untrained mask may be the whole canvas.
+            logits = logits + inverse_sigmoid(reference.clamp(0.02, 0.98))
         return logits.sigmoid()
-
-
-def box_around(mask_logits: Tensor) -> Tensor:
-    """The box that a soft mask speaks of, by its first two moments: [B, 1, h, w] -> cxcywh [B, 4] in 0..1.
-
-    The width is that of an evenly filled box with the mask's spread, so it is exact for upright rectangles, and a
-    smooth function of the logits for any mask.
-    """
-    # Squared, so that a faint but wide background weighs little.
-    weight = mask_logits.squeeze(1).float().sigmoid()**2
-    height, width = weight.shape[-2:]
-    total = weight.sum((1, 2)).clamp(min=1e-6)
-    moments = []
-    for profile, cells in ((weight.sum(1), width), (weight.sum(2), height)):
-        profile = profile / total[:, None]  # [B, cells], sums to 1
-        place = (torch.arange(cells, device=profile.device) + 0.5) / cells
-        mean = (profile * place).sum(1)
-        # Each cell is itself an evenly filled interval.
-        variance = (profile * (place - mean[:, None])**2).sum(1) + 1 / (12 * cells**2)
-        moments.append((mean, (12 * variance).sqrt().clamp(max=1)))
-    (x, w), (y, h) = moments
-    return torch.stack([x, y, w, h], dim=1)
 
 
 @MODELS.register_module()

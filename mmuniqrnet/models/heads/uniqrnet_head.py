@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
-from .box_branch import box_around
+from .mask_to_box import box_around
 from .targets import Targets, make_targets
 
 Part = dict | nn.Module | None
+# What a head can add to its answers for published protocols, which look at masks before they are cut or resized.
+EXTRA_MASKS = ('mask_probs', 'input_masks')
 # Items that have a task's truth may be fewer than one a rank, so their mean count is not held to 1.
 EPS = 1e-6
 
@@ -48,6 +50,10 @@ class UniQRNetHead(BaseModule):
         box_from_mask: The box branch says how the box differs from the one that the mask speaks of, instead of the box
             itself. The box's gradient does not enter the mask by this way.
         mask_threshold: A pixel belongs to the mask if its probability exceeds this.
+        extra_masks: What answers hold besides ``masks``, for ``ReferringMetric(protocol=...)``: ``'mask_probs'``, the
+            probabilities (float [1, H, W], original pixels), which ``cris`` and ``cris_val`` count, and
+            ``'input_masks'`` (bool [1, h, w], the resized image's pixels, padding cut off), which ``lavt`` and ``seqtr``
+            count. They cost memory, so they are not there unless named.
         init_cfg: mmengine initialisation.
     """
 
@@ -66,12 +72,19 @@ class UniQRNetHead(BaseModule):
                  mask_loss_stride: int = 1,
                  box_from_mask: bool = False,
                  mask_threshold: float = 0.5,
+                 extra_masks: Sequence[str] = (),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
         if box_branch is None and mask_branch is None:
             raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
         if box_from_mask and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
+        unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
+        if unknown or isinstance(extra_masks, str):
+            raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, not "
+                             f'{extra_masks!r}.')
+        if extra_masks and mask_branch is None:
+            raise ValueError('UniQRNetHead: extra_masks needs a mask_branch.')
         self.encoder = build(encoder)
         self.box_branch = build(box_branch)
         self.mask_branch = build(mask_branch)
@@ -86,6 +99,7 @@ class UniQRNetHead(BaseModule):
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
         self.mask_threshold = mask_threshold
+        self.extra_masks = tuple(extra_masks)
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
         """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> what each branch says.
@@ -109,7 +123,7 @@ class UniQRNetHead(BaseModule):
     def _box_of(mask_logits: Tensor, padding_mask: Tensor) -> Tensor:
         """The box that the mask speaks of; on padding, where no loss holds it to anything, it has no say."""
         outside = F.interpolate(padding_mask[:, None].float(), size=mask_logits.shape[-2:]) > 0
-        return box_around(mask_logits.detach().masked_fill(outside, -50.))
+        return box_around(mask_logits.masked_fill(outside, -50.))
 
     def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
              data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
@@ -195,7 +209,7 @@ class UniQRNetHead(BaseModule):
 
         Returns:
             For each expression ``bboxes`` [1, 4] (xyxy), ``scores`` [1], ``labels`` [1] (0) and ``masks`` [1, H, W]
-            (bool); boxes or masks are missing if the head has no such branch.
+            (bool); boxes or masks are missing if the head has no such branch. Those of ``extra_masks`` besides.
         """
         out = self(levels, text, padding_mask)
         return [self._answer({k: v[i] for k, v in out.items()}, Placement.of(s)) for i, s in enumerate(data_samples)]
@@ -208,7 +222,12 @@ class UniQRNetHead(BaseModule):
             box = bbox_cxcywh_to_xyxy(out['boxes'][None]) * out['boxes'].new_tensor([width, height, width, height])
             answer.bboxes = placement.boxes_to_original(box)
         if 'mask_logits' in out:
-            answer.masks = placement.map_to_original(out['mask_logits']).sigmoid() > self.mask_threshold
+            probs = placement.map_to_original(out['mask_logits']).sigmoid()
+            answer.masks = probs > self.mask_threshold
+            if 'mask_probs' in self.extra_masks:
+                answer.mask_probs = probs
+            if 'input_masks' in self.extra_masks:
+                answer.input_masks = placement.map_to_input(out['mask_logits']).sigmoid() > self.mask_threshold
         score = out['score_logits'].sigmoid() if 'score_logits' in out else torch.ones((), device=device)
         answer.scores = score.reshape(1)
         answer.labels = torch.zeros(1, dtype=torch.long, device=device)

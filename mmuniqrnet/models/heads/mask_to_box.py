@@ -1,0 +1,58 @@
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# The blob is grown on a grid of at most this many cells a side, so in at most so many steps, whatever the mask's size.
+MAX_CELLS = 32
+
+
+@torch.no_grad()
+def box_around(mask_logits: Tensor, scale: int = 4) -> Tensor:
+    """The box around the blob of which a soft mask is surest: [B, 1, h, w] -> cxcywh [B, 4] in 0..1.
+
+    A mask that hesitates between two objects shows both, and a box around everything that it shows is wrong for either.
+    So a blob is grown from the mask's peak (that of the mask blurred, which a large blob wins) over the cells that hang
+    together with it, and the box is the blob's, on the logits enlarged ``scale`` times. It is a starting point for the
+    box branch and carries no gradient.
+    """
+    logits = mask_logits.float()
+    cells = [min(n, MAX_CELLS) for n in logits.shape[-2:]]
+    coarse = F.adaptive_avg_pool2d(logits.sigmoid(), cells)  # [B, 1, h', w']
+    # A mask that is nowhere sure has a blob, too.
+    threshold = (coarse.amax((2, 3), keepdim=True) / 2).clamp(max=0.5)
+    blob = grow(peak(coarse), coarse > threshold)
+
+    size = [n * scale for n in logits.shape[-2:]]
+    fine = F.interpolate(logits, size=size, mode='bilinear', align_corners=False).sigmoid() > threshold
+    blob = F.interpolate(blob, size=size)  # nearest
+    inside = fine & (blob > 0)
+    # Thresholds on two grids can disagree about a blob of one cell.
+    inside = torch.where(inside.any(3, True).any(2, True), inside, blob > 0).squeeze(1)
+    (x, w), (y, h) = extent(inside.any(1)), extent(inside.any(2))
+    return torch.stack([x, y, w, h], dim=1)
+
+
+def peak(values: Tensor) -> Tensor:
+    """One at the highest place of the blurred map, zero elsewhere: [B, 1, h, w] -> the same."""
+    kernel = max(min(values.shape[-2:]) // 8 * 2 + 1, 1)
+    blurred = F.avg_pool2d(values, kernel, stride=1, padding=kernel // 2) * (values >= values.amax((2, 3), True) / 2)
+    highest = blurred.flatten(1).argmax(1)
+    return F.one_hot(highest, values[0].numel()).to(values.dtype).view_as(values)
+
+
+def grow(seed: Tensor, region: Tensor) -> Tensor:
+    """The part of the region that hangs together with the seed, diagonals included: [B, 1, h, w] of zeros and ones."""
+    region = region.to(seed.dtype)
+    blob = seed
+    for _ in range(max(seed.shape[-2:])):
+        blob = F.max_pool2d(blob, 3, stride=1, padding=1) * region
+    return torch.maximum(blob, seed)
+
+
+def extent(filled: Tensor) -> tuple[Tensor, Tensor]:
+    """Centre and length of what is filled along a line, in 0..1: [B, n] bool -> [B], [B]."""
+    n = filled.shape[1]
+    place = torch.arange(n, device=filled.device)
+    first = torch.where(filled, place, n).amin(1)
+    last = torch.where(filled, place + 1, 0).amax(1)
+    return (first + last) / (2 * n), (last - first) / n
