@@ -1,8 +1,6 @@
-import pytest
 import torch
 
 from mmuniqrnet.models import BoxBranch, ScoreBranch
-from mmuniqrnet.models.heads.box_branch import box_around
 
 
 def test_the_box_is_the_sigmoid_of_a_three_layer_mlp():
@@ -36,20 +34,3 @@ def test_a_reference_is_where_the_mlp_starts_from():
     last.bias.data = torch.tensor([0.5, 0., -1., 0.])
     odds = branch(torch.randn(1, 8), reference).logit() - reference.logit()
     assert torch.allclose(odds, last.bias.data, atol=1e-5)
-
-
-@pytest.mark.parametrize('x1, y1, x2, y2', [(3, 2, 11, 9), (0, 0, 16, 12), (5, 7, 6, 8), (8, 0, 16, 6)])
-def test_the_box_around_a_rectangle_is_the_rectangle(x1, y1, x2, y2):
-    logits = torch.full((1, 1, 12, 16), -30.)
-    logits[..., y1:y2, x1:x2] = 30.
-    expected = [(x1 + x2) / 32, (y1 + y2) / 24, (x2 - x1) / 16, (y2 - y1) / 12]
-    assert box_around(logits)[0].tolist() == pytest.approx(expected, abs=1e-5)
-
-
-def test_the_box_around_anything_is_a_box_and_smooth():
-    logits = torch.stack([torch.full((1, 8, 8), -200.), torch.randn(1, 8, 8), torch.full((1, 8, 8), 200.)])
-    logits.requires_grad_()
-    boxes = box_around(logits)
-    assert boxes.isfinite().all() and (boxes >= 0).all() and (boxes <= 1).all()
-    boxes.sum().backward()
-    assert logits.grad.isfinite().all() and logits.grad[1].any()
