@@ -1,6 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# The tests' tensors are so small that threads waiting for each other take most of the time; the same for subprocesses.
+torch.set_num_threads(1)
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 SHARED = Path(__file__).parents[2] / 'shared'
 
