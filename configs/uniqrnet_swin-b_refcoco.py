@@ -4,8 +4,8 @@ _base_ = [
 ]
 
 # What you may want to change ---------------------------------------------------------------------------------------
-# Weights that Swin starts from: a file or a URL. The published recipe starts from Mask R-CNN on COCO without the val and
-# test images of RefCOCO, RefCOCO+ and RefCOCOg; ImageNet-22k, the default here, has none of these images either.
+# Weights that Swin starts from: a file or a URL. The published recipe takes a Mask R-CNN on COCO without the val and
+# test images of RefCOCO/+/g (configs/pretrain/); ImageNet-22k, the default here, is no part of COCO.
 pretrained = ('https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
               'swin_base_patch4_window7_224_22k.pth')
 text_model = 'bert-base-uncased'  # a Hugging Face name or a local folder
@@ -17,15 +17,8 @@ model = dict(
         embed_dims=128,
         depths=(2, 2, 18, 2),
         num_heads=(4, 8, 16, 32),
-        convert_weights=True,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     neck=dict(in_channels=channels),
     head=dict(pixel_guidance=dict(backbone_channels=channels)))
 
 default_hooks = dict(checkpoint=dict(save_best='refcoco/val/mIoU', rule='greater'))
-custom_hooks = [
-    dict(
-        type='LossBalanceHook',
-        strategy='magnitude',
-        tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
-]

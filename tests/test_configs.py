@@ -1,24 +1,35 @@
-"""Every config builds, and at reduced size trains a step on a miniature of its data."""
-import json
-import pickle
-import shutil
+"""Every config builds, and one of each kind, at reduced size, trains a step on a miniature of its data."""
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from config_samples import ROOT, make_data, reduce, single_datasets
 from mmdet.models import SwinTransformer
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 
-from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 
-ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*.py'))
-# BERT's configuration at the width that the full-size configs expect, without its weights.
-TINY_BERT = dict(model_type='bert', hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+# One of each network and each kind of data; the others differ from them in sizes and file names.
+FAMILIES = ('uniqrnet_swin-nano_refshapes', 'uniqrnet_swin-b_refcoco', 'uniqrnet_swin-t_refcocog-umd',
+            'uniqrnet_swin-s_referit', 'uniqrnet_swin-b_mixed', 'qrnet_swin-s_refcoco', 'uniqrnet-res_swin-s_refcoco')
+SIZES = dict(
+    t=dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
+    s=dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
+    b=dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)))
+# Per config's last word: data set, its own file of refs, tokens, epoch of the drop, GPUs x batch.
+RECIPES = {
+    'refcoco': ('refcoco', 'refcoco/refs(unc).p', 20, 60, 128),
+    'refcoco-plus': ('refcoco+', 'refcoco+/refs(unc).p', 20, 120, 128),
+    'refcocog-umd': ('refcocog_umd', 'refcocog/refs(umd).p', 40, 60, 128),
+    'refcocog-google': ('refcocog_google', 'refcocog/refs(google).p', 40, 60, 128),
+    'referit': ('referit', None, 20, 60, 64),
+    'mixed': ('refcoco', 'refcoco/refs(unc).p', 40, 60, 128),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,63 +41,34 @@ def scope():
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory) -> Path:
-    """RefShapes in its own folder, and again in the file tree that the RefCOCO configs read."""
-    root = tmp_path_factory.mktemp('data')
-    make_refshapes(str(root / 'refshapes'), num_images=dict(train=4, val=2, testA=2, testB=2), workers=1)
-    refs = json.loads((root / 'refshapes' / 'refs.json').read_text())
-    shutil.copytree(root / 'refshapes' / 'images', root / 'coco' / 'train2014')
-    (root / 'refcoco').mkdir()
-    shutil.copy(root / 'refshapes' / 'instances.json', root / 'refcoco')
-    (root / 'refcoco' / 'refs(unc).p').write_bytes(pickle.dumps(refs, protocol=2))
-    return root
+    return make_data(tmp_path_factory.mktemp('data'))
 
 
-def reduce(cfg: Config, data: Path) -> Config:
-    """The same network, narrow, on a canvas of 64 pixels; full-size configs name their data under data/."""
-    for part in ('train', 'val', 'test'):
-        dataset = cfg[f'{part}_dataloader'].dataset
-        dataset.data_root = str(data / Path(dataset.data_root).relative_to('data'))
-        for transform in dataset.pipeline:
-            if 'scale' in transform:
-                transform.scale = (64, 64)
-            if 'scales' in transform:
-                transform.scales = [(48, 48), (64, 64)]
-            if 'short_sides' in transform:
-                transform.update(short_sides=(48, 64), crop_size=(40, 60))
-    model = cfg.model
-    model.data_preprocessor.canvas_size = 64
-    if isinstance(model.text_encoder.model, str):
-        model.text_encoder.update(model=TINY_BERT, tokenizer='mmuniqrnet:refshapes')
-        channels = (16, 32, 64, 128)
-        model.backbone.update(text_dim=32, embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), init_cfg=None)
-        model.neck.update(text_dim=32, in_channels=channels, out_channels=32)
-        model.head.encoder.update(
-            in_channels=32, text_dim=32, embed_dims=32, num_layers=1, num_heads=2, feedforward_dims=32,
-            level_sizes=((2, 2), (1, 1)))
-        for branch in ('box_branch', 'mask_branch', 'score_branch'):
-            if model.head.get(branch):
-                model.head[branch].embed_dims = 32
-        if model.head.get('mask_branch'):
-            model.head.mask_branch.update(in_channels=32, feat_channels=32, norm_cfg=dict(type='GN', num_groups=4))
-        if model.head.get('pixel_guidance'):
-            model.head.pixel_guidance.update(text_dim=32, backbone_channels=channels, neck_channels=32)
-    return cfg
+def load(name: str) -> Config:
+    return Config.fromfile(ROOT / 'configs' / f'{name}.py')
 
 
-def test_there_are_configs():
-    assert 'configs/uniqrnet_swin-nano_refshapes.py' in CONFIGS
-    assert 'configs/uniqrnet_swin-b_refcoco.py' in CONFIGS
+def test_every_backbone_has_every_data_set():
+    names = {f'configs/uniqrnet_swin-{size}_{data}.py' for size in SIZES for data in set(RECIPES) - {'mixed'}}
+    assert names < set(CONFIGS)
+    assert {f'configs/{name}.py' for name in FAMILIES} < set(CONFIGS)
 
 
 @pytest.mark.parametrize('path', CONFIGS)
-def test_config_trains_a_step_and_answers(path, data):
-    cfg = reduce(Config.fromfile(ROOT / path), data)
+def test_config_is_shallow(path):
+    """The bases of a config have no bases of their own."""
+    for base in re.findall(r"'(\./_base_/[^']+)'", (ROOT / path).read_text()):
+        assert '_base_ =' not in (ROOT / 'configs' / base).read_text()
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_config_trains_a_step_and_answers(name, data):
+    cfg = reduce(load(name), data)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    train, val, test = (DATASETS.build(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'val', 'test'))
-    assert len(test) > len(val) > 0
+    train, test = (DATASETS.build(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'test'))
     before = {name: value.clone() for name, value in model.named_parameters()}
     model.train()
     log = model.train_step(pseudo_collate([train[i] for i in range(4)]), optim_wrapper)
@@ -100,6 +82,8 @@ def test_config_trains_a_step_and_answers(path, data):
     answers = model.val_step(pseudo_collate([test[0], test[1]]))
     for answer in answers:
         height, width = answer.ori_shape
+        assert ('bboxes' in answer.pred_instances) == (cfg.model.head.box_branch is not None)
+        assert ('masks' in answer.pred_instances) == (cfg.model.head.mask_branch is not None)
         if 'bboxes' in answer.pred_instances:
             x1, y1, x2, y2 = answer.pred_instances.bboxes[0].tolist()
             assert 0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height
@@ -107,26 +91,92 @@ def test_config_trains_a_step_and_answers(path, data):
             assert answer.pred_instances.masks.shape == (1, height, width)
     metric = METRICS.build(cfg.test_evaluator)
     metric.process({}, [answer.to_dict() for answer in answers])
-    assert metric.evaluate(2)[f'{answers[0].dataset}/{answers[0].split}/N'] == 2
+    figures = metric.evaluate(2)
+    name = f'{answers[0].dataset}/{answers[0].split}'
+    assert figures[f'{name}/N'] == 2
+    # The figure that picks the best checkpoint is one that the metric gives.
+    assert cfg.default_hooks.checkpoint.save_best.rpartition('/')[2] in {key.rpartition('/')[2] for key in figures}
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_config_builds_and_its_data_pass_its_pipelines(path, data):
+    cfg = reduce(Config.fromfile(ROOT / path), data)
+    model = MODELS.build(cfg.model)
+    loaders = {part: cfg[f'{part}_dataloader'] for part in ('train', 'val', 'test') if f'{part}_dataloader' in cfg}
+    sets = {}
+    for part, loader in loaders.items():
+        dataset = DATASETS.build(loader.dataset)
+        assert len(dataset) > 0
+        assert dataset[len(dataset) - 1]['inputs'].shape[0] == 3
+        sets[part] = {f"{info['dataset']}/{info['split']}" for info in map(dataset.get_data_info, range(len(dataset)))}
+    if 'train' in sets:
+        assert all(name.endswith('/train') for name in sets['train'])
+        assert cfg.default_hooks.checkpoint.save_best.rpartition('/')[0] in sets['val']
+        assert not sets['train'] & sets['test']
+        build_optim_wrapper(model, cfg.optim_wrapper)
 
 
 @pytest.mark.parametrize('path', CONFIGS)
 def test_hooks_of_config_are_there(path):
     cfg = Config.fromfile(ROOT / path)
-    cfg.visualizer.vis_backends = None
+    # Another name than that of real runs: one of a name lives as long as the process.
+    cfg.visualizer.update(vis_backends=None, name='test_configs')
     VISUALIZERS.build(cfg.visualizer)  # a drawing hook asks for the current one
     for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
         HOOKS.build(hook)
 
 
+@pytest.mark.parametrize('path', [path for path in CONFIGS if 'nano' not in path and 'eval_all' not in path])
+def test_full_size_config_follows_the_recipe(path):
+    cfg = Config.fromfile(ROOT / path)
+    _, backbone, data = Path(path).stem.split('_')
+    name, refs, tokens, drop, batch = RECIPES[data]
+    train, val = (single_datasets(cfg[f'{part}_dataloader'].dataset)[0] for part in ('train', 'val'))
+    assert val.get('dataset_name', 'referit') == name
+    assert {train.get('split_file'), val.get('split_file')} == {refs}
+    assert cfg.model.text_encoder.max_length == cfg.model.head.encoder.num_text_tokens == tokens
+    assert cfg.param_scheduler == [dict(type='MultiStepLR', by_epoch=True, milestones=[drop], gamma=0.1)]
+    assert cfg.train_cfg.max_epochs == 180
+    assert cfg.auto_scale_lr.base_batch_size == batch == 8 * cfg.train_dataloader.batch_size
+    assert 'clip_grad' not in cfg.optim_wrapper
+    size = SIZES[backbone[-1]]
+    assert {key: cfg.model.backbone[key] for key in size} == size
+    channels = tuple(size['embed_dims'] * 2**i for i in range(4))
+    assert tuple(cfg.model.neck.in_channels) == channels
+    if cfg.model.head.pixel_guidance is not None:
+        assert tuple(cfg.model.head.pixel_guidance.backbone_channels) == channels
+
+
+def test_mixed_training_leaves_out_the_listed_images(data):
+    """The list has one of the training images: all three sets lose it, and nothing else."""
+    cfg = reduce(load('uniqrnet_swin-b_mixed'), data)
+    whole = cfg.copy()
+    found = DATASETS.build(cfg.train_dataloader.dataset)
+    for dataset in whole.train_dataloader.dataset.datasets:
+        dataset.filter_cfg = None
+    full = DATASETS.build(whole.train_dataloader.dataset)
+    images = [{dataset.get_data_info(i)['img_id'] for i in range(len(dataset))} for dataset in found.datasets]
+    all_images = [{dataset.get_data_info(i)['img_id'] for i in range(len(dataset))} for dataset in full.datasets]
+    assert [dataset.dataset_name for dataset in found.datasets] == ['refcoco', 'refcoco+', 'refcocog_umd']
+    assert [len(before - after) for before, after in zip(all_images, images)] == [1, 1, 1]
+
+
 def test_flagship_is_full_size():
     """Swin-B, gated, and everything else of QRNet's size; the text model is left out, it is not ours."""
-    cfg = Config.fromfile(ROOT / 'configs/uniqrnet_swin-b_refcoco.py')
+    cfg = load('uniqrnet_swin-b_refcoco')
     cfg.model.backbone.init_cfg = None
     backbone, neck, head = (MODELS.build(cfg.model[part]) for part in ('backbone', 'neck', 'head'))
-    swin = SwinTransformer(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32))
+    swin = SwinTransformer(**SIZES['b'])
     ours = {name: value.shape for name, value in backbone.state_dict().items() if not name.startswith('gates.')}
     assert ours == {name: value.shape for name, value in swin.state_dict().items()}
     assert all(gate is not None for gate in backbone.gates)
     assert neck.num_outs == 5 and head.encoder.level_sizes == ((20, 20), (10, 10))
     assert head.box_branch is not None and head.mask_branch is not None and head.pixel_guidance is not None
+
+
+def test_qrnet_has_as_many_parameters_as_published():
+    cfg = load('qrnet_swin-s_refcoco')
+    cfg.model.backbone.init_cfg = None
+    parts = [MODELS.build(cfg.model[part]) for part in ('backbone', 'neck', 'head')]
+    assert sum(value.numel() for part in parts for value in part.parameters()) == 163_244_718
+    assert cfg.custom_hooks == []

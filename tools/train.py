@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mmengine.config import DictAction
+from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -38,6 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg.launcher = args.launcher
 
     if args.amp:
+        if get_device() == 'cpu':
+            raise UserError('--amp needs a GPU, and there is none here: leave it out.')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
@@ -45,6 +48,8 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(f"{args.config} has no auto_scale_lr.base_batch_size, the batch size that its learning rate "
                             'is for; add auto_scale_lr=dict(base_batch_size=...) or leave --auto-scale-lr out.')
         cfg.auto_scale_lr.enable = True
+        # mmengine compares with one batch, but a step is made of all that are accumulated.
+        cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     if args.resume == 'auto':
         cfg.resume, cfg.load_from = True, None
     elif args.resume is not None:

@@ -1,4 +1,5 @@
 # Rarely changed: RefCOCO (unc) in REFER's layout, under data/refcoco (see docs/data.md), and QRNet's augmentation.
+# Another set in this layout is three entries on top: ann_file, split_file, dataset_name.
 dataset_type = 'ReferDataset'
 data_root = 'data/'
 image_prefix = dict(img_path='coco/train2014/')
@@ -7,16 +8,14 @@ train_pipeline = [
     # The annotations refer to the stored pixels, so no EXIF rotation.
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadReferAnnotations'),
+    # Not mmdet's PhotoMetricDistortion: it exchanges colour channels, and the red shirt would be blue.
     dict(
         type='RandomApply',
         prob=0.8,
         transforms=[
-            dict(
-                type='mmdet.PhotoMetricDistortion',
-                brightness_delta=51,
-                contrast_range=(0.6, 1.4),
-                saturation_range=(0.6, 1.4),
-                hue_delta=0)
+            dict(type='mmdet.Brightness', min_mag=0.6, max_mag=1.4),
+            dict(type='mmdet.Contrast', min_mag=0.6, max_mag=1.4),
+            dict(type='mmdet.Color', min_mag=0.6, max_mag=1.4),
         ]),
     dict(type='GuardedCrop', prob=0.5, short_sides=(400, 500, 600), crop_size=(384, 600)),
     dict(

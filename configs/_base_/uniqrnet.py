@@ -54,3 +54,11 @@ model = dict(
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
         box_from_mask=True,
         mask_loss_stride=4))
+
+custom_hooks = [
+    # Box and mask weigh the same, whatever the size of their losses.
+    dict(
+        type='LossBalanceHook',
+        strategy='magnitude',
+        tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
+]

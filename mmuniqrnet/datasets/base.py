@@ -1,12 +1,15 @@
 """What all data sets of referring expressions have in common: one item per expression, instances stored once."""
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from mmengine import fileio
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.fileio import join_path
+from mmengine.utils import is_abs
 
 from .annotations import InstanceStore, read_mask_file
+from .files import load_json, require_file
 
 FILTER_KEYS = ('filter_empty_gt', 'exclude_img_ids')
 
@@ -31,14 +34,15 @@ class BaseReferringDataset(BaseDataset):
         split: A split's name, or several: their expressions are mixed, each item says its own.
         dataset_name: Value of ``dataset`` in the items; metrics are reported as ``{dataset}/{split}/...``.
         check_images: Check, where an image folder is given, that the first item's image exists.
-        filter_cfg: ``filter_empty_gt`` (bool) drops expressions without target; ``exclude_img_ids`` (collection of
-            image ids) drops all expressions on these images, such as the val and test images of other sets.
+        filter_cfg: ``filter_empty_gt`` (bool) drops expressions without target; ``exclude_img_ids`` drops all
+            expressions on these images, such as the val and test images of other sets: a collection of image ids, or
+            a JSON file with a list of them, joined to ``data_root`` unless absolute.
         metainfo, indices, serialize_data, pipeline, test_mode, lazy_init, max_refetch: As in ``BaseDataset``.
 
     Raises:
         ValueError: ``filter_cfg`` or ``data_prefix`` has an unknown key, ``split`` is unknown or nothing is left
             after filtering.
-        FileNotFoundError: The first image does not exist.
+        FileNotFoundError: The first image, or the file of ``exclude_img_ids``, does not exist.
     """
 
     METAINFO = dict(classes=('referent', ))
@@ -103,7 +107,7 @@ class BaseReferringDataset(BaseDataset):
 
     def filter_data(self) -> list[dict]:
         cfg = self.filter_cfg or {}
-        excluded = set(cfg.get('exclude_img_ids', ()))
+        excluded = self._excluded_images(cfg.get('exclude_img_ids', ()))
         needs_target = cfg.get('filter_empty_gt', False)
         kept = [
             item for item in self.data_list
@@ -113,6 +117,24 @@ class BaseReferringDataset(BaseDataset):
             raise ValueError(f'{self.ann_file}: no expression of split {", ".join(self.splits)} is left; the file has '
                              f'{len(self.data_list)} before filter_cfg.')
         return kept
+
+    def _excluded_images(self, images: Collection[int | str] | str) -> set[int | str]:
+        where = 'filter_cfg.exclude_img_ids'
+        if isinstance(images, str):
+            path = images if is_abs(images) else join_path(self.data_root or '', images)
+            where = f'{where} "{path}"'
+            content = 'a JSON list of image ids, which tools/dataset_tools/leakage.py makes from the refs files'
+            require_file(path, 'filter_cfg.exclude_img_ids', content)
+            images = load_json(path)
+            if not isinstance(images, list) or not all(isinstance(image, int | str) for image in images):
+                raise ValueError(f'{where} should hold {content}.')
+        known = {type(item['img_id']) for item in self.data_list}
+        strange = [image for image in images if type(image) not in known]
+        if strange and known:
+            # Else 7 would not be '7', and nothing would be left out.
+            raise ValueError(f'{where} has the image id {strange[0]!r}, but those of {self.ann_file} are of type '
+                             f'{", ".join(sorted(kind.__name__ for kind in known))}.')
+        return set(images)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
         info = super().get_data_info(idx)

@@ -132,6 +132,20 @@ def test_exclude_images_of_other_sets(tmp_path):
         ReferDataset(**write_files(tmp_path), filter_cfg=dict(exclude_img_ids=[7]))
 
 
+def test_exclude_images_listed_in_a_file(tmp_path):
+    files = dict(write_files(tmp_path), split=['train', 'val'])
+    (tmp_path / 'ids.json').write_text('[7, 99]')
+    for path in ('ids.json', str(tmp_path / 'ids.json')):
+        dataset = ReferDataset(**files, filter_cfg=dict(exclude_img_ids=path))
+        assert [item['text'] for item in items(dataset)] == ['other image']
+    with pytest.raises(FileNotFoundError, match=r'exclude_img_ids ".*idz\.json" does not exist.*leakage\.py.*ids\.json'):
+        ReferDataset(**files, filter_cfg=dict(exclude_img_ids='idz.json'))
+    for text, message in (('{"ids": [7]}', 'should hold a JSON list of image ids'), ('["7"]', "image id '7', but .* int")):
+        (tmp_path / 'ids.json').write_text(text)
+        with pytest.raises(ValueError, match=message):
+            ReferDataset(**files, filter_cfg=dict(exclude_img_ids='ids.json'))
+
+
 @pytest.mark.parametrize('serialize', [True, False])
 def test_mmengines_hooks(tmp_path, serialize):
     files = dict(write_files(tmp_path), split=['train', 'val'], serialize_data=serialize)

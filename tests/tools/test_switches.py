@@ -1,0 +1,82 @@
+"""Gradient accumulation, gradient checkpointing and EMA, each switched on by one option of tools/train.py."""
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from test_main_job import CONFIG, options, train
+
+from mmuniqrnet.config import UserError
+from mmuniqrnet.datasets.refshapes import make_refshapes
+
+torch.set_num_threads(1)
+ITERS = 4
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """A runner sets the process's default scope; the next test must not inherit it."""
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('switches') / 'refshapes'
+    make_refshapes(str(root), num_images=dict(train=6, val=1, testA=1, testB=1), workers=1)
+    return root
+
+
+def run(data: Path, work_dir: Path, *switches: str, arguments: tuple[str, ...] = ()) -> list[dict]:
+    """The checkpoints after every iteration of a short training, with these options on top."""
+    train.main([CONFIG, '--work-dir', str(work_dir), *arguments, '--cfg-options', *options(data, work_dir.name, ITERS),
+                'train_cfg.val_interval=99', 'default_hooks.checkpoint.interval=1',
+                # One of a name lives as long as the process.
+                f'visualizer.name={work_dir.name}', *switches])
+    DefaultScope._instance_dict.clear()
+    return [torch.load(work_dir / f'iter_{i}.pth', weights_only=False) for i in range(1, ITERS + 1)]
+
+
+@pytest.fixture(scope='module')
+def plain(data, tmp_path_factory) -> list[dict]:
+    return [saved['state_dict'] for saved in run(data, tmp_path_factory.mktemp('runs') / 'plain')]
+
+
+def differing(first: dict, second: dict, tolerance: float = 0.) -> list[str]:
+    return [key for key, value in first.items() if not torch.allclose(value, second[key], rtol=0, atol=tolerance)]
+
+
+def test_accumulation_steps_at_every_second_batch(data, plain, tmp_path):
+    first, second, third, fourth = (saved['state_dict'] for saved in run(
+        data, tmp_path / 'accumulation', 'optim_wrapper.accumulative_counts=2'))
+    assert len(differing(plain[0], plain[1])) > 100
+    assert len(differing(first, second)) > 100 and len(differing(third, fourth)) > 100
+    assert differing(second, third) == []
+
+
+def test_with_cp_trains_the_same_weights(data, plain, tmp_path):
+    saved = run(data, tmp_path / 'with_cp', 'model.backbone.with_cp=True')
+    assert differing(plain[-1], saved[-1]['state_dict'], tolerance=1e-5) == []
+
+
+def test_ema_saves_the_average_and_trains_on_the_weights(data, plain, tmp_path):
+    saved = run(data, tmp_path / 'ema', 'default_hooks.ema.type=EMAHook', 'default_hooks.ema.momentum=0.5')
+    average = {key: value for key, value in plain[0].items() if value.is_floating_point()}
+    for weights in plain[1:]:
+        average = {key: (value + weights[key]) / 2 for key, value in average.items()}
+    assert differing(average, saved[-1]['state_dict'], 1e-6) == []
+    assert len(differing(plain[-1], saved[-1]['state_dict'], 1e-6)) > 100
+    trained = {key.removeprefix('module.'): value for key, value in saved[-1]['ema_state_dict'].items()}
+    assert differing(plain[-1], trained) == []
+
+
+def test_scaled_learning_rate_counts_accumulated_batches(data, tmp_path):
+    """Batches of 4, two a step, where the rate is for 32: a quarter of it."""
+    first = run(data, tmp_path / 'scaled', 'optim_wrapper.accumulative_counts=2', arguments=('--auto-scale-lr', ))[-1]
+    assert first['optimizer']['param_groups'][0]['initial_lr'] == pytest.approx(1e-3 / 4)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
+def test_amp_without_a_gpu_is_refused_in_one_sentence(data, tmp_path):
+    with pytest.raises(UserError, match='--amp needs a GPU'):
+        run(data, tmp_path / 'amp', arguments=('--amp', ))
