@@ -18,6 +18,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 DATASETS = _child(root.DATASETS, 'mmuniqrnet.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mmuniqrnet.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'mmuniqrnet.datasets.transforms')
 MODELS = _child(root.MODELS, 'mmuniqrnet.models')
 HOOKS = _child(root.HOOKS, 'mmuniqrnet.engine')
@@ -25,7 +26,6 @@ METRICS = _child(root.METRICS, 'mmuniqrnet.evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'mmuniqrnet.visualization')
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'mmuniqrnet.checkpoints')
 
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS)
 EVALUATOR = _child(root.EVALUATOR)
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
 LOOPS = _child(root.LOOPS)

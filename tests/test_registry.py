@@ -8,6 +8,7 @@ NAMES = {
     'DATASETS': ('ReferDataset', 'RefShapesDataset'),
     'METRICS': ('ReferringMetric', ),
     'HOOKS': ('LossBalanceHook', ),
+    'DATA_SAMPLERS': ('SameImageSampler', ),
 }
 
 # Each toolbox is asked in a process forked before any of the three was imported, so that none profits from another's

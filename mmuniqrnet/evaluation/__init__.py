@@ -1,11 +1,12 @@
 """How predictions are counted: the metric, the published protocols, reports and the worst cases."""
 from .figures import figures
+from .other_metrics import DetectionMetric, SegmentationMetric
 from .protocols import PROTOCOLS, Protocol, get_protocol
 from .referring_metric import ReferringMetric
 from .report import table_from_metrics, to_json, to_markdown, to_text, write_report
 from .results_file import figures_from_file, read_results
 
 __all__ = [
-    'PROTOCOLS', 'Protocol', 'ReferringMetric', 'figures', 'figures_from_file', 'get_protocol', 'read_results',
-    'table_from_metrics', 'to_json', 'to_markdown', 'to_text', 'write_report'
+    'PROTOCOLS', 'DetectionMetric', 'Protocol', 'ReferringMetric', 'SegmentationMetric', 'figures',
+    'figures_from_file', 'get_protocol', 'read_results', 'table_from_metrics', 'to_json', 'to_markdown', 'to_text', 'write_report'
 ]

@@ -52,8 +52,8 @@ class UniQRNetHead(BaseModule):
         mask_threshold: A pixel belongs to the mask if its probability exceeds this.
         extra_masks: What answers hold besides ``masks``, for ``ReferringMetric(protocol=...)``: ``'mask_probs'``, the
             probabilities (float [1, H, W], original pixels), which ``cris`` and ``cris_val`` count, and
-            ``'input_masks'`` (bool [1, h, w], the resized image's pixels, padding cut off), which ``lavt`` and ``seqtr``
-            count. They cost memory, so they are not there unless named.
+            ``'input_masks'`` (bool [1, h, w], the resized image's pixels, padding cut off), which ``lavt`` and
+            ``seqtr`` count. They cost memory, so they are not there unless named.
         init_cfg: mmengine initialisation.
     """
 
@@ -81,8 +81,8 @@ class UniQRNetHead(BaseModule):
             raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
         if unknown or isinstance(extra_masks, str):
-            raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, not "
-                             f'{extra_masks!r}.')
+            raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, "
+                             f'not {extra_masks!r}.')
         if extra_masks and mask_branch is None:
             raise ValueError('UniQRNetHead: extra_masks needs a mask_branch.')
         self.encoder = build(encoder)

@@ -1,0 +1,42 @@
+"""How long expressions are, and how many of them a tokenizer's limit would cut."""
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class TextLengths:
+    """Lengths of expressions.
+
+    Attributes:
+        words: Of each expression, its words (by white space).
+        tokens: Of each expression, its tokens, [CLS] and [SEP] included, as ``TextEncoder(max_length)`` counts them.
+        unknown: Of each expression, its tokens that the tokenizer does not know.
+    """
+    words: np.ndarray
+    tokens: np.ndarray
+    unknown: np.ndarray
+
+    def cut(self, limit: int) -> int:
+        """How many expressions have more than ``limit`` tokens, and lose some."""
+        return int(np.count_nonzero(self.tokens > limit))
+
+
+def text_lengths(expressions: Iterable[str], tokenizer: PreTrainedTokenizerBase,
+                 batch_size: int = 4096) -> TextLengths:
+    """Count words and tokens of expressions.
+
+    Raises:
+        ValueError: There are none.
+    """
+    texts: Sequence[str] = list(expressions)
+    if not texts:
+        raise ValueError('there are no expressions to count.')
+    tokens, unknown = [], []
+    for start in range(0, len(texts), batch_size):
+        for ids in tokenizer(texts[start:start + batch_size])['input_ids']:
+            tokens.append(len(ids))
+            unknown.append(sum(i == tokenizer.unk_token_id for i in ids))
+    return TextLengths(np.array([len(text.split()) for text in texts]), np.array(tokens), np.array(unknown))

@@ -1,0 +1,56 @@
+"""Expressions of one image, one after the other, so that the image need be decoded once for all of them."""
+from collections.abc import Iterator, Sized
+
+import torch
+from mmengine.dataset import DefaultSampler
+
+from mmuniqrnet.registry import DATA_SAMPLERS
+
+
+@DATA_SAMPLERS.register_module()
+class SameImageSampler(DefaultSampler):
+    """Every expression once an epoch, in groups of up to ``group_size`` that share an image; groups in random order.
+
+    It saves decoding where the pipeline begins with ``LoadImageOnce``. A batch then holds fewer different images,
+    whose expressions are negatives to each other: with ``batch_size`` B it has at least B / ``group_size`` of them. Each
+    epoch groups an image's expressions anew. Ranks take consecutive parts of the order, so that groups stay whole.
+
+    Args:
+        dataset: Its ``get_data_info`` gives ``img_path``.
+        group_size: The largest number of expressions of one image in a row; 1 is plain shuffling.
+        seed: Of the order, the same on all ranks; drawn, and shared, if None.
+        round_up: Repeat some expressions so that all ranks have equally many.
+
+    Raises:
+        ValueError: ``group_size`` is less than 1.
+    """
+
+    def __init__(self, dataset: Sized, group_size: int = 4, seed: int | None = None, round_up: bool = True) -> None:
+        if group_size < 1:
+            raise ValueError(f'SameImageSampler: group_size must be at least 1, not {group_size}.')
+        super().__init__(dataset, shuffle=True, seed=seed, round_up=round_up)
+        self.group_size = group_size
+        by_image: dict[str, list[int]] = {}
+        for index in range(len(dataset)):
+            by_image.setdefault(dataset.get_data_info(index)['img_path'], []).append(index)
+        self._of_images = [torch.tensor(indices) for indices in by_image.values()]
+
+    def order(self) -> list[int]:
+        """This epoch's order of all expressions, before it is divided among the ranks."""
+        generator = torch.Generator()
+        generator.manual_seed(self.seed + self.epoch)
+        groups = [
+            group for indices in self._of_images
+            for group in indices[torch.randperm(len(indices), generator=generator)].split(self.group_size)
+        ]
+        return torch.cat([groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]).tolist()
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.order()
+        if self.round_up:
+            order = (order * (self.total_size // len(order) + 1))[:self.total_size]
+        # DefaultSampler counts so, too: without rounding up, the last ranks have one less
+        each, rest = divmod(len(order), self.world_size)
+        counts = [each + (rank < rest) for rank in range(self.world_size)]
+        start = sum(counts[:self.rank])
+        return iter(order[start:start + counts[self.rank]])

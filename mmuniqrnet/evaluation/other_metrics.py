@@ -1,0 +1,103 @@
+"""mmdet's and mmseg's metrics beside ours: adapters that show them one expression as what they count."""
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.evaluator import BaseMetric
+
+from mmuniqrnet.registry import METRICS
+
+from .truth import truth_mask
+
+
+class _Adapter(BaseMetric):
+    """Hands changed data samples on to another metric; mmengine's Evaluator sees that metric's figures.
+
+    Those metrics know no sets: all expressions of a loader are counted together, so give one split a loader.
+
+    Args:
+        metric: Config of the other metric, such as ``dict(type='mmdet.CocoMetric')``, or the metric.
+    """
+
+    default_prefix = ''
+
+    def __init__(self, metric: dict | BaseMetric) -> None:
+        super().__init__()
+        self.metric = METRICS.build(metric) if isinstance(metric, dict) else metric
+
+    def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        """The sample (``to_dict()`` of it) as the other metric reads it; the given one stays as it is."""
+        raise NotImplementedError
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        self.metric.process(data_batch, [self.adapt(sample) for sample in data_samples])
+
+    def evaluate(self, size: int) -> dict:
+        return self.metric.evaluate(size)
+
+    def compute_metrics(self, results: list) -> dict:
+        return self.metric.compute_metrics(results)
+
+
+@METRICS.register_module()
+class DetectionMetric(_Adapter):
+    """A detection metric, such as ``mmdet.CocoMetric``, on the boxes and masks of class "referent".
+
+    Such metrics match by image, so several expressions on one would be taken for several objects of it. Here every
+    expression is an image of its own: its ``img_id`` is ``{dataset}/{split}/{sent_id}``.
+    """
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        return self.metric.dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict) -> None:
+        self.metric.dataset_meta = dataset_meta
+
+    def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        if any(instance.get('bbox') is None for instance in sample['instances']):
+            raise ValueError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
+        # CocoMetric turns bytes into str in place, and the truth is not its own.
+        instances = [dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i
+                     for i in sample['instances']]
+        return dict(sample, instances=instances, img_id=_name(sample))
+
+
+@METRICS.register_module()
+class SegmentationMetric(_Adapter):
+    """A semantic segmentation metric, such as ``mmseg.IoUMetric``, on classes "background" and "referent".
+
+    The mask with the highest score is the prediction ``pred_sem_seg``, the union of the truth's masks ``gt_sem_seg``.
+    IoUMetric's IoU of class "referent" is then oIoU; its mIoU is the mean of the two *classes*, not ReferringMetric's
+    mIoU.
+    """
+
+    @property
+    def dataset_meta(self) -> dict:
+        return dict(classes=('background', 'referent'), palette=[[0, 0, 0], [0, 175, 80]])
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict | None) -> None:
+        self.metric.dataset_meta = self.dataset_meta
+
+    def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
+        truth = truth_mask(sample['instances'], *sample['ori_shape'][:2])
+        if truth is None or 'masks' not in sample['pred_instances']:
+            raise ValueError(f'{_name(sample)} has no mask in its {"truth" if truth is None else "answer"}, without '
+                             'which segmentation metrics can not count.')
+        found = sample['pred_instances']
+        masks = found['masks']
+        if len(masks) == 0:
+            mask = torch.zeros(truth.shape, dtype=torch.uint8)
+        else:
+            best = int(found['scores'].argmax()) if 'scores' in found else 0
+            mask = torch.as_tensor(masks[best]).to(torch.uint8)
+        return dict(
+            sample,
+            pred_sem_seg=dict(data=mask[None]),
+            gt_sem_seg=dict(data=torch.from_numpy(truth.astype('uint8'))[None]))
+
+
+def _name(sample: Mapping[str, Any]) -> str:
+    return f"{sample['dataset']}/{sample['split']}/{sample['sent_id']}"

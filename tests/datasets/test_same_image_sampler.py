@@ -1,0 +1,92 @@
+import json
+
+import mmcv
+import numpy as np
+import pytest
+from mmengine.dataset import Compose
+from PIL import Image
+
+from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
+from mmuniqrnet.registry import DATA_SAMPLERS
+
+COUNTS = [1, 7, 4, 2, 5, 3]
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+    """Six images with these numbers of expressions, each image in two lines that do not follow each other."""
+    folder = tmp_path_factory.mktemp('own')
+    lines = []
+    for half in (0, 1):
+        for image, count in enumerate(COUNTS):
+            texts = [f'{image} {n}' for n in range(count) if n % 2 == half]
+            if texts:
+                lines.append(dict(image=f'{image}.png', expressions=texts, bbox=[0, 0, 4, 4]))
+    for image in range(len(COUNTS)):
+        Image.fromarray(np.full((6, 8, 3), image * 20, np.uint8)).save(folder / f'{image}.png')
+    (folder / 'own.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    return ReferJsonlDataset(ann_file=str(folder / 'own.jsonl'), data_prefix=dict(img_path=str(folder)))
+
+
+def image_of(dataset, index):
+    return int(dataset.get_data_info(index)['text'].split()[0])
+
+
+@pytest.mark.parametrize('group_size', [1, 2, 3, 100])
+def test_every_expression_once_and_images_in_groups(dataset, group_size):
+    sampler = DATA_SAMPLERS.build(dict(type='SameImageSampler', dataset=dataset, group_size=group_size, seed=4))
+    order = list(sampler)
+    assert sorted(order) == list(range(len(dataset))) and len(sampler) == len(order)
+    images = [image_of(dataset, index) for index in order]
+    decoded = 1 + sum(a != b for a, b in zip(images, images[1:]))
+    # neighbouring groups of one image need even less
+    groups = sum(-(-count // group_size) for count in COUNTS)
+    assert decoded <= groups and (group_size < 100 or decoded == len(COUNTS))
+
+
+def test_epochs_and_seeds_differ_and_repeat(dataset):
+    sampler, again = (SameImageSampler(dataset, group_size=2, seed=1) for _ in range(2))
+    first = list(sampler)
+    assert first == list(again) != list(SameImageSampler(dataset, group_size=2, seed=2))
+    sampler.set_epoch(1)
+    second = list(sampler)
+    assert second != first
+    # an image's expressions are grouped anew, not only moved
+    partners = [{frozenset(order[i:i + 2]) for i in range(len(order) - 1)} for order in (first, second)]
+    of_two = [{pair for pair in pairs if len({image_of(dataset, i) for i in pair}) == 1} for pairs in partners]
+    assert of_two[0] != of_two[1]
+
+
+@pytest.mark.parametrize('round_up', [True, False])
+def test_ranks_share_the_order_in_consecutive_parts(dataset, round_up, monkeypatch):
+    parts = []
+    for rank in range(4):
+        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, 4))
+        sampler = SameImageSampler(dataset, group_size=3, seed=0, round_up=round_up)
+        parts.append(list(sampler))
+        assert len(parts[-1]) == len(sampler)
+    joined = sum(parts, [])
+    assert set(joined) == set(range(len(dataset))) and joined[:len(dataset)] == sampler.order()
+    assert len(joined) == (24 if round_up else 22)
+
+
+def test_group_size_is_checked(dataset):
+    with pytest.raises(ValueError, match='group_size must be at least 1, not 0'):
+        SameImageSampler(dataset, group_size=0)
+
+
+def test_an_image_is_decoded_once_in_a_row_and_is_never_anothers(dataset, monkeypatch):
+    decoded, imfrombytes = [], mmcv.imfrombytes
+    monkeypatch.setattr(mmcv, 'imfrombytes', lambda *a, **k: decoded.append(1) or imfrombytes(*a, **k))
+    load, plain = (Compose([dict(type=name, color_type='color_ignore_orientation')])
+                   for name in ('mmuniqrnet.LoadImageOnce', 'LoadImageFromFile'))
+    order = list(SameImageSampler(dataset, group_size=100, seed=0))
+    for index in order:
+        info = dataset.get_data_info(index)
+        found = load(dict(info))
+        assert (found['img'] == image_of(dataset, index) * 20).all()
+        assert found['img_shape'] == found['ori_shape'] == (6, 8)
+        found['img'][:] = 255  # what a later transform does to it is not seen by the next expression
+    assert len(decoded) == len(COUNTS)
+    first = dataset.get_data_info(0)
+    assert (plain(dict(first))['img'] == load(dict(first))['img']).all()

@@ -1,0 +1,35 @@
+"""Draw what the network is fed: a config's training images after augmentation, on the canvas, with text and truth.
+
+    python tools/dataset_tools/browse.py CONFIG --out pictures [--number 20] [--part train] [--seed 0]
+"""
+import argparse
+from collections.abc import Sequence
+
+from mmengine.config import DictAction
+from mmengine.registry import init_default_scope
+
+from mmuniqrnet.config import load_config, run_tool
+from mmuniqrnet.datasets.checks import browse
+from mmuniqrnet.registry import DATASETS, MODELS
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description='Draw what the network is fed, after augmentation.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out', required=True, help='a new or empty folder for the pictures')
+    parser.add_argument('--number', type=int, default=20, help='how many pictures (default: 20)')
+    parser.add_argument('--part', choices=['train', 'val', 'test'], default='train', help='default: train')
+    parser.add_argument('--seed', type=int, default=0, help='of the choice and the augmentation (default: 0)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config')
+    args = parser.parse_args(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    init_default_scope(cfg.get('default_scope', 'mmuniqrnet'))
+    dataset = DATASETS.build(cfg[f'{args.part}_dataloader'].dataset)
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    count = browse(dataset, preprocessor, args.out, args.number, args.seed)
+    print(f'{count} pictures and their index are in {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,40 @@
+"""Make JSON Lines for ReferJsonlDataset from COCO's annotations and phrases for its categories.
+
+    python tools/dataset_tools/coco_to_jsonl.py instances.json phrases.json train.jsonl [--split train] [--ambiguous]
+
+``phrases.json`` is ``{"cup": ["the cup", "a mug"], ...}``. Only objects that are the only one of their category in
+their image are taken, for the phrase does not say which one is meant; ``--ambiguous`` takes the others too.
+"""
+import argparse
+from collections.abc import Sequence
+
+from mmuniqrnet.config import run_tool
+from mmuniqrnet.datasets import validate_jsonl
+from mmuniqrnet.datasets.coco_to_jsonl import coco_to_records, phrases_by_category, write_jsonl
+from mmuniqrnet.datasets.files import load_json, require_file
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description='Make JSON Lines of referring expressions from COCO annotations.')
+    parser.add_argument('annotations', help='COCO\'s instances*.json')
+    parser.add_argument('phrases', help='JSON: phrases by category name')
+    parser.add_argument('out', help='the JSON Lines file to write')
+    parser.add_argument('--split', help='write this split into every line')
+    parser.add_argument(
+        '--ambiguous', action='store_true', help='take objects that are not the only one of their category, too')
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
+    args = parser.parse_args(argv)
+    require_file(args.annotations, 'the annotations', 'images, annotations and categories in COCO\'s format')
+    coco = load_json(args.annotations)
+    records = coco_to_records(coco, phrases_by_category(args.phrases), not args.ambiguous, args.split)
+    write_jsonl(args.out, records, args.overwrite)
+    problems = validate_jsonl(args.out, open_images=False)
+    print(f'{args.out}: {len(records)} objects, {sum(len(record["expressions"]) for record in records)} expressions')
+    for problem in problems:
+        print(f'{args.out}: {problem}')
+    if problems:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    run_tool(main)
