@@ -50,6 +50,18 @@ def test_anything_has_a_box_inside_the_canvas_and_the_batch_does_not_matter():
         assert torch.equal(box_around(logits[i:i + 1])[0], boxes[i])
 
 
+def test_padding_has_no_say_and_cuts_to_the_pixel():
+    logits = shown(16, 16, (0, 0, 16, 16), inside=3.)
+    padding = torch.ones(1, 64, 64, dtype=torch.bool)
+    padding[:, 10:50, 6:64] = False
+    assert box_around(logits, padding)[0].tolist() == pytest.approx(cxcywh(6, 10, 64, 50, 64, 64), abs=1e-5)
+    # Surer on the padding than on the object.
+    logits = shown(16, 16, (0, 0, 16, 4, 9.), (6, 8, 10, 12, 2.), outside=-2.)
+    padding = torch.zeros(1, 64, 64, dtype=torch.bool)
+    padding[:, :16] = True
+    assert box_around(logits, padding)[0].tolist() == pytest.approx(cxcywh(6, 8, 10, 12, 16, 16), abs=1e-5)
+
+
 def test_grow_stays_in_its_region():
     region = torch.tensor([[1, 1, 0, 0, 1], [0, 0, 1, 0, 1], [0, 0, 1, 0, 1.]])[None, None]
     seed = torch.zeros_like(region)

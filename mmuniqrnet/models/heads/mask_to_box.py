@@ -7,8 +7,10 @@ MAX_CELLS = 32
 
 
 @torch.no_grad()
-def box_around(mask_logits: Tensor, scale: int = 4) -> Tensor:
+def box_around(mask_logits: Tensor, padding_mask: Tensor | None = None, scale: int = 4) -> Tensor:
     """The box around the blob of which a soft mask is surest: [B, 1, h, w] -> cxcywh [B, 4] in 0..1.
+
+    Where ``padding_mask`` [B, H, W] of the canvas is True, no loss holds the mask to anything, so it has no say.
 
     A mask that hesitates between two objects shows both, and a box around everything that it shows is wrong for either.
     So a blob is grown from the mask's peak (that of the mask blurred, which a large blob wins) over the cells that hang
@@ -18,6 +20,9 @@ def box_around(mask_logits: Tensor, scale: int = 4) -> Tensor:
     logits = mask_logits.float()
     cells = [min(n, MAX_CELLS) for n in logits.shape[-2:]]
     coarse = F.adaptive_avg_pool2d(logits.sigmoid(), cells)  # [B, 1, h', w']
+    if padding_mask is not None:
+        padding = padding_mask[:, None].float()
+        coarse = coarse * (F.adaptive_avg_pool2d(padding, cells) < 1)  # of a cell, a corner of the image is enough
     # A mask that is nowhere sure has a blob, too.
     threshold = (coarse.amax((2, 3), keepdim=True) / 2).clamp(max=0.5)
     blob = grow(peak(coarse), coarse > threshold)
@@ -26,6 +31,8 @@ def box_around(mask_logits: Tensor, scale: int = 4) -> Tensor:
     fine = F.interpolate(logits, size=size, mode='bilinear', align_corners=False).sigmoid() > threshold
     blob = F.interpolate(blob, size=size)  # nearest
     inside = fine & (blob > 0)
+    if padding_mask is not None:
+        inside = inside & (F.interpolate(padding, size=size) == 0)
     # Thresholds on two grids can disagree about a blob of one cell.
     inside = torch.where(inside.any(3, True).any(2, True), inside, blob > 0).squeeze(1)
     (x, w), (y, h) = extent(inside.any(1)), extent(inside.any(2))

@@ -113,17 +113,11 @@ class UniQRNetHead(BaseModule):
         if self.mask_branch is not None:
             out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
         if self.box_branch is not None:
-            reference = self._box_of(out['mask_logits'], padding_mask) if self.box_from_mask else None
+            reference = box_around(out['mask_logits'], padding_mask) if self.box_from_mask else None
             out['boxes'] = self.box_branch(joint.reg, reference)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
         return out
-
-    @staticmethod
-    def _box_of(mask_logits: Tensor, padding_mask: Tensor) -> Tensor:
-        """The box that the mask speaks of; on padding, where no loss holds it to anything, it has no say."""
-        outside = F.interpolate(padding_mask[:, None].float(), size=mask_logits.shape[-2:]) > 0
-        return box_around(mask_logits.masked_fill(outside, -50.))
 
     def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
              data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
