@@ -78,7 +78,13 @@ model = dict(
         strides=(4, 2, 2),
         out_indices=(0, 1, 2),
         drop_path_rate=0.0),
-    neck=dict(type='QueryAwareFusion', in_channels=channels, out_channels=dim, text_dim=text_dim, num_outs=3, gate_rank=8),
+    neck=dict(
+        type='QueryAwareFusion',
+        in_channels=channels,
+        out_channels=dim,
+        text_dim=text_dim,
+        num_outs=3,
+        gate_rank=8),
     head=dict(
         type='UniQRNetHead',
         encoder=dict(
