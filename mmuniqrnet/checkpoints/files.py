@@ -12,7 +12,7 @@ from mmengine.utils import digit_version
 from torch import Tensor
 
 from mmuniqrnet.config import UserError
-from mmuniqrnet.compat import mmengine_globals
+from mmuniqrnet.compat import allow_mmengine_checkpoints
 
 
 class CheckpointError(UserError, ValueError):
@@ -62,7 +62,9 @@ def _safe_globals() -> AbstractContextManager:
     # Older torch has no such list; there, files with more than tensors are refused.
     if digit_version(torch.__version__) < digit_version('2.6.0'):
         return nullcontext()
-    return torch.serialization.safe_globals([argparse.Namespace, *mmengine_globals()])
+    # Leaving the context forgets whatever it names, so what is to stay allowed must not be named here.
+    allow_mmengine_checkpoints()
+    return torch.serialization.safe_globals([argparse.Namespace])
 
 
 def _refused(path: Path, error: Exception) -> list[str]:

@@ -120,3 +120,10 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(Exception):
         write_checkpoint(dict(x=lambda: None), tmp_path / 'x.pth')
     assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_leaves_what_mmengine_needs_allowed(tmp_path):
+    torch.save(dict(state_dict=dict(weight=torch.ones(2))), tmp_path / 'plain.pth')
+    before = set(torch.serialization.get_safe_globals())
+    read_checkpoint(str(tmp_path / 'plain.pth'))
+    assert before and set(torch.serialization.get_safe_globals()) >= before
