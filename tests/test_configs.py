@@ -7,6 +7,7 @@ import torch
 from config_samples import ROOT, make_data, reduce, single_datasets
 from mmdet.models import SwinTransformer
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
@@ -123,7 +124,7 @@ def test_hooks_of_config_are_there(path):
     cfg.visualizer.update(vis_backends=None, name='test_configs')
     VISUALIZERS.build(cfg.visualizer)  # a drawing hook asks for the current one
     for hook in [*cfg.default_hooks.values(), *cfg.get('custom_hooks', [])]:
-        HOOKS.build(hook)
+        assert isinstance(HOOKS.build(hook), Hook)
 
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if 'nano' not in path and 'eval_all' not in path])
