@@ -12,6 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='another seed gives other data (default: 0)')
     for split, count in DEFAULT_NUM_IMAGES.items():
         parser.add_argument(f'--{split}', type=int, default=count, metavar='N', help=f'images (default: {count})')
+    parser.add_argument('--crowded', action='store_true', help='the harder setting: 5 to 7 objects an image, more twins')
     parser.add_argument('--workers', type=int, help='processes to draw with (default: one a core, 8 at most)')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a RefShapes that was made with other settings')
@@ -26,6 +27,7 @@ def main() -> int:
             args.folder,
             seed=args.seed,
             num_images={split: getattr(args, split) for split in DEFAULT_NUM_IMAGES},
+            crowded=args.crowded,
             workers=args.workers,
             overwrite=args.overwrite)
     except (OSError, ValueError) as error:

@@ -16,6 +16,7 @@ MIN_ASPECT, MIN_SHORT_SIDE = 0.72, 60
 MIN_SIZE, MAX_SIZE = 0.25, 0.5
 MAX_BOX_OVERLAP = 0.06
 TWIN_PROBABILITY = 0.3
+CROWDED_TWIN_PROBABILITY = 0.6
 
 # Hue in degrees, saturation, value. Backgrounds are dull and of middle brightness, which no colour here is.
 COLORS: dict[str, tuple[float, float, float]] = {
@@ -98,14 +99,14 @@ def outline(shape: str, size: float, degrees: float) -> tuple[list[np.ndarray], 
     return [(contour - low) * scale for contour in contours], math.ceil(width) + 1, math.ceil(height) + 1
 
 
-def _draw_kinds(rng: np.random.Generator, count: int, twins: bool) -> list[tuple[str, str]]:
+def _draw_kinds(rng: np.random.Generator, count: int, twin_probability: float) -> list[tuple[str, str]]:
     """Draws (shape, color) pairs from so small a table that some share their shape and some their colour."""
-    table = {3: (2, 2), 4: ((2, 3), (3, 2))[rng.integers(2)], 5: (3, 3)}[count]
+    table = {3: (2, 2), 4: ((2, 3), (3, 2))[rng.integers(2)]}.get(count, (3, 3))
     shapes = [SHAPES[k] for k in rng.permutation(len(SHAPES))[:table[0]]]
     colors = [tuple(COLORS)[k] for k in rng.permutation(len(COLORS))[:table[1]]]
     cells = [(shape, color) for shape in shapes for color in colors]
     kinds = [cells[k] for k in rng.permutation(len(cells))[:count]]
-    if twins and rng.random() < TWIN_PROBABILITY:
+    if twin_probability and rng.random() < twin_probability:
         kinds[0] = kinds[1]
     return kinds
 
@@ -122,17 +123,19 @@ def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(cols[0]), int(rows[0]), int(cols[-1] - cols[0] + 1), int(rows[-1] - rows[0] + 1)
 
 
-def draw_layout(rng: np.random.Generator, twins: bool) -> Layout:
+def draw_layout(rng: np.random.Generator, twins: bool, crowded: bool = False) -> Layout:
     """Draws the image's size and 3 to 5 objects that barely overlap.
 
     Args:
         rng: the only source of chance.
         twins: whether two objects may have the same shape and colour, so that no attribute tells them apart.
+        crowded: 5 to 7 objects, and twice as many twins.
     """
     long_side = int(rng.integers(MIN_SIDE, MAX_SIDE + 1))
     short_side = max(round(long_side * (MIN_ASPECT + (1 - MIN_ASPECT) * rng.random())), MIN_SHORT_SIDE)
     height, width = ((short_side, long_side), (long_side, short_side), (long_side, long_side))[rng.integers(3)]
-    kinds = _draw_kinds(rng, int(rng.integers(3, 6)), twins)
+    count = int(rng.integers(5, 8) if crowded else rng.integers(3, 6))
+    kinds = _draw_kinds(rng, count, twins and (CROWDED_TWIN_PROBABILITY if crowded else TWIN_PROBABILITY))
     placed = None
     while placed is None:
         placed = _place(rng, height, width, kinds)
@@ -142,7 +145,7 @@ def draw_layout(rng: np.random.Generator, twins: bool) -> Layout:
 def _place(rng: np.random.Generator, height: int, width: int,
            kinds: list[tuple[str, str]]) -> list[PlacedObject] | None:
     # Five large ones would seldom find room.
-    largest = MAX_SIZE if len(kinds) < 5 else 0.4
+    largest = {3: MAX_SIZE, 4: MAX_SIZE, 5: 0.4}.get(len(kinds), 0.36)
     boxes, outlines = [], []
     for shape, _ in kinds:
         size = min(height, width) * (MIN_SIZE + (largest - MIN_SIZE) * rng.random())

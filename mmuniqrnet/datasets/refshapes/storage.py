@@ -24,6 +24,7 @@ class Made(NamedTuple):
 def make_refshapes(data_root: str | os.PathLike,
                    seed: int = 0,
                    num_images: dict[str, int] | None = None,
+                   crowded: bool = False,
                    workers: int | None = None,
                    overwrite: bool = False) -> Made:
     """Makes RefShapes in the folder ``data_root``, unless it is there already.
@@ -35,6 +36,7 @@ def make_refshapes(data_root: str | os.PathLike,
         data_root: the data set's own folder, made with its parents; it may exist and be empty.
         seed: another seed gives other images and expressions.
         num_images: images of each split, by name; a split left out has none. None means ``DEFAULT_NUM_IMAGES``.
+        crowded: the harder setting, 5 to 7 objects an image instead of 3 to 5, and twice as many twins.
         workers: processes to draw with; None means one a core, 8 at most. The data does not depend on it.
         overwrite: replace a RefShapes made with other settings.
 
@@ -43,7 +45,7 @@ def make_refshapes(data_root: str | os.PathLike,
         FileExistsError: the folder holds a RefShapes of other settings and ``overwrite`` is False, or anything else.
         OSError: the folder cannot be written.
     """
-    settings = dict(seed=_checked_seed(seed), num_images=_checked_num_images(num_images))
+    settings = dict(seed=_checked_seed(seed), num_images=_checked_num_images(num_images), crowded=bool(crowded))
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f'workers must be a positive integer, not {workers!r}.')
     folder = Path(os.path.realpath(data_root))
@@ -109,7 +111,7 @@ def read_info(folder: str | os.PathLike) -> dict | None:
     return info
 
 
-def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None) -> str | None:
+def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool) -> str | None:
     """In words, how the RefShapes of ``info`` differs from the one asked for; None where it does not.
 
     ``num_images`` None accepts any numbers.
@@ -118,6 +120,8 @@ def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None
         return f'a RefShapes of version {info.get("version")}, and this is version {VERSION}'
     if info.get('seed') != seed:
         return f'a RefShapes made with seed {info.get("seed")}, not {seed}'
+    if info.get('crowded', False) != crowded:
+        return f'a RefShapes made with crowded={info.get("crowded", False)}, not {crowded}'
     if num_images is not None and info.get('num_images') != num_images:
         return f'a RefShapes of {_count(info.get("num_images", {}))} images, not {_count(num_images)}'
     return None

@@ -49,25 +49,29 @@ CATEGORIES = [dict(id=k, name=shape, supercategory='shape') for k, shape in enum
 CATEGORY_IDS = {category['name']: category['id'] for category in CATEGORIES}
 
 
-def draw_scene(seed: int, split: str, index: int) -> tuple[np.ndarray, Layout, list[list[Expression]]]:
+def draw_scene(seed: int,
+               split: str,
+               index: int,
+               crowded: bool = False) -> tuple[np.ndarray, Layout, list[list[Expression]]]:
     """Returns image ``index`` of ``split``: the picture (H, W, 3) uint8 BGR, what is on it, and each object's
     expressions. Depends on the arguments only, not on how many images there are."""
     plan = PLANS[split]
-    rng = np.random.default_rng(np.random.SeedSequence([seed, plan.stream, index]))
+    rng = np.random.default_rng(np.random.SeedSequence([seed, plan.stream, index, *[1] * crowded]))
     described = None
     while described is None:
-        layout = draw_layout(rng, plan.twins)
+        layout = draw_layout(rng, plan.twins, crowded)
         described = describe(layout, plan.kinds, plan.expressions_per_object, rng)
     return paint(rng, layout), layout, described
 
 
-def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], workers: int) -> dict:
+def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded: bool, workers: int) -> dict:
     """Writes the whole data set into the empty ``folder`` and returns what ``info.json`` holds.
 
     Args:
         folder: exists and is empty.
         seed: non-negative.
         num_images: images of each split.
+        crowded: see ``draw_layout``.
         workers: processes that draw at once; the outcome does not depend on it.
     """
     images, annotations, refs, splits = [], [], [], {}
@@ -77,7 +81,7 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], workers
         for split, count in num_images.items():
             (folder / 'images' / split).mkdir(parents=True)
             first_ref = len(refs)
-            for scene in run(_write_scene, [(folder, seed, split, index) for index in range(count)]):
+            for scene in run(_write_scene, [(folder, seed, split, index, crowded) for index in range(count)]):
                 image_id = len(images) + 1
                 fingerprint.update(scene['digest'])
                 images.append(dict(scene['image'], id=image_id))
@@ -90,6 +94,8 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], workers
     info = dict(
         generator=GENERATOR, version=VERSION, seed=seed, num_images=num_images, splits=splits,
         fingerprint=fingerprint.hexdigest())
+    if crowded:
+        info['crowded'] = True
     described = dict(description=f'{GENERATOR}, version {VERSION}, seed {seed}')
     _write_json(folder / 'instances.json',
                 dict(info=described, images=images, annotations=annotations, categories=CATEGORIES))
@@ -98,9 +104,9 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], workers
     return info
 
 
-def _write_scene(job: tuple[Path, int, str, int]) -> dict:
-    folder, seed, split, index = job
-    picture, layout, expressions = draw_scene(seed, split, index)
+def _write_scene(job: tuple[Path, int, str, int, bool]) -> dict:
+    folder, seed, split, index, crowded = job
+    picture, layout, expressions = draw_scene(seed, split, index, crowded)
     name = f'{split}/{index:06d}.png'
     encoded, png = cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not encoded:
