@@ -76,6 +76,10 @@ class UniQRNet(BaseDetector):
         features = self.extract_feat(batch_inputs, batch_data_samples)
         return self.head.loss(*features, batch_data_samples)
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The last parameters that all tasks share, for :class:`LossBalanceHook`."""
+        return self.head.shared_parameters()
+
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """The samples with ``pred_instances``: one box (xyxy), score, label and mask in original pixels."""
         _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)

@@ -149,6 +149,10 @@ class VisualLinguisticEncoder(BaseModule):
         maps = [v.transpose(1, 2).unflatten(2, s) for v, s in zip(visual, sizes)]
         return EncoderOutput(reg.squeeze(1), tokens, maps)
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The last layer's parameters: the last ones that everything read off [REG] or off the maps depends on."""
+        return list(self.layers[-1].parameters())
+
     def _positions(self, sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
         """[1, 1 + L + N, d]"""
         if self.sine is None:

@@ -119,6 +119,17 @@ class UniQRNetHead(BaseModule):
             out['score_logits'] = self.score_branch(joint.reg)
         return out
 
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The last parameters that box, mask and score share, which the encoder names.
+
+        Strategies of :class:`LossBalanceHook` that look at gradients compare the tasks there. Pixel guidance acts on
+        earlier layers, so a task of its losses alone has no gradient at these.
+        """
+        if not hasattr(self.encoder, 'shared_parameters'):
+            raise ValueError(f'UniQRNetHead: {type(self.encoder).__name__} has no shared_parameters(): name them in the '
+                             "config, as LossBalanceHook(shared_parameters=['head.encoder']).")
+        return self.encoder.shared_parameters()
+
     def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
              data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Losses of a batch. ``stages`` are the backbone's maps; the rest as in :meth:`forward`."""
