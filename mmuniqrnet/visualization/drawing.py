@@ -94,7 +94,7 @@ def draw_answer(image: np.ndarray,
         (_, first), (caption, second) = shown
         shown = [(f'green: truth, orange: {caption}', first + second)]
     canvas, factor = enlarge(image, min_side) if min_side else (image, 1)
-    panels = [(caption, _paint(canvas, answers, factor)) for caption, answers in shown or [(note, [])]]
+    panels = [(caption, paint_answers(canvas, answers, factor)) for caption, answers in shown or [(note, [])]]
     return lay_out(expression, panels, min_width=min_side)
 
 
@@ -127,8 +127,16 @@ def _prediction_caption(prediction: Answer, ious: Mapping[str, float | None], no
     return ', '.join(words)
 
 
-def _paint(canvas: np.ndarray, answers: Sequence[tuple[Answer, tuple[int, int, int]]], factor: int) -> np.ndarray:
-    """The canvas, an image magnified by ``factor``, with answers in their colours; masks first, to hide no box."""
+def paint_answers(canvas: np.ndarray,
+                  answers: Sequence[tuple[Answer, tuple[int, int, int]]],
+                  factor: int = 1) -> np.ndarray:
+    """A copy of the canvas with answers in their colours (RGB); masks first, to hide no box.
+
+    Args:
+        canvas: RGB uint8 [H, W, 3], the image that the answers are about, magnified by ``factor``.
+        answers: Each with its colour; a mask is painted over those before it.
+        factor: A whole number.
+    """
     canvas = canvas.copy()
     line = max(2, round(min(canvas.shape[:2]) / 120))
     for answer, colour in answers:

@@ -101,19 +101,33 @@ def draw_gates(image: np.ndarray, expression: str, maps: Mapping[str, np.ndarray
         ValueError: A map has not the image's size.
     """
     canvas, _ = enlarge(image, min_side)
-    grey = cv2.cvtColor(cv2.cvtColor(canvas, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     panels = [('image', canvas)]
     for name, values in maps.items():
         if values.shape != image.shape[:2]:
             raise ValueError(f'the map {name} is {list(values.shape)}, but the image is {list(image.shape[:2])} '
                              '(height, width); maps_on_image brings it there')
+        heat = heat_on_image(canvas, values)
         low, high = float(values.min()), float(values.max())
-        share = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-        heat = (matplotlib.colormaps['viridis'](share)[..., :3] * 255).round().astype(np.uint8)
-        heat = cv2.resize(heat, canvas.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-        blend = (0.35 * grey + 0.65 * heat).round().astype(np.uint8)
-        panels.append((f"{name.replace('.gates.', ' ')}: {low:.2g} to {high:.2g}", blend))
+        panels.append((f"{name.replace('.gates.', ' ')}: {low:.2g} to {high:.2g}", heat))
     return lay_out(expression, panels, columns=COLUMNS, min_width=min_side)
+
+
+def heat_on_image(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A map as heat over the grey image: blue to yellow is the map's own least to greatest value.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+        values: Float [h, w] over the whole image.
+
+    Returns:
+        RGB uint8 [H, W, 3].
+    """
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    low, high = float(values.min()), float(values.max())
+    share = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+    heat = (matplotlib.colormaps['viridis'](share)[..., :3] * 255).round().astype(np.uint8)
+    heat = cv2.resize(heat, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return (0.35 * grey + 0.65 * heat).round().astype(np.uint8)
 
 
 def _grid(places: int, canvas_shape: tuple[int, int]) -> tuple[int, int] | None:
