@@ -131,7 +131,7 @@ class VisualLinguisticEncoder(BaseModule):
         chosen = [levels[i] for i in self.levels]
         sizes = tuple(tuple(x.shape[-2:]) for x in chosen)
         self._check(sizes, text.tokens.shape[1])
-        batch = len(text.tokens)
+        batch = text.tokens.shape[0]  # len() would fix it in an export
 
         visual = torch.cat([
             x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in zip(self.levels, chosen)

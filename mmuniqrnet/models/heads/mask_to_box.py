@@ -34,7 +34,7 @@ def box_around(mask_logits: Tensor, padding_mask: Tensor | None = None, scale: i
     if padding_mask is not None:
         inside = inside & (F.interpolate(padding, size=size) == 0)
     # Thresholds on two grids can disagree about a blob of one cell.
-    inside = torch.where(inside.any(3, True).any(2, True), inside, blob > 0).squeeze(1)
+    inside = (inside | (~inside.any(3, True).any(2, True) & (blob > 0))).squeeze(1)
     (x, w), (y, h) = extent(inside.any(1)), extent(inside.any(2))
     return torch.stack([x, y, w, h], dim=1)
 
