@@ -1,4 +1,4 @@
-"""Let torch >= 2.6 read mmengine's own checkpoints without letting it run what a file says.
+"""Checkpoints that mmengine can't read by itself: its own under torch >= 2.6, and safetensors.
 
 Since 2.6 ``torch.load`` reads data only (``weights_only=True``) and refuses classes it does not know. mmengine 0.10.7
 calls it plainly (``mmengine.runner.checkpoint.load_from_local``), and its checkpoints hold log histories and numpy
@@ -6,11 +6,12 @@ values: ``resume``, ``load_from`` and ``tools/test.py`` then fail on files that 
 name what such a file needs as safe. Newer forks of mmengine name the same things by themselves, ``getattr`` included,
 with which a file can reach anything; here it reaches nothing but the four statistics of ``HistoryBuffer``.
 """
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
@@ -39,3 +40,14 @@ def allow_mmengine_checkpoints() -> None:
     """Call once, at import: afterwards ``torch.load`` reads what mmengine wrote. Older torch needs nothing."""
     if digit_version(torch.__version__) >= digit_version('2.6.0'):
         torch.serialization.add_safe_globals(mmengine_globals())
+
+
+# Local paths only: mmengine fetches addresses by their scheme.
+@CheckpointLoader.register_scheme(prefixes=r'(?!\S+://).*\.safetensors$', force=True)
+def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """mmengine's way to ``.safetensors``, for ``load_from``, ``tools/test.py`` and ``init_detector`` alike.
+
+    The tensors come on the CPU, whatever ``map_location`` says; the model copies them to where it is.
+    """
+    from mmuniqrnet.checkpoints.files import read_checkpoint  # it needs the registries, which need this module
+    return read_checkpoint(filename)

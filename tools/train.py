@@ -56,6 +56,9 @@ def main(argv: list[str] | None = None) -> None:
         if not Path(args.resume).is_file():
             raise UserError(f'--resume {args.resume}: there is no such checkpoint.')
         cfg.resume, cfg.load_from = True, args.resume
+    if cfg.get('resume') and str(cfg.get('load_from')).endswith('.safetensors'):
+        raise UserError(f'{cfg.load_from} holds weights alone, no optimiser and no step to go on from: name the '
+                        "training's own .pth, or begin a new training from it (--cfg-options load_from=...).")
 
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     runner.train()

@@ -9,6 +9,8 @@ from typing import Any, Mapping
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
+from safetensors import safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from mmuniqrnet.config import UserError
@@ -22,7 +24,8 @@ class CheckpointError(UserError, ValueError):
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Whatever a checkpoint file holds: ``.safetensors``, or what torch.save wrote.
 
-    Files of torch.save are read as data. Beyond tensors and plain containers they may hold an ``argparse.Namespace``
+    Of a ``.safetensors`` come ``state_dict`` and ``meta``, as mmengine has them: the file's own words (str), with its
+    config under ``cfg`` if it carries one. Files of torch.save are read as data. Beyond tensors and plain containers they may hold an ``argparse.Namespace``
     (published QRNet files do) and what mmengine writes. Addresses with a scheme (``https://``, ``torchvision://``) go
     through mmengine's ``CheckpointLoader``.
 
@@ -50,12 +53,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
+def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
-        return load_file(path)
+        with safe_open(path, framework='pt') as file:
+            meta = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}
     except Exception as error:
         raise CheckpointError(f'{path} is no safetensors file, or is damaged: {_first(error)}') from None
+    if 'config' in meta:
+        meta['cfg'] = meta['config']  # the name by which mmengine asks for it
+    return dict(meta=meta, state_dict=state)
 
 
 def _safe_globals() -> AbstractContextManager:
@@ -107,11 +114,9 @@ def refuse_overwriting(path: str | Path, overwrite: bool = False) -> Path:
     """The path to write to, when nothing is lost by it.
 
     Raises:
-        CheckpointError: If there is a file already, its folder is missing or its name promises another format.
+        CheckpointError: If there is a file already, or its folder is missing.
     """
     path = Path(path).expanduser()
-    if path.suffix == '.safetensors':
-        raise CheckpointError(f'{path}: mmengine can not load safetensors; give a name that ends in .pth.')
     if path.exists() and not overwrite:
         raise CheckpointError(f'{path} is there already; give another name, or --overwrite.')
     if not path.parent.is_dir():
@@ -120,10 +125,28 @@ def refuse_overwriting(path: str | Path, overwrite: bool = False) -> Path:
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write it whole or not at all."""
+    """Write it whole or not at all: as safetensors if the name says so, else with torch.save.
+
+    Raises:
+        CheckpointError: If it is to be safetensors, but holds more than ``state_dict`` (tensors) and ``meta`` (words).
+    """
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
-        torch.save(dict(checkpoint), part)
+        if path.suffix == '.safetensors':
+            _write_safetensors(checkpoint, part, path)
+        else:
+            torch.save(dict(checkpoint), part)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _write_safetensors(checkpoint: Mapping[str, Any], part: Path, path: Path) -> None:
+    more = sorted(key for key in set(checkpoint) - {'state_dict', 'meta'} if checkpoint[key])
+    if more:
+        raise CheckpointError(f"{path} can't be safetensors, which hold the weights of one network and words; this "
+                              f"checkpoint has {', '.join(map(repr, more))}, too: give a name that ends in .pth.")
+    # copies: safetensors refuses tensors that share their memory
+    state = {name: value.detach().cpu().clone().contiguous() for name, value in checkpoint['state_dict'].items()}
+    # save_file would leave a file that nobody else may read
+    part.write_bytes(save(state, metadata={key: str(value) for key, value in checkpoint.get('meta', {}).items()}))

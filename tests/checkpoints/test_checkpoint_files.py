@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import load_checkpoint
+from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
 from mmuniqrnet.checkpoints.files import (CheckpointError, read_checkpoint, refuse_overwriting, state_dict_of,
@@ -112,8 +114,38 @@ def test_nothing_is_overwritten_without_a_word(tmp_path):
     assert refuse_overwriting(path, overwrite=True) == path
     with pytest.raises(CheckpointError, match='no folder'):
         refuse_overwriting(tmp_path / 'none' / 'x.pth')
-    with pytest.raises(CheckpointError, match='safetensors'):
-        refuse_overwriting(tmp_path / 'x.safetensors')
+
+
+def test_safetensors_go_out_and_come_in_again(tmp_path):
+    path = tmp_path / 'x.safetensors'
+    shared = torch.arange(6.)
+    state = {'a': shared, 'b': shared[2:], 'c': torch.arange(6).view(2, 3).T}  # two share memory, one is turned
+    write_checkpoint(dict(meta=dict(seed=3, config='x = 1'), state_dict=state), path)
+    again = read_checkpoint(path)
+    assert set(again['state_dict']) == set(state)
+    assert all(torch.equal(again['state_dict'][name], value) for name, value in state.items())
+    assert again['meta'] == dict(seed='3', config='x = 1', cfg='x = 1')
+    plain = tmp_path / 'plain'
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_what_safetensors_can_not_hold_is_not_left_out_in_silence(tmp_path):
+    with pytest.raises(CheckpointError, match=r"x.safetensors can't be safetensors.*'optimizer'.*\.pth"):
+        write_checkpoint(dict(state_dict=WEIGHTS, optimizer=dict(lr=1)), tmp_path / 'x.safetensors')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mmengine_reads_safetensors(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(dict(state_dict=WEIGHTS), Path('x.safetensors'))
+    layer = torch.nn.ModuleDict(dict(a=torch.nn.Linear(3, 2)))
+    for name in ('x.safetensors', str(tmp_path / 'x.safetensors')):
+        torch.nn.init.zeros_(layer['a'].weight)
+        load_checkpoint(layer, name)
+        assert torch.equal(layer['a'].weight, WEIGHTS['a.weight'])
+    # addresses go their own way
+    assert CheckpointLoader._get_checkpoint_loader('https://host/x.safetensors').__name__ == 'load_from_http'
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path):

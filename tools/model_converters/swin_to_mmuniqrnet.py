@@ -12,7 +12,7 @@ from mmuniqrnet.config import UserError
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Convert a Swin for a backbone's init_cfg.")
     parser.add_argument('source', metavar='SRC', help='checkpoint of Swin, alone or in a classifier or detector')
-    parser.add_argument('target', metavar='DST', help='checkpoint to write (.pth)')
+    parser.add_argument('target', metavar='DST', help='checkpoint to write (.pth, .safetensors)')
     parser.add_argument(
         '--layout',
         choices=['auto', 'original', 'timm', 'mmdet'],

@@ -1,4 +1,4 @@
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 from mmdet.models.backbones import SwinTransformer
 from mmengine.model import ModuleList
@@ -9,6 +9,19 @@ from torch.utils.checkpoint import checkpoint
 from mmuniqrnet.checkpoints.loading import load_swin
 from mmuniqrnet.registry import MODELS
 from ..layers import QueryDynamicAttention
+
+
+class UngatedTokens(NamedTuple):
+    """Images on their way through the stages, at the first gate.
+
+    Attributes:
+        tokens: [B, N, C], after the blocks of the first gated stage.
+        hw: Height and width of the grid of the N tokens.
+        maps: The outputs of the stages before it.
+    """
+    tokens: Tensor
+    hw: tuple[int, int]
+    maps: list[Tensor]
 
 
 @MODELS.register_module()
@@ -98,6 +111,8 @@ class QRNetSwin(SwinTransformer):
                 spatial_gate=spatial_gate,
                 reduction=gate_reduction,
                 rank=gate_rank) if i in gated else None for i, channels in enumerate(self.num_features))
+        # Where there is none, all blocks come before it.
+        self.first_gate = min(gated, default=len(depths) - 1)
         # mmdet's Swin freezes at the first train() only: too late for an optimiser or DDP built before it.
         self._freeze_stages()
 
@@ -128,17 +143,37 @@ class QRNetSwin(SwinTransformer):
 
         s_i is 4, 8, 16, 32 with the usual strides; sizes are rounded up.
         """
+        return self.after_text(self.before_text(images), sentence)
+
+    def before_text(self, images: Tensor) -> UngatedTokens:
+        """What can be said of images [B, 3, H, W] before any text: all up to the first gate."""
         x, hw = self.patch_embed(images)  # [B, N, C_0]
         x = self.drop_after_pos(x)
-        outs = []
-        for i, (stage, gate) in enumerate(zip(self.stages, self.gates)):
-            for block in stage.blocks:
-                x = checkpoint(block, x, hw, use_reentrant=False) if self.with_cp and self.training else block(x, hw)
-            if sentence is not None and gate is not None:
-                x = gate(x, sentence)
-            if i in self.out_indices:
-                out = getattr(self, f'norm{i}')(x)
-                outs.append(out.transpose(1, 2).unflatten(2, hw).contiguous())
-            if stage.downsample is not None:
-                x, hw = stage.downsample(x, hw)
-        return outs
+        maps = []
+        for stage in range(self.first_gate):
+            x, hw = self._leave(stage, self._blocks(stage, x, hw), hw, maps)
+        return UngatedTokens(self._blocks(self.first_gate, x, hw), hw, maps)
+
+    def after_text(self, ungated: UngatedTokens, sentence: Tensor | None = None) -> list[Tensor]:
+        """The rest of the way, from the first gate on; sentence [B, text_dim] -> the maps of :meth:`forward`."""
+        x, hw, maps = ungated.tokens, ungated.hw, list(ungated.maps)
+        for stage in range(self.first_gate, len(self.stages)):
+            if stage > self.first_gate:
+                x = self._blocks(stage, x, hw)
+            if sentence is not None and self.gates[stage] is not None:
+                x = self.gates[stage](x, sentence)
+            x, hw = self._leave(stage, x, hw, maps)
+        return maps
+
+    def _blocks(self, stage: int, x: Tensor, hw: tuple[int, int]) -> Tensor:
+        for block in self.stages[stage].blocks:
+            x = checkpoint(block, x, hw, use_reentrant=False) if self.with_cp and self.training else block(x, hw)
+        return x
+
+    def _leave(self, stage: int, x: Tensor, hw: tuple[int, int], maps: list[Tensor]) -> tuple[Tensor, tuple[int, int]]:
+        """Add a stage's map to ``maps`` if it is asked for, and merge its patches for the next stage."""
+        if stage in self.out_indices:
+            out = getattr(self, f'norm{stage}')(x)
+            maps.append(out.transpose(1, 2).unflatten(2, hw).contiguous())
+        downsample = self.stages[stage].downsample
+        return (x, hw) if downsample is None else downsample(x, hw)
