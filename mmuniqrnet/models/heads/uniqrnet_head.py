@@ -3,7 +3,7 @@ from typing import Sequence
 import torch
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
+from .answer_quality import box_quality, mask_quality
+from .loss_slots import check_loss
 from .mask_to_box import box_around
 from .targets import Targets, make_targets
 
@@ -32,7 +34,7 @@ class UniQRNetHead(BaseModule):
 
     Every branch and every loss but the encoder may be None: boxes only is QRNet, masks only its segmentation twin.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
-    ``loss_aux_{backbone|neck}{i}``, ``loss_score``), so that a hook can balance them by prefix.
+    ``loss_aux_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so that a hook can balance them by prefix.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
@@ -46,6 +48,8 @@ class UniQRNetHead(BaseModule):
         loss_mask_dice: Loss of the mask as a whole.
         loss_aux: Loss of the auxiliary masks, pixel by pixel.
         loss_score: Loss of the score against the box's IoU (0 where no object is meant).
+        loss_consistency: Loss of box and mask against each other, such as :class:`BoxMaskConsistencyLoss`, where an
+            object is meant.
         mask_loss_stride: The mask loss is taken at this stride of the canvas, in pixels; 1 resolves edges best.
         box_from_mask: The box branch says how the box differs from the one that the mask speaks of, instead of the box
             itself. The box's gradient does not enter the mask by this way.
@@ -69,6 +73,7 @@ class UniQRNetHead(BaseModule):
                  loss_mask_dice: Part = dict(type='mmdet.DiceLoss', loss_weight=1.0),
                  loss_aux: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
                  loss_score: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+                 loss_consistency: Part = None,
                  mask_loss_stride: int = 1,
                  box_from_mask: bool = False,
                  mask_threshold: float = 0.5,
@@ -79,6 +84,8 @@ class UniQRNetHead(BaseModule):
             raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
         if box_from_mask and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
+        if loss_consistency is not None and (box_branch is None or mask_branch is None):
+            raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
         unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
         if unknown or isinstance(extra_masks, str):
             raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, "
@@ -96,6 +103,9 @@ class UniQRNetHead(BaseModule):
         self.loss_mask_dice = build(loss_mask_dice)
         self.loss_aux = build(loss_aux)
         self.loss_score = build(loss_score)
+        self.loss_consistency = build(loss_consistency)
+        for name in ('loss_mask_bce', 'loss_aux', 'loss_mask_dice'):
+            check_loss(name, getattr(self, name), whole=name == 'loss_mask_dice')
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
         self.mask_threshold = mask_threshold
@@ -126,8 +136,8 @@ class UniQRNetHead(BaseModule):
         earlier layers, so a task of its losses alone has no gradient at these.
         """
         if not hasattr(self.encoder, 'shared_parameters'):
-            raise ValueError(f'UniQRNetHead: {type(self.encoder).__name__} has no shared_parameters(): name them in the '
-                             "config, as LossBalanceHook(shared_parameters=['head.encoder']).")
+            raise ValueError(f'UniQRNetHead: {type(self.encoder).__name__} has no shared_parameters(): name them in '
+                             "the config, as LossBalanceHook(shared_parameters=['head.encoder']).")
         return self.encoder.shared_parameters()
 
     def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
@@ -145,6 +155,8 @@ class UniQRNetHead(BaseModule):
                 losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
         if 'score_logits' in out and self.loss_score is not None:
             losses['loss_score'] = self.score_loss(out, targets)
+        if self.loss_consistency is not None:
+            losses['loss_consistency'] = self.consistency_loss(out, targets)
         return losses
 
     def box_losses(self, boxes: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -186,26 +198,20 @@ class UniQRNetHead(BaseModule):
         """The score learns the IoU that the answer has: of the box where there is one, of the mask otherwise."""
         with torch.no_grad():
             if 'boxes' in out:
-                quality, known = self._box_quality(out['boxes'], targets)
+                quality, known = box_quality(out['boxes'], targets)
             else:
-                quality, known = self._mask_quality(out['mask_logits'], targets)
+                quality, known = mask_quality(out['mask_logits'], targets)
             known = torch.maximum(known, 1 - targets.exists)
             count = reduce_mean(known.sum()).clamp(min=EPS)
         return self.loss_score(
             out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
 
-    @staticmethod
-    def _box_quality(boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-        iou = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), is_aligned=True)
-        return iou, targets.has_box
-
-    @staticmethod
-    def _mask_quality(logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-        truth, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]).flatten(1) > 0.5
-                         for x in (targets.masks, targets.inside))
-        guess = (logits.flatten(1) > 0) & inside
-        union = (truth | guess).sum(1).clamp(min=1)
-        return (truth & guess).sum(1) / union, targets.has_mask
+    def consistency_loss(self, out: dict[str, Tensor], targets: Targets) -> Tensor:
+        """Box against mask, averaged over the samples that mean an object, whatever their truth consists of."""
+        count = reduce_mean(targets.exists.sum()).clamp(min=EPS)
+        logits = out['mask_logits'].float()
+        inside = F.adaptive_avg_pool2d(targets.inside, logits.shape[-2:])
+        return self.loss_consistency(out['boxes'], logits, inside, targets.exists, avg_factor=count)
 
     @torch.no_grad()
     def predict(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
