@@ -1,0 +1,40 @@
+"""Whether the parts that a config names are there, and take what it gives them."""
+import inspect
+from collections.abc import Iterator
+
+from mmengine.registry import DefaultScope
+
+from mmuniqrnet import registry
+from mmuniqrnet.engine import BALANCE_STRATEGIES
+
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, registry.Registry)] + [BALANCE_STRATEGIES]
+# Words that mmengine takes out before it builds the part.
+NOT_KEYWORDS = {'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg'}
+
+
+def parts_of(value: object) -> Iterator[dict]:
+    """Every dict with a ``type`` in a value, however deep."""
+    if isinstance(value, dict):
+        if isinstance(value.get('type'), str):
+            yield value
+        for inner in value.values():
+            yield from parts_of(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from parts_of(inner)
+
+
+def check_parts(value: object) -> int:
+    """Assert that each part is registered and has the keywords that it is given; how many there were."""
+    count = 0
+    with DefaultScope.overwrite_default_scope('mmuniqrnet'):
+        for part in parts_of(value):
+            kind = part['type']
+            found = [cls for cls in (one.get(kind) for one in REGISTRIES) if cls is not None]
+            assert found, f'there is no {kind!r} in any registry'
+            parameters = inspect.signature(found[0]).parameters
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+                unknown = set(part) - NOT_KEYWORDS - set(parameters)
+                assert not unknown, f'{kind} takes no {", ".join(sorted(unknown))}'
+            count += 1
+    return count
