@@ -114,6 +114,11 @@ def narrow(model: ConfigDict) -> None:
         if model.head.get(branch):
             model.head[branch].embed_dims = 32
     if model.head.get('mask_branch'):
-        model.head.mask_branch.update(in_channels=32, feat_channels=32, norm_cfg=dict(type='GN', num_groups=4))
+        model.head.mask_branch.update(in_channels=32, norm_cfg=dict(type='GN', num_groups=4))
+        if 'decode_head' in model.head.mask_branch:
+            model.head.mask_branch.decode_head.update(
+                in_channels=[32] * 4, channels=16, norm_cfg=dict(type='GN', num_groups=4))
+        else:
+            model.head.mask_branch.feat_channels = 32
     if model.head.get('pixel_guidance'):
         model.head.pixel_guidance.update(text_dim=32, backbone_channels=channels, neck_channels=32)

@@ -28,7 +28,8 @@ class BoxMaskConsistencyLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, boxes: Tensor, mask_logits: Tensor, inside: Tensor, weight: Tensor, avg_factor: Tensor) -> Tensor:
+    def forward(self, boxes: Tensor, mask_logits: Tensor, inside: Tensor, weight: Tensor,
+                avg_factor: Tensor) -> Tensor:
         """The weighted sum over samples / ``avg_factor``.
 
         boxes [B, 4] (cxcywh, 0..1 of the canvas); mask_logits [B, 1, h, w] over the canvas; inside [B, 1, h, w], the

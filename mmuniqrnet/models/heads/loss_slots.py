@@ -69,8 +69,8 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
                   for low, n in ((-50., 2.), (-50., 4.), (-60., 2.))]
         (gradient, ) = torch.autograd.grad(values[0], logits)
     except Exception as error:
-        raise ValueError(f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: called as the head does, '
-                         f'it fails ({type(error).__name__}: {error}); take another, {REMEDY}.') from error
+        raise ValueError(f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: called as the head '
+                         f'does, it fails ({type(error).__name__}: {error}); take another, {REMEDY}.') from error
     if gradient[1].any() or not torch.allclose(values[0], values[2], rtol=1e-5):
         fault = 'it counts samples of weight 0, or padding'
     elif not all(sample.any() for sample in gradient[[0, 2]]):

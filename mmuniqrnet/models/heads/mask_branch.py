@@ -49,13 +49,26 @@ class MaskBranch(BaseModule):
 
         reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's [B, in_channels, h, w].
         """
-        x = maps[-1]
-        for finer in reversed(maps[:-1]):
-            x = finer + F.interpolate(x, size=finer.shape[-2:], mode='bilinear', align_corners=False)
-        x = self.input_proj(x)
+        x = self.input_proj(merge_maps(maps))
         for i, lateral, conv in zip(self.levels, self.lateral_convs, self.convs):
-            x = F.interpolate(x, size=levels[i].shape[-2:], mode='bilinear', align_corners=False)
-            x = conv(x + lateral(levels[i]))
-        weight, bias = self.classifier(reg).split([x.shape[1], 1], dim=1)  # [B, c], [B, 1]
-        logits = torch.einsum('bc,bchw->bhw', weight, x) / x.shape[1]**0.5
-        return (logits + bias[..., None]).unsqueeze(1)
+            x = conv(resized(x, levels[i]) + lateral(levels[i]))
+        return classify_pixels(x, self.classifier(reg))
+
+
+def merge_maps(maps: Sequence[Tensor]) -> Tensor:
+    """The sum of maps, the finest first, at its size: [B, d, h, w] each -> [B, d, h, w]."""
+    x = maps[-1]
+    for finer in reversed(maps[:-1]):
+        x = finer + resized(x, finer)
+    return x
+
+
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
+
+
+def classify_pixels(x: Tensor, classifier: Tensor) -> Tensor:
+    """Pixel features [B, c, h, w], to each sample its own weights and bias [B, c + 1] -> logits [B, 1, h, w]."""
+    weight, bias = classifier.split([x.shape[1], 1], dim=1)  # [B, c], [B, 1]
+    logits = torch.einsum('bc,bchw->bhw', weight, x) / x.shape[1]**0.5
+    return (logits + bias[..., None]).unsqueeze(1)
