@@ -27,6 +27,7 @@ VISUALIZERS = _child(root.VISUALIZERS, 'mmuniqrnet.visualization')
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'mmuniqrnet.checkpoints')
 
 EVALUATOR = _child(root.EVALUATOR)
+FUNCTIONS = _child(root.FUNCTIONS)
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
 LOOPS = _child(root.LOOPS)
 MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)

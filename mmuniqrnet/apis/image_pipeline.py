@@ -1,0 +1,124 @@
+"""The test pipeline of a config, for images that are files, arrays or PIL images."""
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmcv.transforms import LoadAnnotations, LoadImageFromFile
+from mmdet.structures import DetDataSample
+from mmengine.dataset import Compose
+from mmengine.registry import TRANSFORMS
+from PIL import Image
+from torch import Tensor
+
+from mmuniqrnet.config import UserError
+from .questions import SUFFIXES, ImageInput
+
+
+class ImageError(Exception):
+    """An image that can't be read; said in one sentence."""
+
+
+class PreparedImage(NamedTuple):
+    """An image as the data preprocessor takes it.
+
+    Attributes:
+        inputs: uint8 [3, h, w], BGR.
+        data_sample: Its metainfo says where the image came from and how it was resized.
+        picture: The image before that, RGB uint8 [H, W, 3].
+    """
+    inputs: Tensor
+    data_sample: DetDataSample
+    picture: np.ndarray
+
+
+class ImagePipeline:
+    """A config's test pipeline, in which only the loading is another one for what is no file.
+
+    Files are decoded by the very transform that the config names, with its flags. Transforms that load the truth are
+    left out.
+
+    Args:
+        pipeline: Configs of the transforms, the loading of the image first.
+
+    Raises:
+        UserError: If the first transform loads no image.
+    """
+
+    def __init__(self, pipeline: Sequence[dict]) -> None:
+        # What LoadImageOnce keeps would be stale if the file changed between two questions.
+        once, plain = 'LoadImageOnce', 'LoadImageFromFile'
+        configs = [dict(step, type=plain) if str(step['type']).split('.')[-1] == once else step for step in pipeline]
+        steps = [step for step in map(TRANSFORMS.build, configs) if not isinstance(step, LoadAnnotations)]
+        if not steps or not isinstance(steps[0], LoadImageFromFile):
+            raise UserError('the test pipeline does not begin with LoadImageFromFile or LoadImageOnce, so it is not '
+                            'clear how an image gets into it.')
+        self.load = steps[0]
+        self.rest = Compose(steps[1:])
+
+    def __call__(self, image: ImageInput, expression: str) -> PreparedImage:
+        """Decode and prepare one image.
+
+        Args:
+            image: A file, an array (RGB uint8 [H, W, 3]) or a PIL image.
+            expression: One of those about it, which the transforms want to see.
+
+        Raises:
+            ImageError: If it can't be read.
+        """
+        if isinstance(image, str | Path):
+            results = self._read(str(image))
+        else:
+            array = _from_pil(image) if isinstance(image, Image.Image) else image
+            results = self._take(_checked(array))
+        picture = np.ascontiguousarray(results['img'][..., ::-1].astype(np.uint8))
+        try:
+            packed = self.rest(dict(results, text=expression))
+        except Exception as error:  # a transform of anyone's, and an image of any shape
+            raise ImageError(f'the image of {picture.shape[1]} x {picture.shape[0]} pixels (width x height) does not '
+                             f'get through the test pipeline: {type(error).__name__}: {_first(error)}.') from error
+        return PreparedImage(packed['inputs'], packed['data_samples'], picture)
+
+    def _read(self, path: str) -> dict:
+        if '://' in path:
+            raise ImageError(f'{path} is an address; fetch it first, for only files are read.')
+        if not Path(path).is_file():
+            raise ImageError(f'there is no image {path}.')
+        try:
+            results = self.load(dict(img_path=path))
+        except Exception as error:  # decoders raise of all kinds, an AssertionError among them
+            known = Path(path).suffix.lower() in SUFFIXES
+            why = 'is damaged, or no image' if known else 'is no image that can be read'
+            raise ImageError(f'{path} {why} ({type(error).__name__}).') from error
+        if results is None:
+            raise ImageError(f'{path} is damaged, or no image.')
+        return results
+
+    def _take(self, image: np.ndarray) -> dict:
+        """What the loading would have given for this RGB image."""
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        bgr = bgr.astype(np.float32) if self.load.to_float32 else bgr
+        return dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2])
+
+
+def _from_pil(image: Image.Image) -> np.ndarray:
+    if image.mode == 'F' or image.mode.startswith('I'):
+        raise ImageError(f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it to "
+                         "'RGB'.")
+    try:
+        return np.asarray(image.convert('RGB'))
+    except Exception as error:  # PIL decodes no sooner than this
+        raise ImageError(f'the PIL image can not be decoded ({type(error).__name__}: {_first(error)}).') from error
+
+
+def _checked(image: np.ndarray) -> np.ndarray:
+    wanted = 'an image in memory is a PIL image, or a uint8 array [height, width, 3] in RGB order'
+    if not isinstance(image, np.ndarray):
+        raise ImageError(f'{wanted}; this is a {type(image).__name__}.')
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ImageError(f'{wanted}; this is {image.dtype} {list(image.shape)}.')
+    return image
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [''])[0].rstrip('.')

@@ -1,0 +1,230 @@
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.infer import BaseInferencer
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.utils import ProgressBar
+
+from mmuniqrnet.checkpoints import CheckpointError, check_fit, state_dict_of
+from mmuniqrnet.config import UserError
+from mmuniqrnet.models import UniQRNet
+from mmuniqrnet.structures import Placement
+from mmuniqrnet.visualization import Answer, draw_answer, gate_maps, maps_on_image, record_gates
+from mmuniqrnet.visualization.drawing import without_low_score
+from .answer_folder import AnswerFolder
+from .answers import failure, to_dict
+from .batch import Batch, batches
+from .image_pipeline import ImagePipeline
+from .questions import ImageInput, list_images, pair
+from .shipped import config_and_checkpoint
+from .text_limit import warn_of_cut_text
+
+class UniQRNetInferencer(BaseInferencer):
+    """Asks a trained network about images: for each expression one box, one mask, one score.
+
+    ::
+
+        ask = UniQRNetInferencer()  # the small model that comes along, for scenes of RefShapes
+        found = ask('scene.png', ['the red star', 'the blue ring'])['predictions']
+
+    An image is decoded and prepared once, by the test pipeline of the config, and what the network computes of it
+    before it needs a text is computed once, too, whatever the number of expressions.
+
+    Args:
+        model: A config or its file; None = the config that the weights carry, as published weights and mmengine's
+            checkpoints do.
+        weights: ``.safetensors`` or ``.pth``; None, with no model either, = the shipped model.
+        device: Such as ``'cuda:0'``; None = the best there is.
+        scope: Where types that name no scope are looked up; None = as the config says.
+        show_progress: Whether to show a progress bar, on stderr.
+
+    Raises:
+        UserError: Config or weights can't be read or don't fit each other, or there is no such device.
+    """
+
+    def __init__(self,
+                 model: str | Path | Config | Mapping[str, Any] | None = None,
+                 weights: str | Path | None = None,
+                 device: str | None = None,
+                 scope: str | None = None,
+                 show_progress: bool = True) -> None:
+        _check_device(device)
+        cfg, self._checkpoint, weights = config_and_checkpoint(model, weights)
+        scope = scope or cfg.default_scope
+        # Not for good: the default scope is the whole process's.
+        with DefaultScope.overwrite_default_scope(scope):
+            super().__init__(cfg, weights, device, scope, show_progress)
+        self.refuse_below: float | None = cfg.get('test_evaluator', {}).get('refuse_below')
+
+    def __call__(self,
+                 inputs: ImageInput | Sequence[ImageInput],
+                 expressions: str | Sequence[str] | Sequence[Sequence[str]],
+                 batch_size: int = 16,
+                 *,
+                 return_datasamples: bool = False,
+                 return_gates: bool = False,
+                 refuse_below: float | None = None,
+                 out_dir: str | Path = '',
+                 draw: bool = False) -> dict[str, list]:
+        """Ask.
+
+        What is wrong with a single image or expression is said in its place, and does not stop the others.
+
+        Args:
+            inputs: An image, a folder, or a list of them. An image is a file, a PIL image, or an array, RGB uint8
+                [H, W, 3]: **RGB**, unlike what OpenCV and mmcv read.
+            expressions: One, asked of every image; or a list: with one image all asked of it, with several one for
+                each (an expression, or a list of them).
+            batch_size: How many expressions go through the network at a time.
+            return_datasamples: Whether the predictions are mmdet's ``DetDataSample`` with ``pred_instances`` in
+                original pixels, and ``refused`` and ``image_index`` as metainfo.
+            return_gates: Whether to add the spatial gates.
+            refuse_below: Answers with a lower score are refused; None = as the config's ``test_evaluator`` says, and
+                never if it says nothing.
+            out_dir: A folder for ``predictions.json``, ``masks/*.png`` (0 and 255, in the image's size) and, if
+                they are drawn, ``pictures/*.png``. It must not have such files yet.
+            draw: Whether to draw the answers.
+
+        Returns:
+            ``predictions``: one a pair of image and expression, in the order of the inputs, image by image: a
+            dictionary as :func:`mmuniqrnet.apis.answers.to_dict` gives it, besides, with ``out_dir``, the names of
+            the files; or, where something was wrong, one with ``error``. ``visualization``: as many pictures, RGB
+            uint8, None where something was wrong; empty if nothing is drawn.
+
+        Raises:
+            ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is none.
+            TypeError: An expression is no str.
+            FileExistsError: There are answers in ``out_dir`` already.
+        """
+        if batch_size < 1:
+            raise ValueError(f'batch_size is a positive number of expressions, not {batch_size}.')
+        images = self._inputs_to_list(inputs)
+        asked = pair(images, expressions)
+        warn_of_cut_text(self.model.text_encoder, [text for texts in asked for text in texts])
+        threshold = self.refuse_below if refuse_below is None else refuse_below
+        folder = AnswerFolder(out_dir) if out_dir else None
+        bar = ProgressBar(sum(map(len, asked)), file=sys.stderr) if self.show_progress else None
+        results: dict[str, list] = dict(predictions=[], visualization=[])
+        for batch in self.preprocess(images, asked, batch_size):
+            samples = self.forward(batch, batch_size, return_gates)
+            pictures = self.visualize(batch, samples, threshold) if draw else []
+            results['predictions'] += self.postprocess(batch, samples, pictures, threshold, return_datasamples, folder)
+            results['visualization'] += pictures
+            if bar is not None:
+                bar.update(len(batch.questions))
+        if bar is not None:
+            print(file=sys.stderr)
+        if folder is not None:
+            folder.finish()
+        return results
+
+    def preprocess(self, images: list[ImageInput], asked: list[list[str]], batch_size: int) -> Iterator[Batch]:
+        """Decode and prepare the images, each once."""
+        return batches(images, asked, self.pipeline, batch_size)
+
+    @torch.no_grad()
+    def forward(self, batch: Batch, batch_size: int, return_gates: bool = False) -> list[DetDataSample | None]:
+        """The answer to each question of a batch; None to those that can't be asked."""
+        answers: list[DetDataSample | None] = [None] * len(batch.questions)
+        if not batch.images:
+            return answers
+        packed = [dict(inputs=image.inputs, data_samples=image.data_sample) for image in batch.images]
+        data = self.model.data_preprocessor(self.collate_fn(packed), False)
+        seen = self.model.look(data['inputs'])
+        parts = -(-len(batch.asked) // batch_size)  # of near enough the same size, none larger than batch_size
+        for part in np.array_split(batch.asked, parts):
+            image_of = [batch.image_of[i] for i in part]
+            samples = [data['data_samples'][image].new() for image in image_of]
+            for i, sample in zip(part, samples):
+                sample.set_metainfo(dict(text=batch.questions[i].expression))
+            with record_gates(self.model) if return_gates else nullcontext() as recorded:
+                samples = self.model.answer(seen.of(torch.tensor(image_of, device=data['inputs'].device)), samples)
+            if return_gates:
+                _keep_gates(samples, recorded)
+            for i, sample in zip(part, samples):
+                answers[i] = sample.cpu()
+        return answers
+
+    def visualize(self, batch: Batch, samples: list[DetDataSample | None],
+                  refuse_below: float | None = None) -> list[np.ndarray | None]:
+        """Pictures of the answers, RGB uint8."""
+        pictures: list[np.ndarray | None] = []
+        for question, image, sample in zip(batch.questions, batch.image_of, samples):
+            if sample is None:
+                pictures.append(None)
+                continue
+            answer, note = Answer.of_prediction(sample.pred_instances), ''
+            if refuse_below is not None:
+                answer, note = without_low_score(answer, refuse_below)
+            pictures.append(
+                draw_answer(batch.images[image].picture, question.expression, prediction=answer, note=note))
+        return pictures
+
+    def postprocess(self,
+                    batch: Batch,
+                    samples: list[DetDataSample | None],
+                    pictures: list[np.ndarray | None] = (),
+                    refuse_below: float | None = None,
+                    return_datasamples: bool = False,
+                    folder: AnswerFolder | None = None) -> list[dict[str, Any] | DetDataSample]:
+        """The predictions of a batch, written to ``folder``, if there is one."""
+        predictions = []
+        for i, (question, sample) in enumerate(zip(batch.questions, samples)):
+            if sample is None:
+                answer = failure(question, batch.errors[i])
+            else:
+                answer = to_dict(question, sample, refuse_below)
+            if folder is not None:
+                answer = folder.add(question, answer, pictures[i] if pictures else None)
+            if return_datasamples and 'error' not in answer:
+                sample.set_metainfo(dict(image_index=question.image_index, refused=answer['refused']))
+                answer = sample
+            predictions.append(answer)
+        return predictions
+
+    def _inputs_to_list(self, inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
+        return list_images(inputs)
+
+    def _init_model(self, cfg: Config, weights: str, device: str) -> UniQRNet:
+        model = MODELS.build(cfg.model)
+        if not isinstance(model, UniQRNet):
+            raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer asks a UniQRNet.')
+        state = state_dict_of(self._checkpoint, weights)
+        del self._checkpoint  # nothing else of it is needed
+        try:
+            # An answer needs every part; what only training uses may be missing.
+            fit = check_fit(state, model.state_dict(), share=1.0, required=None, new=('head.pixel_guidance.', ))
+        except CheckpointError as error:
+            raise CheckpointError(f'{weights} does not fit the model: {error}.') from None
+        model.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
+        model.cfg = cfg
+        return model.to(device).eval()
+
+    def _init_pipeline(self, cfg: Config) -> ImagePipeline:
+        return ImagePipeline(cfg.test_dataloader.dataset.pipeline)
+
+    def _init_visualizer(self, cfg: Config) -> None:
+        """None: what is drawn here goes to no backend of a training."""
+
+
+def _keep_gates(samples: list[DetDataSample], recorded: dict[str, torch.Tensor]) -> None:
+    """Put the spatial gates into the samples' metainfo, as ``gates``: float [H, W] by name, of the image's size."""
+    maps = gate_maps(recorded, tuple(samples[0].batch_input_shape))
+    for i, sample in enumerate(samples):
+        sample.set_metainfo(dict(gates=maps_on_image(maps, Placement.of(sample), i)))
+
+
+def _check_device(device: str | None) -> None:
+    try:
+        kind = torch.device(device or 'cpu').type
+    except RuntimeError:
+        raise UserError(f"there is no device {device!r}; name one as 'cpu' or 'cuda:0'.") from None
+    if kind == 'cuda' and not torch.cuda.is_available():
+        raise UserError(f'the device {device} is not there: torch sees no CUDA GPU.')

@@ -1,0 +1,52 @@
+"""Where an inferencer's config and weights come from; the shipped ones where none are named."""
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmuniqrnet.checkpoints import read_checkpoint
+from mmuniqrnet.checkpoints.inference_config import inference_config
+from mmuniqrnet.config import UserError, load_config
+
+SHIPPED = 'uniqrnet_swin-nano_refshapes.safetensors'
+
+
+def shipped_weights() -> Path:
+    """The small model that comes with the package, trained on RefShapes.
+
+    Raises:
+        UserError: If it is not there.
+    """
+    path = Path(str(files('mmuniqrnet') / 'weights' / SHIPPED))
+    if not path.is_file():
+        raise UserError(f'the shipped weights are not there ({path}): install the package again, or name weights of '
+                        'your own.')
+    return path
+
+
+def config_and_checkpoint(model: str | Path | Config | Mapping[str, Any] | None,
+                          weights: str | Path | None) -> tuple[Config, dict[str, Any], str]:
+    """What answering needs of the config, the checkpoint, and the checkpoint's name.
+
+    Args:
+        model: A config or its file; None = the one that the weights carry.
+        weights: A checkpoint; None = the shipped one, if ``model`` is None, too.
+
+    Raises:
+        UserError: If one of them can't be read, or there are weights for nothing or nothing for weights.
+    """
+    if weights is None:
+        if model is not None:
+            raise UserError('a config without weights answers at random; name the checkpoint, too.')
+        weights = shipped_weights()
+    checkpoint = read_checkpoint(weights)
+    if model is None:
+        text = (checkpoint.get('meta') or {}).get('cfg')
+        if text is None:
+            raise UserError(f'{weights} does not carry its config; name the config, too.')
+        model = Config.fromstring(text, file_format='.py')
+    elif isinstance(model, str | Path):
+        model = load_config(str(model))
+    return inference_config(model), checkpoint, str(weights)
