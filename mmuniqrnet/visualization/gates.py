@@ -33,11 +33,23 @@ def record_gates(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     Raises:
         ValueError: The model has no such module.
     """
+    with record_outputs(model, ChannelGate, SpatialGate) as recorded:
+        yield recorded
+
+
+@contextmanager
+def record_outputs(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """The same for the outputs of any kinds of modules, such as ``QueryDynamicAttention``: the gated tokens [B, N, C].
+
+    Raises:
+        ValueError: The model has no module of these kinds.
+    """
     model = model.module if is_model_wrapper(model) else model
-    gates = {name: part for name, part in model.named_modules() if isinstance(part, ChannelGate | SpatialGate)}
-    if not gates:
-        raise ValueError(f'{type(model).__name__} has no channel or spatial gates; its backbone and neck are '
-                         'text-agnostic or their gates are switched off')
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
+    if not parts:
+        raise ValueError(f'{type(model).__name__} has no channel or spatial gates '
+                         f'({", ".join(kind.__name__ for kind in kinds)}); its backbone and neck are text-agnostic or '
+                         'their gates are switched off')
     recorded: dict[str, Tensor] = {}
 
     def keep(name: str):
@@ -45,7 +57,7 @@ def record_gates(model: nn.Module) -> Iterator[dict[str, Tensor]]:
             recorded[name] = output.detach().float().cpu()
         return hook
 
-    handles = [part.register_forward_hook(keep(name)) for name, part in gates.items()]
+    handles = [part.register_forward_hook(keep(name)) for name, part in parts.items()]
     try:
         yield recorded
     finally:
@@ -71,11 +83,10 @@ def gate_maps(recorded: Mapping[str, Tensor], canvas_shape: tuple[int, int]) -> 
     for name, gate in recorded.items():
         if name.split('.')[-1] != 'spatial':
             continue
-        size = _grid(gate.shape[1], canvas_shape)
-        if size is None:
-            raise ValueError(f'{name} has {gate.shape[1]} places, which is no grid of a canvas of {canvas_shape[0]} x '
-                             f'{canvas_shape[1]} (height x width) pixels at any stride')
-        maps[name.rpartition('.')[0]] = gate[..., 0].unflatten(1, size)
+        try:
+            maps[name.rpartition('.')[0]] = gate[..., 0].unflatten(1, token_grid(gate.shape[1], canvas_shape))
+        except ValueError as error:
+            raise ValueError(f'{name}: {error}') from None
     return maps
 
 
@@ -84,8 +95,11 @@ def maps_on_image(maps: Mapping[str, Tensor], placement: Placement, index: int =
     return {name: placement.map_to_original(values[index][None])[0].numpy() for name, values in maps.items()}
 
 
-def draw_gates(image: np.ndarray, expression: str, maps: Mapping[str, np.ndarray],
-               min_side: int = MIN_SIDE) -> np.ndarray:
+def draw_gates(image: np.ndarray,
+               expression: str,
+               maps: Mapping[str, np.ndarray],
+               min_side: int = MIN_SIDE,
+               columns: int = COLUMNS) -> np.ndarray:
     """The image and, beside it, each map as heat: blue to yellow is that map's own least to greatest value.
 
     Args:
@@ -93,9 +107,10 @@ def draw_gates(image: np.ndarray, expression: str, maps: Mapping[str, np.ndarray
         expression: What was asked.
         maps: Name -> float [H, W], see ``maps_on_image``.
         min_side: See ``draw_answer``.
+        columns: Panels a row.
 
     Returns:
-        RGB uint8, four panels a row, the image first; the captions name the map and the values of its two ends.
+        RGB uint8, the panels in rows, the image first; the captions name the map and the values of its two ends.
 
     Raises:
         ValueError: A map has not the image's size.
@@ -109,7 +124,7 @@ def draw_gates(image: np.ndarray, expression: str, maps: Mapping[str, np.ndarray
         heat = heat_on_image(canvas, values)
         low, high = float(values.min()), float(values.max())
         panels.append((f"{name.replace('.gates.', ' ')}: {low:.2g} to {high:.2g}", heat))
-    return lay_out(expression, panels, columns=COLUMNS, min_width=min_side)
+    return lay_out(expression, panels, columns=columns, min_width=min_side)
 
 
 def heat_on_image(image: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -130,11 +145,17 @@ def heat_on_image(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     return (0.35 * grey + 0.65 * heat).round().astype(np.uint8)
 
 
-def _grid(places: int, canvas_shape: tuple[int, int]) -> tuple[int, int] | None:
+def token_grid(places: int, canvas_shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of a map of so many places over a canvas of (height, width) pixels: the canvas at some stride.
+
+    Raises:
+        ValueError: It is the canvas at no stride.
+    """
     # h and w both fall as the stride grows, so the first stride that gives this many places gives the only such grid
     height, width = canvas_shape
     for stride in range(1, max(height, width) + 1):
         h, w = -(-height // stride), -(-width // stride)
         if h * w == places:
             return h, w
-    return None
+    raise ValueError(f'{places} places are no grid of a canvas of {height} x {width} (height x width) pixels at any '
+                     'stride')

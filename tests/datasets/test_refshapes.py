@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -96,6 +97,18 @@ def test_every_byte_follows_from_the_seed(folder, tmp_path):
     make_refshapes(tmp_path / 'other', seed=1, num_images=SIZES, workers=2)
     ours, others = digests(folder), digests(tmp_path / 'other')
     assert ours.keys() == others.keys() and not set(ours.values()) & set(others.values())
+
+
+def test_the_crowded_setting_has_more_objects_and_is_told_from_the_other(tmp_path):
+    made = make_refshapes(tmp_path / 'crowded', num_images=dict(train=30, val=10), crowded=True, workers=1)
+    dataset = RefShapesDataset(str(tmp_path / 'crowded'), ['train', 'val'], crowded=True)
+    objects = Counter(img for img, _ in {(item['img_id'], item['ann_id']) for item in dataset})
+    assert set(objects.values()) == {5, 6, 7} and len(objects) == 40
+    assert made.info['splits']['val']['text_blind_accuracy'] < 21
+    with pytest.raises(FileExistsError, match='made with crowded=True, not False'):
+        RefShapesDataset(str(tmp_path / 'crowded'), 'val')
+    with pytest.raises(FileExistsError, match='made with crowded=True, not False'):
+        make_refshapes(tmp_path / 'crowded', num_images=dict(train=30, val=10))
 
 
 def test_a_split_does_not_depend_on_the_size_of_another(folder, tmp_path):

@@ -89,7 +89,7 @@ def test_a_network_without_gates_is_told():
 
 
 def test_tokens_that_are_no_grid_are_told():
-    with pytest.raises(ValueError, match='backbone.gates.0.spatial has 17 places.* 64 x 64'):
+    with pytest.raises(ValueError, match='backbone.gates.0.spatial: 17 places are no grid of a canvas of 64 x 64'):
         gate_maps({'backbone.gates.0.spatial': torch.zeros(1, 17, 1)}, (64, 64))
 
 

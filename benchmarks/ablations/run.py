@@ -1,0 +1,131 @@
+"""Train the rows of the ablations, several side by side, each on one core; what is finished is skipped on restart.
+
+    python benchmarks/ablations/run.py                       # everything, seeds 0, 1 and 2
+    python benchmarks/ablations/run.py --rows joint dwa --seeds 0
+    python benchmarks/ablations/run.py --groups gates
+    python benchmarks/ablations/report.py                    # tables and plots
+
+The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. What is
+reported is the model after the last iteration, none chosen by its figures. A run's folder, work_dirs/ablations/ROW/seedN,
+has its log, its weights and result.json.
+"""
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rows import CONFIG, GROUPS, ITERATIONS, LEARNING_RATE, NUM_IMAGES, ROWS, VALIDATIONS, WARM_UP
+
+RESULT = 'result.json'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rows', nargs='+', choices=ROWS, metavar='ROW', help=f'which rows: {", ".join(ROWS)}')
+    parser.add_argument(
+        '--groups', nargs='+', choices=GROUPS, default=[], help='the rows of these groups (default: all rows)')
+    parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side (default: one a core)')
+    parser.add_argument('--data-root', default='data/refshapes-crowded')
+    parser.add_argument('--work-dir', default='work_dirs/ablations')
+    return parser.parse_args()
+
+
+def config_of(row: str, seed: int, data_root: str, work_dir: Path):
+    """The config of one run."""
+    from mmuniqrnet.config import load_config
+    iterations = ITERATIONS * ROWS[row].budget
+    cfg = load_config(str(CONFIG), work_dir=str(work_dir))
+    for part in ('train', 'val', 'test'):
+        cfg[f'{part}_dataloader'].dataset.update(data_root=data_root, crowded=True, num_images=NUM_IMAGES)
+    cfg.train_cfg = dict(
+        type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations // VALIDATIONS)
+    cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
+        dict(type='CosineAnnealingLR', by_epoch=False, begin=WARM_UP, end=iterations, T_max=iterations - WARM_UP,
+             eta_min=LEARNING_RATE * 0.01),
+    ]
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=iterations, save_optimizer=False, save_param_scheduler=False)
+    cfg.default_hooks.visualization.val_examples = 0
+    cfg.default_hooks.logger.log_metric_by_epoch = False
+    cfg.vis_backends = cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
+    cfg.randomness = dict(seed=seed)
+    cfg.merge_from_dict(ROWS[row].options)
+    if ROWS[row].start:
+        cfg.load_from = str(weights_of(ROWS[row].start, seed, work_dir.parents[1]))
+    return cfg
+
+
+def weights_of(row: str, seed: int, work_dir: Path) -> Path:
+    return work_dir / row / f'seed{seed}' / f'iter_{ITERATIONS * ROWS[row].budget}.pth'
+
+
+def train(row: str, seed: int, data_root: str, folder: Path) -> None:
+    """One run, in this process; what it says goes to output.log."""
+    import torch
+    from mmengine.runner import Runner
+    log = os.open(folder / 'output.log', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)
+    cfg = config_of(row, seed, data_root, folder)
+    start = time.time()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    scalars = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
+    lines = [json.loads(line) for line in scalars.read_text().splitlines()]
+    curve = [{'iter': line['step']} | {name.rpartition('/')[2]: value for name, value in line.items() if '/val/' in name}
+             for line in lines if any('/val/' in name for name in line)]
+    balance = [{'iter': line['step']} | {name: line[name] for name in line if name.startswith('balance/weight_')}
+               for line in lines if 'loss' in line]
+    result = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - start),
+                  torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
+                  curve=curve, balance=[entry for entry in balance if len(entry) > 1])
+    (folder / f'{RESULT}.part').write_text(json.dumps(result, indent=1))
+    (folder / f'{RESULT}.part').replace(folder / RESULT)
+
+
+def main() -> None:
+    args = parse_args()
+    work_dir = Path(args.work_dir)
+    rows = args.rows or [row for row in ROWS if not args.groups or any(row in GROUPS[g] for g in args.groups)]
+    # A row that others start from stands before them. Seed by seed, so that what is there when it is broken off is a whole table of fewer seeds.
+    runs = [(row, seed) for seed in args.seeds for row in rows]
+    left = [(row, seed) for row, seed in runs if not (work_dir / row / f'seed{seed}' / RESULT).exists()]
+    print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
+    from mmuniqrnet.datasets.refshapes import make_refshapes
+    make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
+
+    os.environ['OMP_NUM_THREADS'] = '1'
+    # Every run is a process of its own, forked from one that has imported everything.
+    processes = multiprocessing.get_context('forkserver')
+    processes.set_forkserver_preload(['mmuniqrnet.models', 'mmuniqrnet.datasets', 'mmuniqrnet.engine',
+                                      'mmuniqrnet.evaluation', 'mmuniqrnet.visualization', 'mmengine.runner'])
+
+    def start(run: tuple[str, int]) -> int:
+        row, seed = run
+        folder = work_dir / row / f'seed{seed}'
+        folder.mkdir(parents=True, exist_ok=True)
+        begin = time.time()
+        process = processes.Process(target=train, args=(row, seed, args.data_root, folder))
+        process.start()
+        process.join()
+        said = 'done' if process.exitcode == 0 else f'FAILED, see {folder / "output.log"}'
+        print(f'{time.strftime("%H:%M:%S")} {row} seed {seed}: {said} ({time.time() - begin:.0f} s)', flush=True)
+        return process.exitcode
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        codes = list(pool.map(start, left))
+    if any(codes):
+        sys.exit(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')
+
+
+if __name__ == '__main__':
+    main()
