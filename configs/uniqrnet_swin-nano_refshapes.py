@@ -135,6 +135,7 @@ train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=95
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=300, max_keep_ckpts=1, save_best='refshapes/val/mIoU', rule='greater'))
 log_processor = dict(by_epoch=False)
 custom_hooks = [
