@@ -41,9 +41,9 @@ EXTRAS_REQUIRE = {
         'regex',
         'setuptools<80',
     ],
-    'web': ['gradio>=4.44'],
-    'export': ['onnx>=1.16', 'onnxruntime>=1.18', 'onnxscript>=0.1'],
-    'docs': ['sphinx>=7', 'myst-parser>=3', 'furo'],
+    'web': ['gradio>=6'],
+    'export': ['onnx>=1.18', 'onnxruntime>=1.23', 'onnxscript>=0.5'],
+    'docs': ['sphinx>=8.1', 'myst-parser>=4', 'furo'],
     'test': ['pytest>=8'],
 }
 
@@ -108,7 +108,8 @@ if __name__ == '__main__':
         license_files=['LICENSE'],
         python_requires='>=3.10',
         packages=find_packages(include=('mmuniqrnet', 'mmuniqrnet.*')),
-        package_data={'mmuniqrnet': ['datasets/refshapes/vocab/*']},
+        package_data={'mmuniqrnet': ['datasets/refshapes/vocab/*', 'weights/*.safetensors']},
+        entry_points={'console_scripts': ['mmuniqrnet = mmuniqrnet.cli:main']},
         include_package_data=False,
         install_requires=INSTALL_REQUIRES,
         extras_require=EXTRAS_REQUIRE,
