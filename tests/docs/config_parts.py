@@ -1,7 +1,9 @@
-"""Whether the parts that a config names are there, and take what it gives them."""
+"""Whether the parts that a config names are there, and take what it gives them: python config_parts.py CONFIG"""
 import inspect
+import sys
 from collections.abc import Iterator
 
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmuniqrnet import registry
@@ -38,3 +40,8 @@ def check_parts(value: object) -> int:
                 assert not unknown, f'{kind} takes no {", ".join(sorted(unknown))}'
             count += 1
     return count
+
+
+if __name__ == '__main__':
+    if not check_parts(Config.fromfile(sys.argv[1]).to_dict()):
+        sys.exit(f'{sys.argv[1]} names no part at all')

@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r'^( *)```(\w*)[^\n]*\n(.*?)^\1```[ \t]*$', re.MULTILINE | re.DOTALL)
-MARK = re.compile(r'<!-- *(not run|file|fails): *(.*?) *-->\s*\Z', re.DOTALL)
+MARK = re.compile(r'<!-- *(not run|file|fails): *((?:(?!-->).)*?) *-->\s*\Z', re.DOTALL)
 
 
 @dataclass(frozen=True)

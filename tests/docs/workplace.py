@@ -15,7 +15,7 @@ SPLITS = dict(train=8, val=3, testA=2, testB=2)
 SMALLER = {
     'tools/train.py':
     ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
-     'train_dataloader.batch_size=4', 'param_scheduler.0.end=2', 'param_scheduler.1.begin=2'],
+     'default_hooks.logger.interval=2', 'train_dataloader.batch_size=4', 'param_scheduler.0.end=2', 'param_scheduler.1.begin=2'],
     'make_refshapes.py': [f'--{split}={count}' for split, count in SPLITS.items()],
 }
 # What ends with 1 where the data is not whole, as here, and what it must say then.
