@@ -13,6 +13,9 @@ def parse_args() -> argparse.Namespace:
     for split, count in DEFAULT_NUM_IMAGES.items():
         parser.add_argument(f'--{split}', type=int, default=count, metavar='N', help=f'images (default: {count})')
     parser.add_argument('--crowded', action='store_true', help='the harder setting: 5 to 7 objects an image, more twins')
+    parser.add_argument(
+        '--no-target', type=float, default=0., metavar='SHARE',
+        help='share of the expressions that fit no object, such as 0.2 (default: 0)')
     parser.add_argument('--workers', type=int, help='processes to draw with (default: one a core, 8 at most)')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a RefShapes that was made with other settings')
@@ -28,6 +31,7 @@ def main() -> int:
             seed=args.seed,
             num_images={split: getattr(args, split) for split in DEFAULT_NUM_IMAGES},
             crowded=args.crowded,
+            no_target=args.no_target,
             workers=args.workers,
             overwrite=args.overwrite)
     except (OSError, ValueError) as error:

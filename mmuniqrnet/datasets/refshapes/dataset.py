@@ -27,6 +27,7 @@ class RefShapesDataset(ReferDataset):
         num_images: Images of each split, a split left out has none. None takes what is there, and makes 8000 train,
             500 val, 400 testA and 400 testB.
         crowded: The harder setting, 5 to 7 objects an image and twice as many twins.
+        no_target: Share of the expressions that fit no object of their image, with empty ``instances``.
         dataset_name: Value of ``dataset`` in the items.
         **kwargs: Keywords of :class:`BaseReferringDataset`, such as ``pipeline``, ``test_mode``, ``lazy_init`` and
             ``indices``.
@@ -44,12 +45,14 @@ class RefShapesDataset(ReferDataset):
                  seed: int = 0,
                  num_images: dict[str, int] | None = None,
                  crowded: bool = False,
+                 no_target: float = 0.,
                  dataset_name: str = 'refshapes',
                  **kwargs: Any) -> None:
         self.generate = generate
         self.seed = seed
         self.num_images = num_images
         self.crowded = crowded
+        self.no_target = no_target
         super().__init__(
             ann_file='instances.json',
             split_file='refs.json',
@@ -72,13 +75,13 @@ class RefShapesDataset(ReferDataset):
         if info is None:
             start = time.perf_counter()
             print_log(f'RefShapes is not in {self.data_root} yet and is being made.', logger='current')
-            info = make_refshapes(self.data_root, self.seed, self.num_images, self.crowded).info
+            info = make_refshapes(self.data_root, self.seed, self.num_images, self.crowded, self.no_target).info
             expressions = sum(split['expressions'] for split in info['splits'].values())
             print_log(f'RefShapes: {sum(info["num_images"].values())} images with {expressions} expressions made in '
                       f'{self.data_root}, in {time.perf_counter() - start:.1f} s.', logger='current')
             return
         wanted = self.num_images and {split: self.num_images.get(split, 0) for split in info['num_images']}
-        difference = settings_difference(info, self.seed, wanted, self.crowded)
+        difference = settings_difference(info, self.seed, wanted, self.crowded, self.no_target)
         if difference is not None:
             raise FileExistsError(f'{self.data_root} holds {difference}: choose another data_root, ask for what is '
                                   f'there, or replace it with "{COMMAND} {self.data_root} --overwrite".')

@@ -134,7 +134,7 @@ def describe(layout: Layout, kinds: Sequence[str], count: int,
         meanings: dict[str, list[Meaning]] = {}
         expressions: dict[str, Expression] = {}
         for _ in range(4 * count):
-            kind = _draw_kind(facts, target, kinds, meanings, rng)
+            kind = draw_kind(facts, target, kinds, meanings, rng)
             if kind is None:
                 return None
             raw = wording(meanings[kind][int(rng.random() * len(meanings[kind]))])
@@ -147,8 +147,8 @@ def describe(layout: Layout, kinds: Sequence[str], count: int,
     return described
 
 
-def _draw_kind(facts: Facts, target: int, kinds: Sequence[str], meanings: dict[str, list[Meaning]],
-               rng: np.random.Generator) -> str | None:
+def draw_kind(facts: Facts, target: int, kinds: Sequence[str], meanings: dict[str, list[Meaning]],
+              rng: np.random.Generator) -> str | None:
     """Draws a kind by weight among those that can single ``target`` out; notes in ``meanings`` the kinds it tried."""
     left = list(kinds)
     while left:

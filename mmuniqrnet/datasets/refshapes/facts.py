@@ -114,6 +114,24 @@ class Facts:
             return self._first(group, spot)
         return self._in_part(group, spot.split())
 
+    def fits_nothing(self, meaning: Meaning) -> bool:
+        """Whether plainly no object fits: none is of that description, a relation's other object is not there, or all
+        lie clearly elsewhere. What only is not clear fits something here."""
+        group = self.matching(meaning.noun)
+        if not group:
+            return True
+        if meaning.kind == 'relation':
+            anchors = self.matching(meaning.anchor)
+            if not anchors or meaning.spot == 'closest to':
+                return not anchors
+            return not any(group & self.likely[meaning.spot][k] for k in range(len(self.nouns)) if anchors >> k & 1)
+        directions = meaning.spot.split()
+        if meaning.kind != 'place' or not all(direction in self.maybe_inside for direction in directions):
+            return False
+        for direction in directions:
+            group &= self.maybe_inside[direction]
+        return not group
+
     def _first(self, group: int, order: str) -> int:
         """The one object of ``group`` that comes clearly before all its others in ``order``, if there is one."""
         for k, later in enumerate(self.before[order]):

@@ -25,6 +25,7 @@ def make_refshapes(data_root: str | os.PathLike,
                    seed: int = 0,
                    num_images: dict[str, int] | None = None,
                    crowded: bool = False,
+                   no_target: float = 0.,
                    workers: int | None = None,
                    overwrite: bool = False) -> Made:
     """Makes RefShapes in the folder ``data_root``, unless it is there already.
@@ -37,6 +38,8 @@ def make_refshapes(data_root: str | os.PathLike,
         seed: another seed gives other images and expressions.
         num_images: images of each split, by name; a split left out has none. None means ``DEFAULT_NUM_IMAGES``.
         crowded: the harder setting, 5 to 7 objects an image instead of 3 to 5, and twice as many twins.
+        no_target: share of the expressions, 0 or more and less than 1, that fit no object of their image; images and
+            other expressions stay the same.
         workers: processes to draw with; None means one a core, 8 at most. The data does not depend on it.
         overwrite: replace a RefShapes made with other settings.
 
@@ -45,7 +48,11 @@ def make_refshapes(data_root: str | os.PathLike,
         FileExistsError: the folder holds a RefShapes of other settings and ``overwrite`` is False, or anything else.
         OSError: the folder cannot be written.
     """
-    settings = dict(seed=_checked_seed(seed), num_images=_checked_num_images(num_images), crowded=bool(crowded))
+    settings = dict(
+        seed=_checked_seed(seed),
+        num_images=_checked_num_images(num_images),
+        crowded=bool(crowded),
+        no_target=_checked_share(no_target))
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f'workers must be a positive integer, not {workers!r}.')
     folder = Path(os.path.realpath(data_root))
@@ -111,7 +118,8 @@ def read_info(folder: str | os.PathLike) -> dict | None:
     return info
 
 
-def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool) -> str | None:
+def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool,
+                        no_target: float) -> str | None:
     """In words, how the RefShapes of ``info`` differs from the one asked for; None where it does not.
 
     ``num_images`` None accepts any numbers.
@@ -122,6 +130,8 @@ def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None
         return f'a RefShapes made with seed {info.get("seed")}, not {seed}'
     if info.get('crowded', False) != crowded:
         return f'a RefShapes made with crowded={info.get("crowded", False)}, not {crowded}'
+    if info.get('no_target', 0) != no_target:
+        return f'a RefShapes made with no_target={info.get("no_target", 0)}, not {no_target}'
     if num_images is not None and info.get('num_images') != num_images:
         return f'a RefShapes of {_count(info.get("num_images", {}))} images, not {_count(num_images)}'
     return None
@@ -135,6 +145,12 @@ def _checked_seed(seed: int) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f'The seed of RefShapes must be an integer of at least 0, not {seed!r}.')
     return seed
+
+
+def _checked_share(no_target: float) -> float:
+    if not isinstance(no_target, int | float) or isinstance(no_target, bool) or not 0 <= no_target < 1:
+        raise ValueError(f'no_target is a share of the expressions, 0 or more and less than 1, not {no_target!r}.')
+    return no_target
 
 
 def _checked_num_images(num_images: dict[str, int] | None) -> dict[str, int]:

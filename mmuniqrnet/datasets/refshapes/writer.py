@@ -20,6 +20,8 @@ from pycocotools import mask as mask_utils
 
 from .expressions import Expression, describe
 from .facts import KINDS
+from .no_target import KIND as NO_TARGET
+from .no_target import describe_nothing
 from .scene import SHAPES, Layout, draw_layout, paint
 from ..text_blind import text_blind_accuracy
 
@@ -47,6 +49,8 @@ PLANS = {
 DEFAULT_NUM_IMAGES = {split: plan.num_images for split, plan in PLANS.items()}
 CATEGORIES = [dict(id=k, name=shape, supercategory='shape') for k, shape in enumerate(SHAPES, 1)]
 CATEGORY_IDS = {category['name']: category['id'] for category in CATEGORIES}
+# The annotation of what is not there, as gRefCOCO's refs have it.
+NOTHING = dict(id=[-1], category_id=[-1])
 
 
 def draw_scene(seed: int,
@@ -56,7 +60,7 @@ def draw_scene(seed: int,
     """Returns image ``index`` of ``split``: the picture (H, W, 3) uint8 BGR, what is on it, and each object's
     expressions. Depends on the arguments only, not on how many images there are."""
     plan = PLANS[split]
-    rng = np.random.default_rng(np.random.SeedSequence([seed, plan.stream, index, *[1] * crowded]))
+    rng = np.random.default_rng(_seeds(seed, split, index, crowded))
     described = None
     while described is None:
         layout = draw_layout(rng, plan.twins, crowded)
@@ -64,7 +68,21 @@ def draw_scene(seed: int,
     return paint(rng, layout), layout, described
 
 
-def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded: bool, workers: int) -> dict:
+def _seeds(seed: int, split: str, index: int, crowded: bool, purpose: tuple[int, ...] = ()) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, PLANS[split].stream, index, *[1] * crowded], spawn_key=purpose)
+
+
+def draw_nothing(seed: int, split: str, index: int, crowded: bool, layout: Layout, num_others: int,
+                 share: float) -> list[Expression]:
+    """Returns expressions that fit nothing on image ``index`` of ``split``, so many beside its ``num_others`` others
+    that over all images they are ``share`` of the whole. Their random numbers are apart from those of the rest."""
+    rng = np.random.default_rng(_seeds(seed, split, index, crowded, purpose=(1, )))
+    count = int(num_others * share / (1 - share) + rng.random())
+    return describe_nothing(layout, PLANS[split].kinds, count, rng)
+
+
+def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded: bool, no_target: float,
+                    workers: int) -> dict:
     """Writes the whole data set into the empty ``folder`` and returns what ``info.json`` holds.
 
     Args:
@@ -72,16 +90,18 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded
         seed: non-negative.
         num_images: images of each split.
         crowded: see ``draw_layout``.
+        no_target: share of the expressions that fit no object. The rest of the data does not depend on it.
         workers: processes that draw at once; the outcome does not depend on it.
     """
-    images, annotations, refs, splits = [], [], [], {}
+    images, annotations, refs, nothing, splits = [], [], [], [], {}
     fingerprint = hashlib.sha256()
     num_sentences = 0
     with _mapping(workers) as run:
         for split, count in num_images.items():
             (folder / 'images' / split).mkdir(parents=True)
-            first_ref = len(refs)
-            for scene in run(_write_scene, [(folder, seed, split, index, crowded) for index in range(count)]):
+            first_ref, first_nothing = len(refs), len(nothing)
+            jobs = [(folder, seed, split, index, crowded, no_target) for index in range(count)]
+            for scene in run(_write_scene, jobs):
                 image_id = len(images) + 1
                 fingerprint.update(scene['digest'])
                 images.append(dict(scene['image'], id=image_id))
@@ -90,12 +110,20 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded
                     annotations.append(annotation)
                     refs.append(_ref(len(refs) + 1, annotation, images[-1], split, expressions, num_sentences))
                     num_sentences += len(expressions)
-            splits[split] = _summary(refs[first_ref:], annotations)
+                nothing += [(images[-1], split, expression) for expression in scene['nothing']]
+            splits[split] = _summary(refs[first_ref:], annotations, len(nothing) - first_nothing)
+    # At the end, so that the others keep their numbers.
+    for image, split, expression in nothing:
+        annotation = dict(NOTHING, image_id=image['id'])
+        refs.append(_ref(len(refs) + 1, annotation, image, split, [expression], num_sentences))
+        num_sentences += 1
     info = dict(
         generator=GENERATOR, version=VERSION, seed=seed, num_images=num_images, splits=splits,
         fingerprint=fingerprint.hexdigest())
     if crowded:
         info['crowded'] = True
+    if no_target:
+        info['no_target'] = no_target
     described = dict(description=f'{GENERATOR}, version {VERSION}, seed {seed}')
     _write_json(folder / 'instances.json',
                 dict(info=described, images=images, annotations=annotations, categories=CATEGORIES))
@@ -104,9 +132,11 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded
     return info
 
 
-def _write_scene(job: tuple[Path, int, str, int, bool]) -> dict:
-    folder, seed, split, index, crowded = job
+def _write_scene(job: tuple[Path, int, str, int, bool, float]) -> dict:
+    folder, seed, split, index, crowded, no_target = job
     picture, layout, expressions = draw_scene(seed, split, index, crowded)
+    num_others = sum(map(len, expressions))
+    nothing = draw_nothing(seed, split, index, crowded, layout, num_others, no_target) if no_target else []
     name = f'{split}/{index:06d}.png'
     encoded, png = cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not encoded:
@@ -124,11 +154,13 @@ def _write_scene(job: tuple[Path, int, str, int, bool]) -> dict:
         for placed, rle, rle_area in zip(layout.objects, *_encode(masks))
     ]
     # Of the pixels, not of the file: another OpenCV may compress them differently.
-    digest = hashlib.sha256(picture.tobytes() + json.dumps([name, annotations, expressions]).encode())
+    described = [name, annotations, expressions, *[nothing] * bool(no_target)]
+    digest = hashlib.sha256(picture.tobytes() + json.dumps(described).encode())
     return dict(
         image=dict(file_name=name, height=layout.height, width=layout.width),
         annotations=annotations,
         expressions=expressions,
+        nothing=nothing,
         digest=digest.digest())
 
 
@@ -143,7 +175,7 @@ def _ref(ref_id: int, annotation: dict, image: dict, split: str, expressions: li
         dict(sent_id=first_sentence + k, raw=one.raw, sent=' '.join(one.tokens), tokens=one.tokens, kind=one.kind)
         for k, one in enumerate(expressions)
     ]
-    return dict(
+    ref = dict(
         ref_id=ref_id,
         ann_id=annotation['id'],
         image_id=annotation['image_id'],
@@ -152,9 +184,10 @@ def _ref(ref_id: int, annotation: dict, image: dict, split: str, expressions: li
         file_name=image['file_name'],
         sentences=sentences,
         sent_ids=[sentence['sent_id'] for sentence in sentences])
+    return ref | dict(no_target=True) if annotation['id'] == NOTHING['id'] else ref
 
 
-def _summary(refs: list[dict], annotations: list[dict]) -> dict:
+def _summary(refs: list[dict], annotations: list[dict], num_nothing: int) -> dict:
     kinds = Counter(sentence['kind'] for ref in refs for sentence in ref['sentences'])
     items = []
     for ref in refs:
@@ -163,8 +196,8 @@ def _summary(refs: list[dict], annotations: list[dict]) -> dict:
     return dict(
         images=len({ref['image_id'] for ref in refs}),
         objects=len(refs),
-        expressions=len(items),
-        kinds={kind: kinds[kind] for kind in KINDS},
+        expressions=len(items) + num_nothing,
+        kinds={kind: kinds[kind] for kind in KINDS} | ({NO_TARGET: num_nothing} if num_nothing else {}),
         text_blind_accuracy=round(text_blind_accuracy(items), 2) if items else None)
 
 
