@@ -1,0 +1,92 @@
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from mmuniqrnet.apis.inferencer import UniQRNetInferencer
+from . import predictor
+from .check import (Difference, Question, compare_answers, compare_network, compare_preparation, describe,
+                    refshapes_questions, require_equal)
+from .folder import new_export
+from .network import ExportedNetwork, NetworkInputs
+from .recipe import exported_tokenizer, predictor_settings
+from .writing import DEFAULT_OPSET, to_program, write_onnx, write_program
+
+
+def export(inferencer: UniQRNetInferencer,
+           folder: str | Path,
+           *,
+           opset: int = DEFAULT_OPSET,
+           torch_export: bool = False,
+           questions: Sequence[Question] = (),
+           overwrite: bool = False) -> list[Difference]:
+    """Write a network as ``model.onnx``, and what a predictor needs beside it, once they answer as PyTorch does.
+
+    Args:
+        inferencer: Has the network, its test pipeline and its threshold of refusal; on the CPU.
+        folder: Where to: a folder that is not there yet, or is empty.
+        opset: ONNX opset.
+        torch_export: Whether to write ``model.pt2``, too.
+        questions: Images and expressions to compare on; by default pictures of RefShapes, made for it.
+        overwrite: Whether to replace an export that is there.
+
+    Returns:
+        How far the export was off.
+
+    Raises:
+        UserError: If the config has what can't be exported, the folder can't be written, or the export does not answer
+            as PyTorch does.
+    """
+    model, pipeline = inferencer.model, inferencer.cfg.test_dataloader.dataset.pipeline
+    settings = predictor_settings(model, pipeline, inferencer.refuse_below)
+    tokenizer = exported_tokenizer(model.text_encoder.tokenizer, model.text_encoder.max_length)
+    network = ExportedNetwork(model)
+    with new_export(folder, overwrite) as new, tempfile.TemporaryDirectory() as pictures:
+        questions = list(questions) or refshapes_questions(Path(pictures))
+        (new / 'preprocess.json').write_text(json.dumps(settings, indent=2) + '\n', encoding='utf-8')
+        tokenizer.save(str(new / 'tokenizer.json'))
+        shutil.copyfile(predictor.__file__, new / 'predictor.py')
+        print('tracing the network ...')
+        program = to_program(network)
+        print('writing model.onnx ...')
+        write_onnx(program, new / 'model.onnx', network.output_names, opset)
+        onnx = predictor.OnnxPredictor(new)
+        differences = [
+            *compare_network(model, pipeline, questions, onnx_runner(onnx)),
+            *compare_preparation(model, pipeline, questions, onnx),
+            *compare_answers(inferencer, questions, onnx),
+        ]
+        if torch_export:
+            print('writing model.pt2 ...')
+            write_program(program, new / 'model.pt2')
+            run = program_runner(new / 'model.pt2', network.output_names)
+            differences += [d._replace(what=f'model.pt2: {d.what}')
+                            for d in compare_network(model, pipeline, questions, run)]
+        print(f'largest differences from PyTorch on {len(questions)} expressions, alone and in batches of three:\n'
+              f'{describe(differences)}')
+        require_equal(differences)
+    print(f"written to {folder}: {', '.join(sorted(path.name for path in Path(folder).iterdir()))}")
+    return differences
+
+
+def onnx_runner(onnx: predictor.OnnxPredictor):
+    """:class:`NetworkInputs` -> outputs by name, in onnxruntime."""
+
+    def run(inputs: NetworkInputs) -> dict:
+        feed = {name: value.numpy() for name, value in inputs._asdict().items()}
+        return dict(zip(onnx.outputs, onnx.session.run(onnx.outputs, feed)))
+
+    return run
+
+
+def program_runner(path: Path, output_names: Sequence[str]):
+    """The same of a ``.pt2``, read again."""
+    module = torch.export.load(path).module()
+
+    def run(inputs: NetworkInputs) -> dict:
+        return {name: value.numpy() for name, value in zip(output_names, module(*inputs))}
+
+    return run

@@ -1,0 +1,108 @@
+"""The network as a file: a torch.export program (.pt2) and ONNX."""
+import logging
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from mmengine.utils import digit_version
+from torch.export import Dim, ExportedProgram
+
+from mmuniqrnet.config import UserError
+from mmuniqrnet.version import __version__
+from .network import ExportedNetwork, NetworkInputs
+
+# The lowest that has all that is needed, so that old onnxruntimes read it, too.
+DEFAULT_OPSET = 18
+# A protobuf file ends at 2 GiB; beyond this the weights lie beside it, in model.onnx.data.
+MAX_IN_ONE_FILE = 1800 * 2**20
+EXAMPLE_BATCH, EXAMPLE_LENGTH = 2, 5
+
+
+def require_exporter() -> None:
+    """Raise if this Python can't export or check what it exported.
+
+    Raises:
+        UserError: If torch is too old or a package is missing.
+    """
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
+        raise UserError(f'torch {torch.__version__} is too old to export this network; it takes 2.6 or later.')
+    missing = []
+    for name in ('onnx', 'onnxscript', 'onnxruntime'):
+        try:
+            __import__(name)
+        except ImportError:
+            missing.append(name)
+    if missing:
+        raise UserError(f"{', '.join(missing)} can't be imported; pip install {' '.join(missing)}, or "
+                        'pip install "mmuniqrnet[export]".')
+
+
+def example_inputs(network: ExportedNetwork, batch: int = EXAMPLE_BATCH, length: int = EXAMPLE_LENGTH) -> NetworkInputs:
+    """Inputs of the right shapes, with one padded text and a picture that does not fill its canvas."""
+    height, width = network.canvas_size
+    length = min(length, network.max_length)
+    mask = torch.ones(batch, length, dtype=torch.long)
+    mask[0, -1] = 0
+    return NetworkInputs(
+        image=torch.zeros(batch, 3, height, width),
+        input_ids=torch.ones(batch, length, dtype=torch.long),
+        attention_mask=mask,
+        window=torch.tensor([[0, height // 8, width, height - height // 8]] * batch))
+
+
+def to_program(network: ExportedNetwork) -> ExportedProgram:
+    """The network as a graph, with batch and text length open."""
+    batch, length = Dim('batch'), Dim('length', max=network.max_length)
+    shapes = NetworkInputs({0: batch}, {0: batch, 1: length}, {0: batch, 1: length}, {0: batch})
+    with torch.no_grad(), _quiet():
+        return torch.export.export(network, tuple(example_inputs(network)), dynamic_shapes=tuple(shapes))
+
+
+def write_program(program: ExportedProgram, path: Path) -> None:
+    """As ``.pt2``, which ``torch.export.load(path).module()`` runs without this package."""
+    for node in program.graph.nodes:
+        node.meta.pop('stack_trace', None)  # has the paths of the machine that made it
+    with _quiet():
+        torch.export.save(program, path)
+
+
+def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ...], opset: int = DEFAULT_OPSET) -> None:
+    """As ONNX, its inputs named as those of :class:`NetworkInputs`, open sizes ``batch`` and ``length``."""
+    with torch.no_grad(), _quiet():
+        onnx_program = torch.onnx.export(
+            program,
+            dynamo=True,
+            opset_version=opset,
+            input_names=list(NetworkInputs._fields),
+            output_names=list(output_names),
+            verbose=False)
+    model = onnx_program.model
+    ids = next(value for value in model.graph.inputs if value.name == 'input_ids')
+    names = {str(size): name for size, name in zip(ids.shape, ('batch', 'length'))}
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        for i, size in enumerate(value.shape):
+            if str(size) in names:
+                value.shape[i] = names[str(size)]
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces, with the paths of the machine that made them
+    model.metadata_props.clear()
+    model.metadata_props['mmuniqrnet_version'] = __version__
+    size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
+    onnx_program.save(path, external_data=size > MAX_IN_ONE_FILE)
+
+
+@contextmanager
+def _quiet():
+    """Without the exporters' remarks on what is not installed and not folded: errors are raised, not logged."""
+    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir')]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
