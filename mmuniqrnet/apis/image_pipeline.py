@@ -8,7 +8,7 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.structures import DetDataSample
 from mmengine.dataset import Compose
 from mmengine.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mmuniqrnet.config import UserError
@@ -69,8 +69,7 @@ class ImagePipeline:
         if isinstance(image, str | Path):
             results = self._read(str(image))
         else:
-            array = _from_pil(image) if isinstance(image, Image.Image) else image
-            results = self._take(_checked(array))
+            results = self._take(_checked(self._from_pil(image) if isinstance(image, Image.Image) else image))
         picture = np.ascontiguousarray(results['img'][..., ::-1].astype(np.uint8))
         try:
             packed = self.rest(dict(results, text=expression))
@@ -86,29 +85,31 @@ class ImagePipeline:
             raise ImageError(f'there is no image {path}.')
         try:
             results = self.load(dict(img_path=path))
-        except Exception as error:  # decoders raise of all kinds, an AssertionError among them
+        except Exception as error:  # mmcv asserts that there was something to decode; the rest is the file system's
             known = Path(path).suffix.lower() in SUFFIXES
-            why = 'is damaged, or no image' if known else 'is no image that can be read'
-            raise ImageError(f'{path} {why} ({type(error).__name__}).') from error
+            what = 'is damaged, or no image' if known else 'is no image that can be read'
+            why = '' if isinstance(error, AssertionError) else f' ({type(error).__name__}: {_first(error)})'
+            raise ImageError(f'{path} {what}{why}.') from error
         if results is None:
             raise ImageError(f'{path} is damaged, or no image.')
         return results
+
+    def _from_pil(self, image: Image.Image) -> np.ndarray:
+        if image.mode == 'F' or image.mode.startswith('I'):
+            raise ImageError(f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it "
+                             "to 'RGB'.")
+        try:
+            # as OpenCV reads a file with this flag, and with no other
+            upright = ImageOps.exif_transpose(image) if self.load.color_type == 'color' else image
+            return np.asarray(upright.convert('RGB'))
+        except Exception as error:  # PIL decodes no sooner than this
+            raise ImageError(f'the PIL image can not be decoded ({type(error).__name__}: {_first(error)}).') from error
 
     def _take(self, image: np.ndarray) -> dict:
         """What the loading would have given for this RGB image."""
         bgr = np.ascontiguousarray(image[..., ::-1])
         bgr = bgr.astype(np.float32) if self.load.to_float32 else bgr
         return dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2])
-
-
-def _from_pil(image: Image.Image) -> np.ndarray:
-    if image.mode == 'F' or image.mode.startswith('I'):
-        raise ImageError(f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it to "
-                         "'RGB'.")
-    try:
-        return np.asarray(image.convert('RGB'))
-    except Exception as error:  # PIL decodes no sooner than this
-        raise ImageError(f'the PIL image can not be decoded ({type(error).__name__}: {_first(error)}).') from error
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

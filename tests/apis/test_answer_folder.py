@@ -1,0 +1,71 @@
+import json
+
+import numpy as np
+import pytest
+from nano_model import nano_checkpoint, scene
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmuniqrnet.apis import UniQRNetInferencer
+from mmuniqrnet.apis.answer_folder import AnswerFolder
+from mmuniqrnet.apis.answers import Question
+
+
+@pytest.fixture(scope='module')
+def ask(tmp_path_factory) -> UniQRNetInferencer:
+    weights = nano_checkpoint(tmp_path_factory.mktemp('weights') / 'nano.safetensors')
+    return UniQRNetInferencer(weights=weights, device='cpu', show_progress=False)
+
+
+def test_files_hold_the_answers(ask, tmp_path):
+    picture, texts = scene(0)
+    (tmp_path / 'notes.txt').write_text('mine')
+    inputs, asked = [picture, 'gone.png', picture], [texts, 'heart', [texts[0].upper(), texts[0], texts[0]]]
+    result = ask(inputs, asked, out_dir=tmp_path, draw=True, return_gates=True)
+    written = json.loads((tmp_path / 'predictions.json').read_text())['predictions']
+    found = [{key: value for key, value in answer.items() if key != 'gates'} for answer in result['predictions']]
+    assert written == found
+    for answer, drawn in zip(written, result['visualization'], strict=True):
+        assert ('error' in answer) == (drawn is None) == ('mask_file' not in answer)
+        if drawn is not None:
+            mask = np.asarray(Image.open(tmp_path / answer['mask_file']))
+            assert mask.dtype == np.uint8 and np.array_equal(mask, coco_mask.decode(answer['mask']) * 255)
+            assert np.array_equal(np.asarray(Image.open(tmp_path / answer['picture_file'])), drawn)
+    names = [answer['mask_file'].lower() for answer in written if 'mask_file' in answer]
+    assert len(set(names)) == len(names) == len(list((tmp_path / 'masks').iterdir()))
+    assert f"masks/image0_{texts[0].replace(' ', '_')}.png".lower() in names
+    assert (tmp_path / 'notes.txt').read_text() == 'mine'
+
+
+@pytest.mark.parametrize('name', ['predictions.json', 'masks', 'pictures'])
+def test_answers_that_are_there_are_not_overwritten(ask, name, tmp_path):
+    (tmp_path / name).mkdir()
+    with pytest.raises(FileExistsError, match=f'has {name} already, and nothing is overwritten; name a new folder'):
+        ask(scene(0)[0], 'heart', out_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_file_is_no_folder(ask, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(FileExistsError, match='is a file, not a folder'):
+        ask(scene(0)[0], 'heart', out_dir=tmp_path / 'file')
+
+
+def test_refused_answers_have_no_mask_file_and_a_picture_that_says_so(ask, tmp_path):
+    picture, texts = scene(0)
+    drawn = ask(picture, texts[1], draw=True)['visualization'][0]
+    result = ask(picture, texts[1], out_dir=tmp_path, draw=True, refuse_below=1.0)
+    answer, = result['predictions']
+    assert answer['refused'] and 'mask_file' not in answer and not (tmp_path / 'masks').exists()
+    assert not np.array_equal(result['visualization'][0], drawn)
+
+
+@pytest.mark.parametrize('text, name', [
+    ('the red star', 'a_the_red_star.png'), ('../../etc/passwd', 'a_etc_passwd.png'), ('?', 'a_.png'),
+    ('红色的星 ★', 'a_红色的星.png')])
+def test_names_are_safe_and_readable(text, name, tmp_path):
+    mask = coco_mask.encode(np.zeros((2, 3), np.uint8, order='F'))
+    answer = AnswerFolder(tmp_path).add(Question('some/where/a.png', 0, text), dict(mask=mask))
+    assert answer['mask_file'] == f'masks/{name}' and (tmp_path / 'masks' / name).is_file()
+    long = AnswerFolder(tmp_path / 'new').add(Question('a' * 250, 0, 'é' * 300), dict(mask=mask))['mask_file']
+    assert len(long.encode()) < 200

@@ -1,0 +1,133 @@
+"""From a training to weights that one can give away, and back in by every door."""
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+from safetensors import safe_open
+from test_main_job import CONFIG, options, test, tool, train
+
+from mmuniqrnet.apis import UniQRNetInferencer
+from mmuniqrnet.config import UserError
+from mmuniqrnet.datasets.refshapes import make_refshapes
+
+torch.set_num_threads(1)
+publish = tool('publish')
+COMMAND = 'python tools/train.py configs/uniqrnet_swin-nano_refshapes.py'
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """A runner sets the process's default scope; the next test must not inherit it."""
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('publish') / 'refshapes'
+    make_refshapes(str(root), num_images=dict(train=6, val=2, testA=1, testB=1), workers=1)
+    return root
+
+
+def changes(data: Path, name: str, *more: str) -> list[str]:
+    return ['--cfg-options', *options(data, name, 2), 'train_cfg.val_interval=99', f'visualizer.name={name}', *more]
+
+
+@pytest.fixture(scope='module')
+def trained(data, tmp_path_factory) -> Path:
+    """Two steps with averaged weights, each step saved."""
+    work_dir = tmp_path_factory.mktemp('runs') / 'averaged'
+    train.main([CONFIG, '--work-dir', str(work_dir), *changes(
+        data, 'averaged', 'default_hooks.checkpoint.interval=1', 'default_hooks.ema.type=EMAHook',
+        'default_hooks.ema.momentum=0.5', 'test_evaluator.refuse_below=0.01')])
+    DefaultScope._instance_dict.clear()
+    return work_dir
+
+
+@pytest.fixture(scope='module')
+def published(trained) -> Path:
+    path = trained / 'nano.safetensors'
+    report = dict(written_by='mmuniqrnet.evaluation.report/1', facts=dict(checkpoint='/home/me/x.pth'),
+                  rows=[dict(set='refshapes/val', mIoU=12.5)])
+    (trained / 'results.json').write_text(json.dumps(report))
+    publish.main([str(trained / 'iter_2.pth'), str(path), '--command', COMMAND, '--figures',
+                  str(trained / 'results.json')])
+    return path
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework='pt') as file:
+        return {name: file.get_tensor(name) for name in file.keys()}
+
+
+def test_the_averaged_weights_are_published(trained, published):
+    steps = [torch.load(trained / f'iter_{i}.pth', weights_only=False) for i in (1, 2)]
+    # EMAHook keeps what the optimiser works on as 'ema_state_dict'; the average of two steps is their middle.
+    first, second = ({name.removeprefix('module.'): value for name, value in step['ema_state_dict'].items()}
+                     for step in steps)
+    given = weights_of(published)
+    assert set(given) == set(steps[1]['state_dict'])
+    floats = [name for name, value in given.items() if value.is_floating_point()]
+    for name in floats:
+        assert torch.allclose(given[name], (first[name] + second[name]) / 2, atol=1e-6), name
+    assert sum(not torch.allclose(given[name], second[name], atol=1e-6) for name in floats) > 100
+
+
+def test_it_says_what_made_it_and_nothing_of_the_machine(published, data):
+    with safe_open(published, framework='pt') as file:
+        words = file.metadata()
+    assert set(words) == {'config', 'command', 'seed', 'figures', 'weights', 'mmuniqrnet_version'}
+    assert words['command'] == COMMAND and words['seed'] == '3' and 'EMA' in words['weights']
+    assert json.loads(words['figures']) == [dict(set='refshapes/val', mIoU=12.5)]
+    assert not any(str(part) in text for text in words.values() for part in (data, published.parent, '/home/me'))
+    assert '_base_' not in words['config'] and 'refuse_below=0.01' in words['config']
+
+
+def test_it_answers_without_anything_else(published, trained, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    image = next((data / 'images' / 'val').glob('*.png'))
+    ours = UniQRNetInferencer(weights=published, show_progress=False)
+    theirs = UniQRNetInferencer(CONFIG, trained / 'iter_2.pth', show_progress=False)
+    found, expected = (ask(image, ['heart', 'the top one'])['predictions'] for ask in (ours, theirs))
+    assert found == expected and ours.refuse_below == 0.01
+
+
+def test_the_test_tool_and_load_from_read_it(published, trained, data, tmp_path):
+    figures = {}
+    for path in (published, trained / 'iter_2.pth'):
+        name = f'tested_{path.suffix[1:]}'
+        figures[name] = test.main([CONFIG, str(path), '--work-dir', str(tmp_path / name), *changes(data, name)])
+        DefaultScope._instance_dict.clear()
+    assert figures['tested_safetensors'] == figures['tested_pth']
+    train.main([CONFIG, '--work-dir', str(tmp_path / 'tuned'), *changes(
+        data, 'tuned', f'load_from={published}', 'default_hooks.checkpoint.interval=1',
+        'optim_wrapper.optimizer.lr=0.0', 'train_cfg.max_iters=1', 'optim_wrapper.optimizer.weight_decay=0.0')])
+    tuned = torch.load(tmp_path / 'tuned' / 'iter_1.pth', weights_only=False)['state_dict']
+    assert all(torch.equal(tuned[name], value) for name, value in weights_of(published).items())
+
+
+@pytest.mark.parametrize('arguments', [['--resume', '{}'], ['--cfg-options', 'resume=True', 'load_from={}']])
+def test_a_training_can_not_be_resumed_from_it(arguments, published):
+    with pytest.raises(UserError, match='nano.safetensors holds weights alone'):
+        train.main([CONFIG, *(argument.format(published) for argument in arguments)])
+
+
+@pytest.mark.parametrize('arguments, words', [
+    (['iter_2.pth', 'x.pth'], 'published weights are safetensors'),
+    (['iter_2.pth', 'nano.safetensors'], 'nano.safetensors is there already'),
+    (['gone.pth', 'x.safetensors'], 'there is no checkpoint gone.pth'),
+    (['bare.pth', 'x.safetensors'], 'bare.pth does not hold its config; give the one'),
+    (['iter_2.pth', 'x.safetensors', '--figures', 'gone.json'], 'there are no figures gone.json'),
+    (['iter_2.pth', 'x.safetensors', '--figures', 'iter_2.pth'], 'iter_2.pth is no JSON'),
+    (['iter_2.pth', 'x.safetensors', '--figures', 'other.json'], 'other.json is no report of mmuniqrnet'),
+    (['iter_2.pth', 'x.safetensors', '--config', 'gone.py'], 'there is no config gone.py'),
+])
+def test_bad_arguments_of_publish(arguments, words, trained, published, monkeypatch):
+    monkeypatch.chdir(trained)
+    (trained / 'other.json').write_text('[1]')
+    torch.save(torch.load('iter_2.pth', weights_only=False)['state_dict'], 'bare.pth')
+    with pytest.raises(UserError, match=words):
+        publish.main(arguments)
+    assert not (trained / 'x.safetensors').exists()
