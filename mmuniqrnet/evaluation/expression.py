@@ -24,7 +24,10 @@ def score_expression(
     empty), ``box_iou`` is 1 for a model that refuses and 0 for one that does not, and ``mask_iou`` is 1 for an empty
     mask.
 
-    A prediction is refused where its score is below ``refuse_below``: then it has no box and an empty mask.
+    A prediction is refused where its score is below ``refuse_below``: then it has no box and an empty mask. What the
+    score should have foretold does not depend on that: ``quality`` is the IoU of the answer before it is refused, of
+    the box if the model gives boxes and of the mask otherwise, and 0 where nothing is there; ``empty`` says that the
+    model found nothing by itself.
 
     Raises:
         ValueError: Sample or prediction lack something that is needed, or have it in another shape.
@@ -49,22 +52,25 @@ def _score(sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | 
         raise ValueError('refuse_below is set, but the prediction has no score')
     refused = refuse_below is not None and score < refuse_below
 
-    box = None if refused else prediction['box']
+    box, has_box = prediction['box'], prediction['has_box']
     mask = _pred_mask(prediction['mask'], protocol, (height, width))
-    if mask is not None and refused:
-        mask = np.zeros_like(mask)
-
+    empty = bool(not mask.any() if mask is not None else has_box and box is None)
     record = {key: sample.get(key) for key in ('dataset', 'split', 'sent_id', 'ref_id', 'img_id', 'img_path', 'text')}
     record.update(
-        height=height,
-        width=width,
-        score=score,
-        targets=len(instances),
-        refused=bool(refused or (not mask.any() if mask is not None else prediction['has_box'] and box is None)))
-    record.update(_score_box(box, prediction['has_box'], instances, protocol, (height, width)))
-    record.update(_score_mask(mask, instances, protocol, (height, width), keep_masks))
+        height=height, width=width, score=score, targets=len(instances), empty=empty, refused=bool(refused or empty))
+
+    def judge(box: list[float] | None, mask: np.ndarray | None) -> dict[str, Any]:
+        return (_score_box(box, has_box, instances, protocol, (height, width))
+                | _score_mask(mask, instances, protocol, (height, width), keep_masks))
+
+    judged = judge(box, mask)
+    record['quality'] = 0.0 if not instances else judged['box_iou' if has_box else 'mask_iou']
+    if refused:
+        box, mask = None, None if mask is None else np.zeros_like(mask)
+        judged = judge(box, mask)
+    record.update(judged)
     # published protocols do not have it, and their masks may lie on another grid than the box
-    comparable = prediction['has_box'] and protocol.figures is None
+    comparable = has_box and protocol.figures is None
     record['box_mask_iou'] = _box_against_mask(box, mask) if comparable else None
     return record
 

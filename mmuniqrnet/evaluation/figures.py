@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .calibration import auroc, expected_calibration_error
 from .protocols import PR_NAMES, PR_THRESHOLDS, Protocol, get_protocol
 from .scores import ratio
 
@@ -22,6 +23,10 @@ def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = No
     - ``box_mask_IoU``: mean IoU of the predicted box with the tight box of the predicted mask (1 where neither is).
     - where some expression has no target (gRefCOCO): ``N-acc``: no-target expressions refused, ``T-acc``: others not
       refused; ``gIoU`` and ``cIoU``, the names used there for mIoU and oIoU over all expressions.
+    - where scores differ (without a score branch they are all 1), whatever ``refuse_below``: ``ECE``: expected
+      calibration error of the score against the IoU of the answer before any refusal (of the box, or of the mask where
+      the model gives no box; 0 where nothing is there); ``AUROC``: how likely the score of an expression with a target
+      is above that of one without, where there are both. See calibration.py.
 
     A figure that no expression gives is left out, never 0. Published protocols differ; see protocols.py.
     """
@@ -50,6 +55,7 @@ def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = No
         found['box_mask_IoU'] = _mean(pairs)
     if any(record['targets'] == 0 for record in records):
         found.update(_no_target(records, found))
+    found.update(_of_scores([record for record in records if record['score'] is not None]))
     if protocol.figures is None:
         return found
     return {name: found[name] for name in ('N', 'N_box', 'N_mask', *protocol.figures) if name in found}
@@ -73,6 +79,20 @@ def _no_target(records: Sequence[Mapping[str, Any]], found: Mapping[str, float])
         result['T-acc'] = _mean(there)
     if 'mIoU' in found:
         result.update(gIoU=found['mIoU'], cIoU=found['oIoU'])
+    return result
+
+
+def _of_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    if len({record['score'] for record in records}) < 2:
+        return {}
+    result = {}
+    there, absent = ([r['score'] for r in records if bool(r['targets']) == some] for some in (True, False))
+    if there and absent:
+        result['AUROC'] = 100 * auroc(there, absent)
+    # Files of the first versions do not have it.
+    foretold = [(record['score'], record['quality']) for record in records if record.get('quality') is not None]
+    if foretold:
+        result['ECE'] = 100 * expected_calibration_error(*zip(*foretold))
     return result
 
 

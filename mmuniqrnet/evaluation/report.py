@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 SET = 'set'
 COLUMNS = ('N', 'Acc@0.5', 'box_mIoU', 'oIoU', 'mIoU', *PR_NAMES, 'agreement', 'box_mask_IoU', 'gIoU', 'cIoU', 'N-acc',
-           'T-acc')
+           'T-acc', 'AUROC', 'ECE')
 # told in the table only where they say something that N does not
 PARTIAL_COUNTS = ('N_box', 'N_mask')
 MARK = 'mmuniqrnet.evaluation.report/1'
