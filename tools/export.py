@@ -21,9 +21,11 @@ from mmuniqrnet.export.writing import DEFAULT_OPSET, require_exporter
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Export a network to ONNX.', usage='%(prog)s [options] (CONFIG CHECKPOINT | --weights WEIGHTS) OUT_DIR')
+        description='Export a network to ONNX.',
+        usage='%(prog)s [options] (CONFIG CHECKPOINT | --weights WEIGHTS) OUT_DIR')
     parser.add_argument('paths', nargs='+', metavar='CONFIG CHECKPOINT OUT_DIR', help='OUT_DIR alone after --weights')
-    parser.add_argument('--weights', metavar='WEIGHTS', help='a file that carries its config, instead of CONFIG CHECKPOINT')
+    parser.add_argument(
+        '--weights', metavar='WEIGHTS', help='a file that carries its config, instead of CONFIG CHECKPOINT')
     parser.add_argument('--opset', type=int, default=DEFAULT_OPSET, help=f'ONNX opset (default: {DEFAULT_OPSET})')
     parser.add_argument('--torch-export', action='store_true', help='also write model.pt2, for torch.export.load')
     parser.add_argument(

@@ -98,7 +98,8 @@ def compare_preparation(model: UniQRNet, pipeline: Sequence[dict], questions: Se
         image = max(image, float(np.abs(images.numpy() - got['image']).mean()))
         window = max(window, float(np.abs(windows(samples).numpy() - got['window']).max()))
         length = got['input_ids'].shape[1]
-        same = np.array_equal(ids[:, :length], got['input_ids']) and int(mask.sum()) == int(got['attention_mask'].sum())
+        same = (np.array_equal(ids[:, :length], got['input_ids']) and
+                int(mask.sum()) == int(got['attention_mask'].sum()))
         tokens = max(tokens, float(not same))
     return [Difference('predictor: image (mean)', image, IMAGE_TOLERANCE),
             Difference('predictor: place (pixels)', window, 0.), Difference('predictor: tokens', tokens, 0.)]

@@ -16,7 +16,8 @@ def require_room(folder: str | Path, overwrite: bool = False) -> Path:
     """The folder to export to, when nothing is lost by it.
 
     Raises:
-        UserError: If it is a file, its parent is missing, it holds other files, or an export and ``overwrite`` is False.
+        UserError: If it is a file, its parent is missing, it holds other files, or it holds an export and
+            ``overwrite`` is False.
     """
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if not folder.parent.is_dir():

@@ -1,7 +1,7 @@
 """Boxes and masks from an exported UniQRNet, with onnxruntime: no torch, no mm* package, no OpenCV.
 
-This file needs numpy, Pillow, tokenizers and onnxruntime, and nothing else of this package, so it can be copied away. An
-export has it beside the model:
+This file needs numpy, Pillow, tokenizers and onnxruntime, and nothing else of this package, so it can be copied away.
+An export has it beside the model:
 
     python predictor.py IMAGE "EXPRESSION" ["EXPRESSION" ...]
 """
@@ -56,8 +56,8 @@ class OnnxPredictor:
                 raise FileNotFoundError(f'{folder} has no {name}; give the folder that tools/export.py wrote.')
         self.settings = json.loads((folder / 'preprocess.json').read_text(encoding='utf-8'))
         if self.settings['format'] != 1:
-            raise ValueError(f"{folder / 'preprocess.json'} is of format {self.settings['format']} and this predictor.py "
-                             'reads format 1; take the one from the same export.')
+            raise ValueError(f"{folder / 'preprocess.json'} is of format {self.settings['format']} and this predictor "
+                             'reads format 1; take the predictor.py of the same export.')
         self.tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
         options = onnxruntime.SessionOptions()
         if threads is not None:
@@ -79,9 +79,9 @@ class OnnxPredictor:
             refuse_below: An answer whose score is lower is refused; by default as the export says.
 
         Returns:
-            Dictionaries: ``image`` (the path, or 0), ``image_index`` (0), ``expression``, ``size`` [H, W], ``box`` [x1, y1,
-            x2, y2] in original pixels, ``score``, ``refused``, and ``mask``, the COCO API's compressed RLE. ``box`` and
-            ``mask`` are None of an answer that is refused, and where the network has no such branch.
+            Dictionaries: ``image`` (the path, or 0), ``image_index`` (0), ``expression``, ``size`` [H, W], ``box``
+            [x1, y1, x2, y2] in original pixels, ``score``, ``refused``, and ``mask``, the COCO API's compressed RLE.
+            ``box`` and ``mask`` are None of an answer that is refused, and where the network has no such branch.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -115,8 +115,8 @@ class OnnxPredictor:
         if settings['channels'] == 'BGR':
             resized = resized[..., ::-1]
         if new[0] > height or new[1] > width:
-            raise ValueError(f'an image of {new[0]} x {new[1]} (height x width, after resizing) does not fit the canvas '
-                             f'of {height} x {width}.')
+            raise ValueError(f'an image of {new[0]} x {new[1]} (height x width, after resizing) does not fit the '
+                             f'canvas of {height} x {width}.')
         top, left = ((height - new[0]) // 2, (width - new[1]) // 2) if settings['placement'] == 'center' else (0, 0)
         mean, std = (np.array(settings[key], dtype=np.float32) for key in ('mean', 'std'))
         canvas = np.zeros((3, height, width), dtype=np.float32)
@@ -155,7 +155,8 @@ def read_rgb(image: ImageLike) -> np.ndarray:
     """[H, W, 3] uint8; the pixels as stored, so an EXIF rotation is not applied."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f'an array has to be RGB, uint8 and [H, W, 3]; this is {image.dtype} {list(image.shape)}.')
+            raise ValueError('an array has to be RGB, uint8 and [H, W, 3]; this is '
+                             f'{image.dtype} {list(image.shape)}.')
         return image
     if isinstance(image, (str, Path)):
         path = Path(image)
@@ -181,7 +182,7 @@ def new_size(shape: Sequence[int], scale: Sequence[int], keep_ratio: bool) -> tu
 
 
 def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """uint8 [H, W, 3] -> [h, w, 3], to the bit what OpenCV's INTER_LINEAR gives: 11 bits of fraction, no antialiasing."""
+    """uint8 [H, W, 3] -> [h, w, 3], to the bit as OpenCV's INTER_LINEAR: 11 bits of fraction, no antialiasing."""
     (height, width), (new_height, new_width) = image.shape[:2], shape
     if (height, width) == (new_height, new_width):
         return image

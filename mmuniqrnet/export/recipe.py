@@ -1,4 +1,4 @@
-"""What a predictor has to know beside the network: how images and texts become its inputs, how outputs become answers."""
+"""What a predictor has to know beside the network: how images and texts go in, how outputs become answers."""
 from typing import Any, Mapping, Sequence
 
 from tokenizers import Tokenizer
@@ -11,8 +11,8 @@ from mmuniqrnet.version import __version__
 
 # predictor.py reads this format.
 FORMAT = 1
-# The test pipelines that predictor.py can follow: these transforms, once each, in this order. Each may have the settings
-# named here, with one of the values given; None stands for any value.
+# The test pipelines that predictor.py can follow: these transforms, once each, in this order. Each may have the
+# settings named here, with one of the values given; None stands for any value.
 STEPS: tuple[tuple[tuple[str, ...], dict[str, tuple | None]], ...] = (
     (('LoadImageFromFile', 'LoadImageOnce'),
      dict(color_type=('color_ignore_orientation', ), imdecode_backend=('cv2', ), to_float32=(False, ),
@@ -64,8 +64,8 @@ def require_canvas(model: UniQRNet) -> ReferDataPreprocessor:
         UserError: If it is another one.
     """
     if not isinstance(model.data_preprocessor, ReferDataPreprocessor):
-        raise UserError('an exported network has a canvas of fixed size, which ReferDataPreprocessor gives; the config '
-                        f'has {type(model.data_preprocessor).__name__}.')
+        raise UserError('an exported network has a canvas of fixed size, which ReferDataPreprocessor gives; the '
+                        f'config has {type(model.data_preprocessor).__name__}.')
     return model.data_preprocessor
 
 
@@ -85,8 +85,8 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
                 raise UserError(f'the predictor of an export can follow {key}={settings[key][0]!r} of {name}, not '
                                 f'{value!r}.')
     if pipeline[0].get('color_type') is None:
-        raise UserError(f"{names[0]} turns images by their EXIF unless it is given color_type='color_ignore_orientation', "
-                        'which the predictor of an export follows.')
+        raise UserError(f'{names[0]} turns images by their EXIF, which the predictor of an export can not follow; '
+                        "give it color_type='color_ignore_orientation'.")
     return pipeline[1]
 
 
@@ -98,8 +98,8 @@ def exported_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int) -> T
     """
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if not isinstance(backend, Tokenizer):
-        raise UserError(f'{type(tokenizer).__name__} is a tokenizer in Python only and can not be exported; take one of '
-                        "transformers' fast tokenizers.")
+        raise UserError(f'{type(tokenizer).__name__} is a tokenizer in Python only and can not be exported; take one '
+                        "of transformers' fast tokenizers.")
     copy = Tokenizer.from_str(backend.to_str())
     copy.enable_truncation(max_length, direction=tokenizer.truncation_side)
     copy.enable_padding(

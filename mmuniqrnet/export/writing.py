@@ -38,10 +38,10 @@ def require_exporter() -> None:
                         'pip install "mmuniqrnet[export]".')
 
 
-def example_inputs(network: ExportedNetwork, batch: int = EXAMPLE_BATCH, length: int = EXAMPLE_LENGTH) -> NetworkInputs:
+def example_inputs(network: ExportedNetwork) -> NetworkInputs:
     """Inputs of the right shapes, with one padded text and a picture that does not fill its canvas."""
     height, width = network.canvas_size
-    length = min(length, network.max_length)
+    batch, length = EXAMPLE_BATCH, min(EXAMPLE_LENGTH, network.max_length)
     mask = torch.ones(batch, length, dtype=torch.long)
     mask[0, -1] = 0
     return NetworkInputs(
@@ -67,7 +67,10 @@ def write_program(program: ExportedProgram, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ...], opset: int = DEFAULT_OPSET) -> None:
+def write_onnx(program: ExportedProgram,
+               path: Path,
+               output_names: tuple[str, ...],
+               opset: int = DEFAULT_OPSET) -> None:
     """As ONNX, its inputs named as those of :class:`NetworkInputs`, open sizes ``batch`` and ``length``."""
     with torch.no_grad(), _quiet():
         onnx_program = torch.onnx.export(

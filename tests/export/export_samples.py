@@ -1,0 +1,42 @@
+"""What the tests of exports share: a config at reduced size with a checkpoint, and the packages that exporting needs."""
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from config_samples import ROOT, reduce
+from mmuniqrnet.config import load_config
+from mmuniqrnet.models.layers import DynamicLinear
+from mmuniqrnet.registry import MODELS
+
+MISSING = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if find_spec(name) is None]
+needs_exporter = pytest.mark.skipif(bool(MISSING), reason=f"needs the extra 'export': {', '.join(MISSING)}")
+
+
+CANVAS = 64
+
+
+def small_config(name: str = 'uniqrnet_swin-s_refcoco') -> Config:
+    """A config of full size made narrow, on 64 pixels: 16, 8, 4 and 2 tokens a side, none a multiple of window 7."""
+    cfg = reduce(load_config(str(ROOT / 'configs' / f'{name}.py')), Path('nowhere'))
+    cfg.model.backbone.depths = (2, 1, 2, 1)  # the second block of a stage shifts its windows
+    return cfg
+
+
+def build(cfg: Config) -> torch.nn.Module:
+    """Its model with random weights, ready to answer; the text matters, as after training."""
+    torch.manual_seed(0)
+    with DefaultScope.overwrite_default_scope('mmuniqrnet'):
+        model = MODELS.build(cfg.model).eval()
+    for layer in model.modules():
+        if isinstance(layer, DynamicLinear):
+            torch.nn.init.normal_(layer.V, std=0.3)
+    return model
+
+
+def save(model: torch.nn.Module, path: Path) -> Path:
+    torch.save(dict(meta={}, state_dict=model.state_dict()), path)
+    return path
