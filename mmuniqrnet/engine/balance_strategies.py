@@ -209,7 +209,7 @@ class Uncertainty(BalanceStrategy):
 
 @BALANCE_STRATEGIES.register_module(name='gradnorm')
 class GradNorm(BalanceStrategy):
-    """Pull gradient norms together (Chen et al. 2018, algorithm 1): Adam on sum_i |w_i G_i - T_i|, scaled to sum n.
+    """Pull gradient norms together (Chen et al. 2018, algorithm 1): Adam on ``sum_i |w_i G_i - T_i|``, scaled to sum n.
 
     G_i is the norm of the gradient of L_i at the shared parameters, r_i = (L_i / L_i[0]) / mean_j(L_j / L_j[0]) the
     relative inverse training rate, and T_i = mean_j(w_j G_j) r_i^alpha, taken as constant.
