@@ -18,17 +18,11 @@ SMALLER = {
      'default_hooks.logger.interval=2', 'train_dataloader.batch_size=4', 'param_scheduler.0.end=2', 'param_scheduler.1.begin=2'],
     'make_refshapes.py': [f'--{split}={count}' for split, count in SPLITS.items()],
 }
-# What ends with 1 where the data is not whole, as here, and what it must say then.
-INCOMPLETE = {'prepare.py': 'of 82,783 images', 'verify.py': 'officially'}
 
 
 def make_workplace(folder: Path, shell: WarmShell) -> None:
-    """Fill an empty folder."""
-    for name in ('benchmarks', 'docs', 'mmuniqrnet', 'setup.py', 'tests', 'tools'):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / 'configs').mkdir()
-    for path in (ROOT / 'configs').iterdir():
-        (folder / 'configs' / path.name).symlink_to(path)
+    """Fill an empty folder: tools, data, and a trained checkpoint of no merit."""
+    link_checkout(folder)
     status, said = shell.run(['python', 'tools/dataset_tools/make_refshapes.py', 'data/refshapes', '--workers=1',
                               *SMALLER['make_refshapes.py']])
     assert status == 0, said
@@ -36,6 +30,15 @@ def make_workplace(folder: Path, shell: WarmShell) -> None:
     make_own_data(folder)
     status, said = shell.run(['python', 'tools/train.py', f'configs/{NANO}.py', *SMALLER['tools/train.py']])
     assert status == 0, said
+
+
+def link_checkout(folder: Path) -> None:
+    """What a checkout has, in an empty folder that may be written to."""
+    for name in ('benchmarks', 'docs', 'mmuniqrnet', 'setup.py', 'tests', 'tools'):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / 'configs').mkdir()
+    for path in (ROOT / 'configs').iterdir():
+        (folder / 'configs' / path.name).symlink_to(path)
 
 
 def make_refer_sets(data: Path) -> None:
