@@ -5,7 +5,7 @@ _base_ = './_base_/default_runtime.py'
 data_root = 'data/refshapes'
 image_size = 64
 batch_size = 32
-max_iters = 3800
+max_iters = 5000
 lr = 1e-3
 num_workers = 0  # on two cores, workers take from the arithmetic more than they give
 
@@ -131,7 +131,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=max_iters, T_max=max_iters - 200, eta_min=lr * 0.01),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=950)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=1250)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
