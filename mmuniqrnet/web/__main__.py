@@ -1,0 +1,4 @@
+from mmuniqrnet.config import run_tool
+from .command import main
+
+run_tool(main)
