@@ -25,6 +25,7 @@ class ReferJsonlDataset(BaseReferringDataset):
     - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, not zero on the
       object, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be left
       out; a missing box is derived from the mask, a missing mask is not made up;
+    - ``no_target``: true, and no ``bbox`` or ``mask``, where the expressions fit nothing in the image;
     - ``split`` (optional, but then in every line), ``width`` and ``height`` (optional).
 
     Without ``split`` in the file, all of it is the split that is asked for. ``img_id`` is ``image``; ``ref_id`` and
@@ -83,14 +84,14 @@ class ReferJsonlDataset(BaseReferringDataset):
                 ann_id=number,
                 dataset=self.dataset_name,
                 split=record['split'],
-                instance_index=[index])
+                instance_index=[] if record['instance'] is None else [index])
             if record['size'] is not None:
                 common['width'], common['height'] = record['size']
             expressions += [
                 dict(common, sent_id=f'{number}_{n}', text=text) for n, text in enumerate(record['expressions'])
             ]
         return expressions, InstanceStore(
-            dict(record['instance'], bbox_label=0, ignore_flag=0) for _, record in records)
+            dict(record['instance'] or {}, bbox_label=0, ignore_flag=0) for _, record in records)
 
     def _choose(self, records: list[tuple[int, dict]]) -> list[tuple[int, dict]]:
         """The chosen splits' records."""

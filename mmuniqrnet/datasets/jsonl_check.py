@@ -12,7 +12,7 @@ from pycocotools import mask as mask_utils
 from .annotations import MASK_MODES, mask_to_box, read_mask_file, to_rle
 from .files import require_file
 
-KEYS = ('image', 'expressions', 'bbox', 'mask', 'split', 'width', 'height')
+KEYS = ('image', 'expressions', 'bbox', 'mask', 'no_target', 'split', 'width', 'height')
 # Boxes written with rounded decimals may end a hair outside; a pixel outside is a mistake.
 TOLERANCE = 0.01
 
@@ -131,7 +131,7 @@ def _check_mask_file(path: str, size: tuple[int, int] | None, whole: bool) -> li
 
 class LineReader:
     """Turn one line into a record with ``image_path``, ``size`` ((width, height) or None), ``expressions``, ``split``
-    (or None), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``).
+    (or None), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None where nothing is meant).
 
     Args:
         images_root: Folder that ``image`` is relative to.
@@ -157,14 +157,18 @@ class LineReader:
             return {}, ['not a JSON object, {"image": ..., "expressions": ..., ...}']
         reasons = [f'"{key}" is missing' for key in ('image', 'expressions') if key not in line]
         reasons += [f'unknown key "{key}"; known are {", ".join(KEYS)}' for key in line if key not in KEYS]
-        if 'bbox' not in line and 'mask' not in line:
-            reasons.append('both "bbox" and "mask" are missing')
-        if not isinstance(line.get('image', ''), str):
-            reasons.append('"image" should be a path')
-        if not isinstance(line.get('split', ''), str):
-            reasons.append('"split" should be a string')
-        record = dict(image=line.get('image'), split=line.get('split'), size=None, instance={})
-        for check in (self._read_expressions, self._read_size, self._read_instance):
+        kinds = (('image', str, 'a path'), ('split', str, 'a string'), ('no_target', bool, 'true or false'))
+        reasons += [
+            f'"{key}" should be {what}' for key, kind, what in kinds if not isinstance(line.get(key, kind()), kind)
+        ]
+        nothing, something = line.get('no_target') is True, 'bbox' in line or 'mask' in line
+        if nothing and something:
+            reasons.append('"no_target" says that nothing is meant, but a "bbox" or "mask" is given')
+        if not nothing and not something:
+            reasons.append('both "bbox" and "mask" are missing; where nothing is meant, give "no_target": true')
+        record = dict(image=line.get('image'), split=line.get('split'), size=None, instance=None if nothing else {})
+        checks = [self._read_expressions, self._read_size, *([] if nothing else [self._read_instance])]
+        for check in checks:
             try:
                 check(line, record)
             except _Bad as bad:

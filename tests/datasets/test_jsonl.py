@@ -84,6 +84,17 @@ def test_masks_in_a_folder_of_their_own(folder):
     assert not validate_jsonl(str(path), str(folder / 'images'), str(folder / 'masks'))
 
 
+def test_expressions_that_fit_nothing(folder):
+    nothing = dict(image='a.png', expressions=['the zebra', 'a jug'], no_target=True)
+    dataset = read(folder, GOOD, nothing, dict(GOOD, expressions='x', no_target=False))
+    assert [(item['text'], len(item['instances'])) for item in dataset] == [
+        ('The cup', 1), ('the zebra', 0), ('a jug', 0), ('x', 1)]
+    assert dataset[1]['instances'] == [] and (dataset[1]['width'], dataset[1]['height']) == (W, H)
+    assert dataset[3]['instances'] == [dict(bbox=[0., 0., W, H], bbox_label=0, ignore_flag=0)]
+    kept = read(folder, GOOD, nothing, filter_cfg=dict(filter_empty_gt=True))
+    assert [item['text'] for item in kept] == ['The cup']
+
+
 def test_splits(folder):
     lines = [dict(GOOD, split='train', expressions='a'), dict(GOOD, split='val', expressions='b')]
     assert [item['text'] for item in read(folder, *lines, split='val')] == ['b']
@@ -107,7 +118,9 @@ BAD = {
     'no object': ('[1]', 'not a JSON object'),
     'no image key': (dict(expressions='a', bbox=[0, 0, 1, 1]), '"image" is missing'),
     'no expressions': (dict(image='a.png', bbox=[0, 0, 1, 1]), '"expressions" is missing'),
-    'no target': (dict(image='a.png', expressions='a'), 'both "bbox" and "mask" are missing'),
+    'no target': (dict(image='a.png', expressions='a'), 'both "bbox" and "mask" are missing.*give "no_target": true'),
+    'no target, yet a box': (dict(GOOD, no_target=True), 'nothing is meant, but a "bbox" or "mask" is given'),
+    'no target as null': (dict(GOOD, no_target=None), '"no_target" should be true or false'),
     'unknown key': (dict(GOOD, bboxes=[]), 'unknown key "bboxes"'),
     'no image': (dict(GOOD, image='b.png'), 'b.png does not exist'),
     'broken image': (dict(GOOD, image='broken.png'), 'not a readable image'),
