@@ -29,9 +29,11 @@ SPLITS['refcoco+'] = SPLITS['refcoco']
 
 
 def make_data(root: Path) -> Path:
-    """RefShapes in its own folder, and again in the file trees of RefCOCO/+/g and ReferItGame, under ``root``."""
+    """RefShapes in its own folders, and again in the file trees of RefCOCO/+/g and ReferItGame, under ``root``."""
     shapes = root / 'refshapes'
-    make_refshapes(str(shapes), num_images=dict(train=4, val=2, testA=2, testB=2), workers=1)
+    sizes = dict(train=4, val=2, testA=2, testB=2)
+    make_refshapes(str(shapes), num_images=sizes, workers=1)
+    make_refshapes(str(root / 'refshapes-none'), num_images=sizes, no_target=0.2, workers=1)
     refs = json.loads((shapes / 'refs.json').read_text())
     shutil.copytree(shapes / 'images', root / 'coco' / 'train2014')
     for name, files in SPLITS.items():

@@ -16,8 +16,8 @@ from mmuniqrnet.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*.py'))
 # One of each network and each kind of data; the others differ from them in sizes and file names.
-FAMILIES = ('uniqrnet_swin-nano_refshapes', 'uniqrnet_swin-b_refcoco', 'uniqrnet_swin-t_refcocog-umd',
-            'uniqrnet_swin-s_referit', 'uniqrnet_swin-b_mixed', 'qrnet_swin-s_refcoco', 'uniqrnet-res_swin-s_refcoco',
+FAMILIES = ('uniqrnet_swin-nano_refshapes', 'uniqrnet_swin-nano_refshapes-none', 'uniqrnet_swin-b_refcoco',
+            'uniqrnet_swin-t_refcocog-umd', 'uniqrnet_swin-s_referit', 'uniqrnet_swin-b_mixed', 'qrnet_swin-s_refcoco', 'uniqrnet-res_swin-s_refcoco',
             'uniqrnet-fpn_swin-s_refcoco', 'uniqrnet-uper_swin-s_refcoco', 'uniqrnet-segformer_swin-s_refcoco')
 SIZES = dict(
     t=dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
@@ -161,6 +161,17 @@ def test_mixed_training_leaves_out_the_listed_images(data):
     all_images = [{dataset.get_data_info(i)['img_id'] for i in range(len(dataset))} for dataset in full.datasets]
     assert [dataset.dataset_name for dataset in found.datasets] == ['refcoco', 'refcoco+', 'refcocog_umd']
     assert [len(before - after) for before, after in zip(all_images, images)] == [1, 1, 1]
+
+
+def test_the_nano_that_refuses_is_the_nano_on_other_data():
+    plain, refusing = load('uniqrnet_swin-nano_refshapes'), load('uniqrnet_swin-nano_refshapes-none')
+    for part in ('train', 'val', 'test'):
+        dataset = refusing[f'{part}_dataloader'].dataset
+        assert (dataset.pop('no_target'), dataset.data_root) == (0.2, 'data/refshapes-none')
+        dataset.data_root = plain.data_root
+    assert 0 < refusing.test_evaluator.pop('refuse_below') == refusing.refuse_below < 1
+    own = {'no_target', 'refuse_below', 'data_root'}
+    assert {key for key in refusing if refusing[key] != plain.get(key)} == own and set(plain) | own == set(refusing)
 
 
 def test_flagship_is_full_size():
