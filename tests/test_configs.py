@@ -17,8 +17,9 @@ from mmuniqrnet.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*.py'))
 # One of each network and each kind of data; the others differ from them in sizes and file names.
 FAMILIES = ('uniqrnet_swin-nano_refshapes', 'uniqrnet_swin-nano_refshapes-none', 'uniqrnet_swin-b_refcoco',
-            'uniqrnet_swin-t_refcocog-umd', 'uniqrnet_swin-s_referit', 'uniqrnet_swin-b_mixed', 'qrnet_swin-s_refcoco', 'uniqrnet-res_swin-s_refcoco',
-            'uniqrnet-fpn_swin-s_refcoco', 'uniqrnet-uper_swin-s_refcoco', 'uniqrnet-segformer_swin-s_refcoco')
+            'uniqrnet_swin-t_refcocog-umd', 'uniqrnet_swin-s_referit', 'uniqrnet_swin-b_mixed', 'qrnet_swin-s_refcoco',
+            'uniqrnet-res_swin-s_refcoco', 'uniqrnet-fpn_swin-s_refcoco', 'uniqrnet-uper_swin-s_refcoco',
+            'uniqrnet-segformer_swin-s_refcoco')
 SIZES = dict(
     t=dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
     s=dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
