@@ -115,7 +115,7 @@ class ImagePipeline:
 def _checked(image: np.ndarray) -> np.ndarray:
     wanted = 'an image in memory is a PIL image, or a uint8 array [height, width, 3] in RGB order'
     if not isinstance(image, np.ndarray):
-        raise ImageError(f'{wanted}; this is a {type(image).__name__}.')
+        raise ImageError(f'{wanted}; this is of type {type(image).__name__}.')
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ImageError(f'{wanted}; this is {image.dtype} {list(image.shape)}.')
     return image

@@ -193,7 +193,11 @@ class UniQRNetInferencer(BaseInferencer):
         return list_images(inputs)
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> UniQRNet:
-        model = MODELS.build(cfg.model)
+        try:
+            model = MODELS.build(cfg.model)
+        except KeyError as error:  # the registry's way to say that it does not know a name
+            raise UserError(f'the model can not be built: {str(error).split(". ")[0]}; import the package that '
+                            'registers it first.') from error
         if not isinstance(model, UniQRNet):
             raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer asks a UniQRNet.')
         state = state_dict_of(self._checkpoint, weights)

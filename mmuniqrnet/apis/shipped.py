@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmuniqrnet.checkpoints import read_checkpoint
+from mmuniqrnet.checkpoints.config_text import config_of
 from mmuniqrnet.checkpoints.inference_config import inference_config
 from mmuniqrnet.config import UserError, load_config
 
@@ -43,10 +44,9 @@ def config_and_checkpoint(model: str | Path | Config | Mapping[str, Any] | None,
         weights = shipped_weights()
     checkpoint = read_checkpoint(weights)
     if model is None:
-        text = (checkpoint.get('meta') or {}).get('cfg')
-        if text is None:
+        model = config_of(checkpoint, weights)
+        if model is None:
             raise UserError(f'{weights} does not carry its config; name the config, too.')
-        model = Config.fromstring(text, file_format='.py')
     elif isinstance(model, str | Path):
         model = load_config(str(model))
     return inference_config(model), checkpoint, str(weights)

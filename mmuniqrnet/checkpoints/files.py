@@ -25,9 +25,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Whatever a checkpoint file holds: ``.safetensors``, or what torch.save wrote.
 
     Of a ``.safetensors`` come ``state_dict`` and ``meta``, as mmengine has them: the file's own words (str), with its
-    config under ``cfg`` if it carries one. Files of torch.save are read as data. Beyond tensors and plain containers they may hold an ``argparse.Namespace``
-    (published QRNet files do) and what mmengine writes. Addresses with a scheme (``https://``, ``torchvision://``) go
-    through mmengine's ``CheckpointLoader``.
+    config under ``cfg`` if it carries one. Files of torch.save are read as data. Beyond tensors and plain containers
+    they may hold an ``argparse.Namespace`` (published QRNet files do) and what mmengine writes. Addresses with a
+    scheme (``https://``, ``torchvision://``) go through mmengine's ``CheckpointLoader``.
 
     Raises:
         CheckpointError: If there is no such file, if it is damaged, or if reading it would run code.

@@ -27,15 +27,16 @@ def inference_config(cfg: Config | Mapping[str, Any]) -> Config:
     if not pipelines:
         raise UserError('the config has no test_dataloader.dataset.pipeline, which says how images are prepared.')
     if any(pipeline != pipelines[0] for pipeline in pipelines):
-        raise UserError(f'the {len(pipelines)} data sets of test_dataloader have different pipelines, so it is open how '
-                        'an image is to be prepared; give a config whose test_dataloader has one.')
+        raise UserError(f'the {len(pipelines)} data sets of test_dataloader have different pipelines, so it is open '
+                        'how an image is to be prepared; give a config whose test_dataloader has one.')
     kept = dict(test_dataloader=dict(dataset=dict(pipeline=_plain(pipelines[0]))))
     if 'collate_fn' in loader:
         kept['test_dataloader']['collate_fn'] = _plain(loader['collate_fn'])
     threshold = _refuse_below(cfg.get('test_evaluator'))
     if threshold is not None:
         kept['test_evaluator'] = dict(type='ReferringMetric', refuse_below=threshold)
-    return Config(dict(default_scope=cfg.get('default_scope', 'mmuniqrnet'), model=_without_sources(cfg.model), **kept))
+    scope = cfg.get('default_scope', 'mmuniqrnet')
+    return Config(dict(default_scope=scope, model=_without_sources(cfg.model), **kept))
 
 
 def _pipelines(dataset: Mapping[str, Any]) -> Iterator[Sequence]:

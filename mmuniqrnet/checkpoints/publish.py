@@ -2,11 +2,10 @@
 import json
 from pathlib import Path
 
-from mmengine.config import Config
-
 from mmuniqrnet.config import UserError, load_config
 from mmuniqrnet.evaluation.report import MARK
 from mmuniqrnet.version import __version__
+from .config_text import config_of
 from .files import CheckpointError, read_checkpoint, refuse_overwriting, state_dict_of, write_checkpoint
 from .inference_config import inference_config
 
@@ -44,23 +43,20 @@ def publish(source: str | Path,
     state = state_dict_of(checkpoint, source)
     meta = checkpoint.get('meta') or {}
     words = dict(
-        config=_config_text(source, config, meta),
+        config=_config_text(source, config, checkpoint),
         command=command,
         seed=meta.get('seed'),
         figures=None if figures is None else _figures(figures),
-        weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'of the last step',
+        weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
         mmuniqrnet_version=__version__)
     words = {name: str(word) for name, word in words.items() if word is not None}
     write_checkpoint(dict(meta=words, state_dict=state), target)
     return words
 
 
-def _config_text(source: str | Path, config: str | Path | None, meta: dict) -> str:
-    if config is not None:
-        cfg = load_config(str(config))
-    elif 'cfg' in meta:
-        cfg = Config.fromstring(meta['cfg'], file_format='.py')
-    else:
+def _config_text(source: str | Path, config: str | Path | None, checkpoint: dict) -> str:
+    cfg = config_of(checkpoint, source) if config is None else load_config(str(config))
+    if cfg is None:
         raise UserError(f'{source} does not hold its config; give the one that it was trained with (--config).')
     return inference_config(cfg).pretty_text
 

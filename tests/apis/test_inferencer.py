@@ -246,8 +246,7 @@ def test_images_are_decoded_once_and_anew_in_every_call(weights, files, scenes, 
     cfg.test_dataloader.dataset.pipeline[0].type = 'LoadImageOnce'
     inferencer = UniQRNetInferencer(cfg, weights, 'cpu', show_progress=False)
     reads, load = [], inferencer.pipeline.load
-    monkeypatch.setattr(inferencer.pipeline, 'load', lambda results: reads.append(results['img_path']) or load(results))
-    monkeypatch.setattr(inferencer.pipeline.load, 'to_float32', False, raising=False)
+    monkeypatch.setattr(inferencer.pipeline, 'load', lambda item: reads.append(item['img_path']) or load(item))
     before = inferencer(files, [texts for _, texts in scenes], batch_size=2)['predictions']
     assert reads == files
     Image.fromarray(scenes[1][0]).save(files[0])  # another picture under the same name
@@ -264,12 +263,14 @@ def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
     (tmp_path / 'notes.txt').write_text('no image')
     wide = np.zeros((1, 4000, 3), np.uint8)
     inputs = [picture, 'gone.png', str(tmp_path / 'cut.png'), str(tmp_path / 'notes.txt'), picture.astype(float),
-              picture[..., 0], Image.fromarray(picture[..., 0].astype(np.int32)), 7, 'https://host/a.png', wide, files[0]]
+              picture[..., 0], Image.fromarray(picture[..., 0].astype(np.int32)), 7, 'https://host/a.png', wide,
+              files[0]]
     asked = [[text, ' ', text]] + [text] * 10
     found = ask(inputs, asked)['predictions']
     errors = [answer.get('error') for answer in found]
-    expected = [None, 'the expression is empty', None, 'there is no image gone.png', 'cut.png is damaged', 'notes.txt is no image',
-                'this is float64', r'this is uint8 [', "of mode 'I'", 'this is a int', 'fetch it first', '4000 x 1 pixels', None]
+    expected = [None, 'the expression is empty', None, 'there is no image gone.png', 'cut.png is damaged',
+                'notes.txt is no image', 'this is float64', 'this is uint8 [', "of mode 'I'", 'this is of type int',
+                'fetch it first', '4000 x 1 pixels', None]
     for answer, error, words in zip(found, errors, expected, strict=True):
         assert (error is None) == (words is None), answer
         if words is not None:
@@ -320,7 +321,8 @@ def test_broken_weights_are_said_to_be_broken(weights, scenes, tmp_path):
     state = {name: value * float('nan') if name.startswith('head.box_branch') else value
              for name, value in checkpoint['state_dict'].items()}
     write_checkpoint(dict(checkpoint, state_dict=state), tmp_path / 'nan.safetensors')
-    answer, = UniQRNetInferencer(weights=tmp_path / 'nan.safetensors', show_progress=False)(scenes[0][0], 'x')['predictions']
+    broken = UniQRNetInferencer(weights=tmp_path / 'nan.safetensors', show_progress=False)
+    answer, = broken(scenes[0][0], 'x')['predictions']
     assert 'its weights are broken' in answer['error']
 
 
@@ -359,6 +361,8 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
     ('gone.py', None, 'there is no config gone.py'),
     (dict(model=dict(type='mmdet.SwinTransformer'), test_dataloader=dict(dataset=dict(pipeline=[]))), None,
      'is a SwinTransformer; this inferencer asks a UniQRNet'),
+    (dict(model=dict(type='UniQRNat'), test_dataloader=dict(dataset=dict(pipeline=[]))), None,
+     'the model can not be built: .*UniQRNat is not in the mmuniqrnet::model registry; import the package'),
     (None, 'gpu', "there is no device 'gpu'"),
     pytest.param(None, 'cuda:0', 'torch sees no CUDA GPU', marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason='needs a machine without GPU')),

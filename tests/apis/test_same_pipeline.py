@@ -24,8 +24,8 @@ def tested(tmp_path_factory) -> tuple[Path, list[dict]]:
     spec = importlib.util.spec_from_file_location('tool_test', ROOT / 'tools' / 'test.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    tool.main([str(CONFIG), str(weights), '--work-dir', str(folder), '--out', str(folder / 'answers.pkl'), '--cfg-options',
-               'experiment_name=same', 'visualizer.name=same',
+    tool.main([str(CONFIG), str(weights), '--work-dir', str(folder), '--out', str(folder / 'answers.pkl'),
+               '--cfg-options', 'experiment_name=same', 'visualizer.name=same',
                *(f'{part}_dataloader.dataset.data_root={folder / "data"}' for part in ('train', 'val', 'test'))])
     DefaultScope._instance_dict.clear()
     return weights, pickle.loads((folder / 'answers.pkl').read_bytes())
