@@ -117,6 +117,12 @@ def test_losses_that_would_count_wrongly_are_refused(slot, loss, says):
         head(**{slot: loss})
 
 
+@pytest.mark.parametrize('mode', [torch.no_grad(), torch.inference_mode(), torch.device('meta')], ids=str)
+def test_a_head_can_be_built_where_nothing_is_trained(mode):
+    with mode:
+        assert head().loss_mask_dice is not None
+
+
 def test_what_mmsegs_focal_loss_does_wrong():
     """Why it is refused, told by itself: the first object pixel being number 255 switches a sample off."""
     loss = MODELS.build(dict(type='mmseg.FocalLoss'))

@@ -37,6 +37,8 @@ class LovaszMaskLoss(nn.Module):
         return self.loss_weight * self.loss(pred.squeeze(1), labels.squeeze(1), avg_factor=avg_factor)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
     """See that a loss does what the head relies on, on the CPU, with a few numbers.
 
@@ -51,12 +53,13 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
     """
     if loss is None or getattr(loss, 'loss_weight', 1) == 0:
         return
-    logits = torch.linspace(-1, 1, 3 * PIXELS).view(3, PIXELS)
-    target = torch.zeros(3, PIXELS)
+    # On the CPU, also where a model is built on another device, or on none (meta).
+    logits = torch.linspace(-1, 1, 3 * PIXELS, device='cpu').view(3, PIXELS)
+    target = torch.zeros_like(logits)
     target[:, 255:] = 1
-    weight = torch.ones(3, PIXELS)
+    weight = torch.ones_like(logits)
     weight[1] = 0
-    padding = torch.zeros(3, PIXELS, dtype=torch.bool)
+    padding = torch.zeros_like(logits, dtype=torch.bool)
     padding[:, :20] = True
     if whole:
         logits, target, padding = (x.view(3, 1, -1, 20) for x in (logits, target, padding))
@@ -65,7 +68,7 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
         weight[padding] = 0
     logits.requires_grad_()
     try:
-        values = [loss(logits.masked_fill(padding, low), target, weight, avg_factor=torch.tensor(n))
+        values = [loss(logits.masked_fill(padding, low), target, weight, avg_factor=logits.new_tensor(n))
                   for low, n in ((-50., 2.), (-50., 4.), (-60., 2.))]
         (gradient, ) = torch.autograd.grad(values[0], logits)
     except Exception as error:
