@@ -1,6 +1,6 @@
 """Write what the ablations gave into docs/ablations.md, between its marks, and draw docs/images/ablations-*.png.
 
-    python benchmarks/ablations/report.py [--work-dir work_dirs/ablations] [--docs docs]
+    python benchmarks/ablations/report.py [--results benchmarks/ablations/results] [--docs docs]
 
 A table's figure is the mean over the seeds that are there, its spread their standard deviation (n - 1).
 """
@@ -24,15 +24,15 @@ PLOTTED = ('Acc@0.5', 'mIoU')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--work-dir', default='work_dirs/ablations')
+    parser.add_argument('--results', type=Path, default=Path(__file__).parent / 'results')
     parser.add_argument('--docs', type=Path, default=Path(__file__).parents[2] / 'docs')
     return parser.parse_args()
 
 
-def read_results(work_dir: str) -> dict[str, list[dict]]:
+def read_results(folder: Path) -> dict[str, list[dict]]:
     """Row -> the results of its seeds, in their order."""
     found = defaultdict(list)
-    for path in sorted(Path(work_dir).glob('*/seed*/result.json')):
+    for path in sorted(folder.glob('*_seed*.json')):
         result = json.loads(path.read_text())
         found[result['row']].append(result)
     return found
@@ -125,9 +125,9 @@ def fill(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     args = parse_args()
-    found = read_results(args.work_dir)
+    found = read_results(args.results)
     if not found:
-        raise SystemExit(f'{args.work_dir} has no results; run.py makes them.')
+        raise SystemExit(f'{args.results} has no results; run.py makes them.')
     page, images = args.docs / 'ablations.md', args.docs / 'images'
     text = page.read_text()
     for group, names in GROUPS.items():

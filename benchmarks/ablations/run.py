@@ -1,13 +1,13 @@
 """Train the rows of the ablations, several side by side, each on one core; what is finished is skipped on restart.
 
-    python benchmarks/ablations/run.py                       # everything, seeds 0, 1 and 2
-    python benchmarks/ablations/run.py --rows joint dwa --seeds 0
-    python benchmarks/ablations/run.py --groups gates
-    python benchmarks/ablations/report.py                    # tables and plots
+    python benchmarks/ablations/run.py                       # what is missing in results/ of seeds 0, 1 and 2
+    python benchmarks/ablations/run.py --results mine        # everything anew, with results in mine/
+    python benchmarks/ablations/run.py --results mine --rows joint dwa --seeds 0
+    python benchmarks/ablations/report.py                    # tables and plots of results/
 
 The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. What is
-reported is the model after the last iteration, none chosen by its figures. A run's folder, work_dirs/ablations/ROW/seedN,
-has its log, its weights and result.json.
+reported is the model after the last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and its log
+and weights in work_dirs/ablations/ROW/seedN.
 """
 import argparse
 import json
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from rows import CONFIG, GROUPS, ITERATIONS, LEARNING_RATE, NUM_IMAGES, ROWS, VALIDATIONS, WARM_UP
 
-RESULT = 'result.json'
+RESULTS = Path(__file__).parent / 'results'
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,6 +30,8 @@ def parse_args() -> argparse.Namespace:
         '--groups', nargs='+', choices=GROUPS, default=[], help='the rows of these groups (default: all rows)')
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side (default: one a core)')
+    parser.add_argument(
+        '--results', type=Path, default=RESULTS, help='folder of the results; what is there is not run again')
     parser.add_argument('--data-root', default='data/refshapes-crowded')
     parser.add_argument('--work-dir', default='work_dirs/ablations')
     return parser.parse_args()
@@ -66,7 +68,11 @@ def weights_of(row: str, seed: int, work_dir: Path) -> Path:
     return work_dir / row / f'seed{seed}' / f'iter_{ITERATIONS * ROWS[row].budget}.pth'
 
 
-def train(row: str, seed: int, data_root: str, folder: Path) -> None:
+def result_file(row: str, seed: int, results: Path) -> Path:
+    return results / f'{row}_seed{seed}.json'
+
+
+def train(row: str, seed: int, data_root: str, folder: Path, results: Path) -> None:
     """One run, in this process; what it says goes to output.log."""
     import torch
     from mmengine.runner import Runner
@@ -88,8 +94,9 @@ def train(row: str, seed: int, data_root: str, folder: Path) -> None:
     result = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - start),
                   torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
                   curve=curve, balance=[entry for entry in balance if len(entry) > 1])
-    (folder / f'{RESULT}.part').write_text(json.dumps(result, indent=1))
-    (folder / f'{RESULT}.part').replace(folder / RESULT)
+    part = folder / 'result.json.part'
+    part.write_text(json.dumps(result) + '\n')
+    part.replace(result_file(row, seed, results))
 
 
 def main() -> None:
@@ -98,8 +105,14 @@ def main() -> None:
     rows = args.rows or [row for row in ROWS if not args.groups or any(row in GROUPS[g] for g in args.groups)]
     # A row that others start from stands before them. Seed by seed, so that what is there when it is broken off is a whole table of fewer seeds.
     runs = [(row, seed) for seed in args.seeds for row in rows]
-    left = [(row, seed) for row, seed in runs if not (work_dir / row / f'seed{seed}' / RESULT).exists()]
+    left = [(row, seed) for row, seed in runs if not result_file(row, seed, args.results).exists()]
     print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
+    without = [f'{row} seed {seed}' for row, seed in left if ROWS[row].start and (ROWS[row].start, seed) not in left
+               and not weights_of(ROWS[row].start, seed, work_dir).exists()]
+    if without:
+        sys.exit(f'{", ".join(without)} start from weights that are not in {work_dir}: run the rows that they start from '
+                 'again, with another --results folder, and then these.')
+    args.results.mkdir(parents=True, exist_ok=True)
     from mmuniqrnet.datasets.refshapes import make_refshapes
     make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
 
@@ -114,7 +127,7 @@ def main() -> None:
         folder = work_dir / row / f'seed{seed}'
         folder.mkdir(parents=True, exist_ok=True)
         begin = time.time()
-        process = processes.Process(target=train, args=(row, seed, args.data_root, folder))
+        process = processes.Process(target=train, args=(row, seed, args.data_root, folder, args.results))
         process.start()
         process.join()
         said = 'done' if process.exitcode == 0 else f'FAILED, see {folder / "output.log"}'

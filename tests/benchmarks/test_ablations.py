@@ -91,16 +91,16 @@ def test_the_report_says_mean_and_spread_of_the_last_point(ablations, tmp_path, 
             if name == 'masks':
                 curve = [{'iter': p['iter'], 'mIoU': p['mIoU'], 'oIoU': p['oIoU']} for p in curve]
             ends.setdefault(name, []).append(curve[-1])
-            folder = tmp_path / 'runs' / name / f'seed{seed}'
-            folder.mkdir(parents=True)
+            folder = tmp_path / 'runs'
+            folder.mkdir(exist_ok=True)
             balance = [{'iter': 50, 'balance/weight_box': 1.2, 'balance/weight_mask': 0.8}]
-            (folder / 'result.json').write_text(
+            (folder / f'{name}_seed{seed}.json').write_text(
                 json.dumps(dict(row=name, seed=seed, iterations=250, seconds=36, curve=curve, balance=balance)))
     docs = tmp_path / 'docs'
     (docs / 'images').mkdir(parents=True)
     marks = '\n'.join(f'Of {group}:\n<!-- {group} -->\nold\n<!-- end {group} -->' for group in rows.GROUPS)
     (docs / 'ablations.md').write_text(f'# Ablations\n\n{marks}\n\nThe end.\n')
-    monkeypatch.setattr(sys, 'argv', ['report.py', '--work-dir', str(tmp_path / 'runs'), '--docs', str(docs)])
+    monkeypatch.setattr(sys, 'argv', ['report.py', '--results', str(tmp_path / 'runs'), '--docs', str(docs)])
     report.main()
     page = (docs / 'ablations.md').read_text()
     assert 'old' not in page and page.startswith('# Ablations') and page.endswith('The end.\n')
