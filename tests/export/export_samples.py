@@ -22,7 +22,7 @@ CANVAS = 64
 def small_config(name: str = 'uniqrnet_swin-s_refcoco') -> Config:
     """A config of full size made narrow, on 64 pixels: 16, 8, 4 and 2 tokens a side, none a multiple of window 7."""
     cfg = reduce(load_config(str(ROOT / 'configs' / f'{name}.py')), Path('nowhere'))
-    cfg.model.backbone.depths = (2, 1, 2, 1)  # the second block of a stage shifts its windows
+    cfg.model.backbone.depths = (2, 1, 1, 1)  # the second block of a stage shifts its windows
     return cfg
 
 
