@@ -264,13 +264,13 @@ def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
     wide = np.zeros((1, 4000, 3), np.uint8)
     inputs = [picture, 'gone.png', str(tmp_path / 'cut.png'), str(tmp_path / 'notes.txt'), picture.astype(float),
               picture[..., 0], Image.fromarray(picture[..., 0].astype(np.int32)), 7, 'https://host/a.png', wide,
-              files[0]]
-    asked = [[text, ' ', text]] + [text] * 10
+              Image.open(tmp_path / 'cut.png'), files[0]]
+    asked = [[text, ' ', text]] + [text] * 11
     found = ask(inputs, asked)['predictions']
     errors = [answer.get('error') for answer in found]
     expected = [None, 'the expression is empty', None, 'there is no image gone.png', 'cut.png is damaged',
                 'notes.txt is no image', 'this is float64', 'this is uint8 [', "of mode 'I'", 'this is of type int',
-                'fetch it first', '4000 x 1 pixels', None]
+                'fetch it first', '4000 x 1 pixels', 'the PIL image can not be decoded', None]
     for answer, error, words in zip(found, errors, expected, strict=True):
         assert (error is None) == (words is None), answer
         if words is not None:
