@@ -1,4 +1,4 @@
-"""UniQRNet at its smallest, on RefShapes: learns boxes and masks on two CPU cores in 13 to 16 minutes."""
+"""UniQRNet at its smallest, on RefShapes: learns boxes and masks on two CPU cores in a quarter of an hour."""
 _base_ = './_base_/default_runtime.py'
 
 # What you may want to change ---------------------------------------------------------------------------------------

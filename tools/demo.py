@@ -26,7 +26,7 @@ def main() -> None:
 
     step('1/3  The data: RefShapes, coloured shapes and expressions that single one out (20 seconds)')
     run('dataset_tools/make_refshapes.py', args.data_dir)
-    step('2/3  Training (13 to 16 minutes on two CPU cores; the log below says the time left as "eta")')
+    step('2/3  Training (about a quarter of an hour on two CPU cores; the log below says the time left as "eta")')
     if (work_dir / 'finished').exists():
         print(f'{work_dir} holds a finished training; remove it to train anew.', flush=True)
     else:
