@@ -77,11 +77,16 @@ def gates_for(inferencer: 'UniQRNetInferencer', picture: np.ndarray, phrase: str
 
 def unknown_words(inferencer: 'UniQRNetInferencer', phrases: Sequence[str]) -> list[str]:
     """Words that are nothing but letters to the model's tokenizer, or nothing at all; each once."""
-    tokenizer = getattr(getattr(inferencer.model, 'text_encoder', None), 'tokenizer', None)
-    if tokenizer is None:
-        return []
+    tokenizer = inferencer.model.text_encoder.tokenizer
     words = dict.fromkeys(word.strip('.,;:!?"()') for phrase in phrases for word in phrase.split())
     return [word for word in words if _is_spelled(tokenizer.tokenize(word), tokenizer.unk_token)]
+
+
+def cut_phrases(inferencer: 'UniQRNetInferencer', phrases: Sequence[str]) -> list[int]:
+    """The numbers, from 1 on, of the phrases whose end the model does not read."""
+    encoder = inferencer.model.text_encoder
+    return [number for number, ids in enumerate(encoder.tokenizer(list(phrases))['input_ids'], 1)
+            if len(ids) > encoder.max_length]
 
 
 def _is_spelled(pieces: list[str], unknown: str | None) -> bool:

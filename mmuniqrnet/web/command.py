@@ -3,13 +3,21 @@ import os
 import signal
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmuniqrnet.config import UserError
+from mmuniqrnet.env import release
+
+if TYPE_CHECKING:
+    from mmuniqrnet.apis import UniQRNetInferencer
 
 MEND = "pip install 'mmuniqrnet[web]'"
-GRADIO_MAJOR = '6'
+# The first one tested; 7 may be another again.
+GRADIO = (6, 31)
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 # Visitors whose last picture is kept in memory, and for how many seconds pictures and answers are kept.
 VISITORS, KEEP = 20, 3600
@@ -19,20 +27,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='mmuniqrnet web', description='Ask pictures on a web page of this machine. Nothing is sent elsewhere.')
     parser.add_argument('--config', help='config file (default: the one that the weights carry)')
-    parser.add_argument('--weights', help='.pth or .safetensors file (default: the shipped model, which knows RefShapes)')
+    parser.add_argument(
+        '--weights', help='.pth or .safetensors file (default: the shipped model, which knows RefShapes)')
     parser.add_argument('--device', help="such as 'cpu' or 'cuda:0' (default: a GPU if there is one)")
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen at (default: %(default)s, this machine only)')
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='address to listen at (default: %(default)s, this machine only)')
     parser.add_argument('--port', type=int, default=7860, help='port to listen at (default: %(default)s)')
     return parser.parse_args(argv)
 
 
 def require_gradio() -> None:
+    """Say how to get gradio where it is not installed, or is another than the page is made for."""
     try:
         version = metadata.version('gradio')
     except metadata.PackageNotFoundError:
         raise UserError(f'the web page needs gradio, which is not installed: `{MEND}`.') from None
-    if version.split('.')[0] != GRADIO_MAJOR:
-        raise UserError(f'the web page is made for gradio {GRADIO_MAJOR}, and {version} is installed: `{MEND}`.')
+    if not GRADIO <= release(version)[:2] < (GRADIO[0] + 1, ):
+        raise UserError(f'the web page is made for gradio {GRADIO[0]}.{GRADIO[1]} or later and below {GRADIO[0] + 1}, '
+                        f'and {version} is installed: `{MEND}`.')
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -45,8 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     require_gradio()
     from mmuniqrnet.apis import UniQRNetInferencer
     inferencer = UniQRNetInferencer(model=args.config, weights=args.weights, device=args.device, show_progress=False)
-    with tempfile.TemporaryDirectory(prefix='mmuniqrnet-web-') as folder:
-        serve(inferencer, Path(folder), args.host, args.port, about_model(args.config, args.weights))
+    with end_signals() as ended, tempfile.TemporaryDirectory(prefix='mmuniqrnet-web-') as folder:
+        serve(inferencer, Path(folder), args.host, args.port, about_model(args.config, args.weights), ended)
 
 
 def about_model(config: str | None, weights: str | None) -> str:
@@ -55,16 +67,27 @@ def about_model(config: str | None, weights: str | None) -> str:
     return ' with '.join(Path(path).name for path in (config, weights) if path is not None)
 
 
-def serve(inferencer, folder: Path, host: str, port: int, about: str) -> None:
-    """Serve the page, all its files under ``folder``, until a signal ends it."""
+@contextmanager
+def end_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl+C and SIGTERM set, so that what stands after it is still done."""
+    ended = threading.Event()
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def serve(inferencer: 'UniQRNetInferencer', folder: Path, host: str, port: int, about: str,
+          ended: threading.Event) -> None:
+    """Serve the page, all its files under ``folder``, until the event is set."""
     os.environ['GRADIO_TEMP_DIR'] = str(folder / 'uploads')  # gradio reads these two while it is imported
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     from .page import Page
     from .pictures import MAX_MEGABYTES
     from .style import CSS, theme
 
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     page = Page(inferencer, folder, about).build(keep=KEEP)
     try:
         page.launch(
@@ -78,8 +101,6 @@ def serve(inferencer, folder: Path, host: str, port: int, about: str) -> None:
         print(f'The page is at http://{host}:{port} (Ctrl+C ends it).', flush=True)
         if host not in LOOPBACK:
             print('Whoever can reach this machine can use it, with no password.', flush=True)
-        stop.wait()
+        ended.wait()
     finally:
         page.close(verbose=False)
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -23,7 +23,8 @@ def fit(picture: np.ndarray, min_side: int = MIN_SIDE, max_side: int = MAX_SIDE)
     if max(height, width) <= max_side:
         return canvas
     share = max_side / max(height, width)
-    return cv2.resize(canvas, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA)
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA)
 
 
 def draw_answers(picture: np.ndarray, predictions: Sequence[Mapping[str, Any]]) -> np.ndarray:

@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 
 from mmuniqrnet.config import sentence_of
-from .asking import Answers, ask, gates_for, phrases_of, unknown_words
+from .asking import Answers, ask, cut_phrases, gates_for, phrases_of, unknown_words
 from .drawing import draw_answers, draw_gates
 from .examples import write_examples
 from .files import write_files
@@ -21,8 +21,8 @@ from .text import answer_table, error_line, gate_figures, heading, status_line
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer
 
-PRIVACY = (f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a temporary folder; they '
-           'are removed after an hour or so, and when the page is ended.')
+PRIVACY = (f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a temporary folder; '
+           'they are removed after an hour or so, and when the page is ended.')
 START = '<p class="status">The answers come here: choose a picture, type phrases, press Find.</p>'
 GATES = ('How far each gate lets each place through, under the phrase chosen: from blue, that gate\'s least value, to '
          'yellow, its greatest.')
@@ -73,8 +73,8 @@ class Page:
                         label='Phrases, one a line', lines=4, max_lines=8, elem_id='phrases',
                         placeholder='the red circle\nlargest shape')
                     below = gr.Slider(
-                        0, 1, value=self.inferencer.refuse_below or 0, step=0.05, label='Refuse below', elem_id='below',
-                        info='Answers with a lower score are not drawn.')
+                        0, 1, value=self.inferencer.refuse_below or 0, step=0.05, label='Refuse below',
+                        info='Answers with a lower score are not drawn.', elem_id='below')
                     find = gr.Button('Find', variant='primary', elem_id='find')
                     gr.HTML(f'<p class="note">{PRIVACY}</p>')
                 with gr.Column(scale=6):
@@ -120,12 +120,12 @@ class Page:
             name = Path(original or path).name if path else ''
             pixels, phrases = read_picture(path, name), phrases_of(text)
             answers = ask(self.inferencer, pixels, name, phrases)
-            unknown = unknown_words(self.inferencer, phrases)
             *parts, new = self._present(answers, below)
+            line = status_line(len(phrases), name, time.perf_counter() - start,
+                               unknown_words(self.inferencer, phrases), cut_phrases(self.inferencer, phrases))
         except Exception as error:
             return *self.clear(shown, error_line(_sentence(error))), gr.skip()
         self.forget(shown)
-        line = status_line(answers.predictions, name, time.perf_counter() - start, unknown)
         choices = [(f'{number}  {phrase}', number - 1) for number, phrase in enumerate(phrases, 1)]
         visible = gr.update(visible=True)
         return line, visible, *parts, visible, new, gr.update(choices=choices, value=0)

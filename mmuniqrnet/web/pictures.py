@@ -25,7 +25,7 @@ def read_picture(path: str | Path | None, name: str | None = None) -> np.ndarray
         RGB uint8 [H, W, 3].
 
     Raises:
-        UserError: There is no picture, it can't be read, or it is too large; its size is looked up before it is decoded.
+        UserError: There is no picture, it can't be read, or it is too large; that is seen before it is decoded.
     """
     if path is None:
         raise UserError('There is no picture yet: upload one, or choose an example.')

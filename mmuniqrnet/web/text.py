@@ -30,8 +30,8 @@ def answer_table(predictions: Sequence[Mapping[str, Any]], below: float, masks: 
     numbers = range(1, len(predictions) + 1)
     rows = ''.join(_row(*row, below) for row in zip(numbers, predictions, COLOURS, masks))
     return (f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-            '<p class="note">Boxes are in pixels of the picture, from its top left corner. The score is the overlap (IoU) '
-            'that the model expects its box to have with the right one.</p>')
+            '<p class="note">Boxes are in pixels of the picture, from its top left corner. The score is the overlap '
+            '(IoU) that the model expects its box to have with the right one.</p>')
 
 
 def _row(number: int, prediction: Mapping[str, Any], colour: tuple[int, int, int], mask: Path | None,
@@ -74,13 +74,14 @@ def error_line(sentence: str) -> str:
     return f'<p class="error" role="alert">{_text(sentence)}</p>'
 
 
-def status_line(predictions: Sequence[Mapping[str, Any]], name: str, seconds: float, unknown: Sequence[str]) -> str:
-    """How many phrases were answered, and which words mean nothing to the model."""
-    count = len(predictions)
+def status_line(count: int, name: str, seconds: float, unknown: Sequence[str] = (), cut: Sequence[int] = ()) -> str:
+    """How many phrases were asked, which words mean nothing to the model, and which phrases it read in part only."""
     line = f'{count} phrase{"s" if count != 1 else ""} asked of {_text(name)}, in {seconds:.1f} s.'
     if unknown:
         words = ', '.join(f'“{_text(word)}”' for word in unknown)
         line += f' <strong>This model has no word for {words}</strong>, so it can only guess.'
+    if cut:
+        line += f' <strong>Too long</strong>, so that the model did not read the end: {", ".join(map(str, cut))}.'
     return f'<p class="status" role="status">{line}</p>'
 
 

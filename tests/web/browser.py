@@ -156,6 +156,7 @@ class Visit:
 
     def screenshot(self, path: Path) -> None:
         """The whole page, as long as it is."""
+        self.driver.execute_script('document.documentElement.style.scrollbarWidth = "none"')
         time.sleep(1)  # transitions
         height = self.driver.execute_script('return document.documentElement.scrollHeight')
         self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(

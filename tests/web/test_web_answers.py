@@ -12,7 +12,7 @@ from web_samples import answer, make_weights, rectangle, refused
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.config import UserError
 from mmuniqrnet.models.layers.query_dynamic_attention import SpatialGate
-from mmuniqrnet.web.asking import BATCH_SIZE, MAX_PHRASES, ask, gates_for, phrases_of, unknown_words
+from mmuniqrnet.web.asking import BATCH_SIZE, MAX_PHRASES, ask, cut_phrases, gates_for, phrases_of, unknown_words
 from mmuniqrnet.web.drawing import draw_answers, draw_gates, fit
 from mmuniqrnet.web.files import write_files
 from mmuniqrnet.web.palette import COLOURS
@@ -67,6 +67,13 @@ def test_answers_and_refusals_are_the_inferencers(inferencer, scene):
 def test_words_that_mean_nothing_to_the_model(inferencer):
     assert unknown_words(inferencer, ['The red dog,', 'left Giraffe or dog', 'a 狗 (circle)']) == [
         'dog', 'Giraffe', 'or', '狗']
+
+
+def test_phrases_that_the_model_reads_in_part(inferencer):
+    # 16 tokens, two of them at the ends
+    assert cut_phrases(inferencer, ['red ' * 14, 'red ' * 15, 'red']) == [2]
+    line = Words(status_line(2, 'a.png', 1., cut=[1, 2]))
+    assert ''.join(line.words).endswith('Too long, so that the model did not read the end: 1, 2.')
 
 
 def test_gates_are_all_of_the_models(inferencer, scene):
@@ -159,9 +166,9 @@ def test_the_table_says_what_was_found():
 
 
 def test_the_status_names_words_that_the_model_does_not_know():
-    line = Words(status_line([{}], '<b>.png', 0.25, ['dog', '<i>']))
-    assert ''.join(line.words) == ('1 phrase asked of <b>.png, in 0.2 s. This model has no word for “dog”, “<i>”, so '
-                                   'it can only guess.')
+    line = Words(status_line(1, '<b>.png', 0.25, ['dog', '<i>']))
+    assert ''.join(line.words) == ('1 phrase asked of <b>.png, in 0.2 s. '
+                                   'This model has no word for “dog”, “<i>”, so it can only guess.')
     assert line.tags == ['p', 'strong']
 
 
