@@ -1,4 +1,4 @@
-"""What the tests of exports share: a config at reduced size with a checkpoint, and the packages that exporting needs."""
+"""What the tests of exports share: a config at reduced size, its network, and which packages are missing."""
 from importlib.util import find_spec
 from pathlib import Path
 

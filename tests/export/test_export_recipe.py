@@ -36,7 +36,7 @@ def test_every_config_can_be_followed(path, model):
     ([dict(type='LoadImageFromFile'), RESIZE, PACK], 'turns images by their EXIF'),
     ([dict(LOAD, color_type='color'), RESIZE, PACK], "not 'color'"),
     ([dict(LOAD, to_float32=True), RESIZE, PACK], 'can follow to_float32=False'),
-    ([LOAD, dict(RESIZE, interpolation='area'), PACK], "can follow interpolation='bilinear' of ReferResize, not 'area'"),
+    ([LOAD, dict(RESIZE, interpolation='area'), PACK], "interpolation='bilinear' of ReferResize, not 'area'"),
     ([LOAD, dict(type='Resize', scale_factor=2.), PACK], "can not follow scale_factor=2.0 of Resize"),
 ])
 def test_pipelines_that_can_not_be_followed_are_refused(pipeline, message, model):

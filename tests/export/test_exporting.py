@@ -1,4 +1,4 @@
-"""A network on its way out: the graphs against PyTorch, and the copied predictor where nothing of torch can be imported."""
+"""A network on its way out: the graphs against PyTorch, and the copied predictor where torch can't be imported."""
 import importlib.util
 import json
 import subprocess
