@@ -1,4 +1,5 @@
 import argparse
+import logging
 import os
 import signal
 import tempfile
@@ -103,4 +104,7 @@ def serve(inferencer: 'UniQRNetInferencer', folder: Path, host: str, port: int, 
             print('Whoever can reach this machine can use it, with no password.', flush=True)
         ended.wait()
     finally:
+        # uvicorn would wait for every browser that still shows the page, or tell of it in a trace
+        page.server.force_exit = True
+        logging.getLogger('uvicorn.error').disabled = True
         page.close(verbose=False)

@@ -13,7 +13,7 @@ from mmuniqrnet.models.layers.query_dynamic_attention import SpatialGate
 pytest.importorskip('gradio', reason='needs gradio')
 pytest.importorskip('selenium', reason='needs selenium')
 
-from browser import browsing, chromium_there, serving  # noqa: E402  (needs selenium)
+from browser import WAIT, browsing, chromium_there, serving  # noqa: E402  (needs selenium)
 
 pytestmark = [pytest.mark.web, pytest.mark.skipif(not chromium_there(), reason='needs chromium and chromedriver')]
 
@@ -153,5 +153,6 @@ def test_nothing_comes_from_elsewhere_and_nothing_stays(visit, browser, served):
     uploads = [path for path in served.temporary.rglob('*') if path.is_file()]
     assert uploads and all(path.is_relative_to(folder) for path in uploads)
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(30) == 0
+    assert served.process.wait(WAIT) == 0
+    assert 'Traceback' not in served.process.stdout.read()
     assert not list(served.temporary.iterdir())
