@@ -63,7 +63,8 @@ def test_files_are_read_as_the_pipeline_reads_them(name, mode, dtype, tmp_path):
     values = rng.integers(0, np.iinfo(dtype).max, (13, 17, *channels), dtype=dtype)
     image = Image.fromarray(values) if mode != 'P' else Image.fromarray(values).convert('P')
     image.save(tmp_path / name)
-    expected = mmcv.imread(str(tmp_path / name), 'color_ignore_orientation')[..., ::-1]  # BGR, whatever order one asks for
+    # With this flag mmcv gives BGR, whatever order one asks for.
+    expected = mmcv.imread(str(tmp_path / name), 'color_ignore_orientation')[..., ::-1]
     np.testing.assert_array_equal(read_rgb(tmp_path / name), expected)
 
 
