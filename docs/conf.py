@@ -19,7 +19,6 @@ html_title = f'mmuniqrnet {release}'
 html_copy_source = False
 
 myst_heading_anchors = 4
-suppress_warnings = ["toc.not_readable"]  # pages that are still to come
 
 # The stack is imported for the reference alone. Its docstrings are not ours to repeat, and not all of them are valid here.
 autodoc_inherit_docstrings = False

@@ -80,7 +80,8 @@ def read_command(words: list[str], shell: WarmShell, where: str) -> None:
         return
     if words[0] == 'torchrun':
         words = ['python', *words[next(i for i, word in enumerate(words) if word.endswith('.py')):]]
-    if words[0] in ('python', 'mmuniqrnet'):
+    made_later = words[0] == 'python' and not words[1].startswith(('-', 'benchmarks/', 'tools/'))
+    if words[0] in ('python', 'mmuniqrnet') and not made_later:
         status, said = shell.run(words, parse_only=True)
         assert status == 0, f'{where}\n{said}'
         for word in words[1:]:

@@ -3,6 +3,7 @@
 The mark is an HTML comment before the block, which no reader sees: ``<!-- not run: needs RefCOCO -->``. ``<!-- file: NAME -->``
 saves a block under the name that the text tells the reader to save it as.
 """
+import dataclasses
 import shutil
 
 import pytest
@@ -13,16 +14,19 @@ from workplace import SMALLER, make_workplace
 
 # Run by the tutorial's own test, which looks at what comes out.
 ELSEWHERE = ('docs/tutorials/own_data.md', )
+# What takes a minute, most of it in torch's exporter, is read by `make test` and run by `make test-slow`.
+SLOW = ('docs/export.md', )
 PAGES = [page for page in all_pages() if page.name not in ELSEWHERE and any(
     block.language in ('python', 'sh', 'json') for block in page.blocks)]
+RUN = [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.name) for page in PAGES]
 
 
 @pytest.fixture(scope='module')
-def checkout(tmp_path_factory):
+def checkout(tmp_path_factory, shell):
     """A function that copies the checkout in small to a new folder, and goes there."""
     folder = tmp_path_factory.mktemp('docs') / 'template'
     folder.mkdir()
-    shell = WarmShell(folder)
+    shell.enter(folder)
     make_workplace(folder, shell)
 
     def copy(name: str) -> WarmShell:
@@ -30,15 +34,21 @@ def checkout(tmp_path_factory):
         shell.enter(folder.parent / name)
         return shell
 
-    yield copy
-    shell.close()
+    return copy
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize('page', RUN)
 def test_blocks_of(page: Page, checkout):
     shell = checkout(page.name.replace('/', '_'))
     for block in page.blocks:
         run_block(block, shell, SMALLER)
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if page.name in SLOW], ids=lambda page: page.name)
+def test_blocks_of_slow(page: Page, checkout):
+    shell = checkout(page.name.replace('/', '_') + '_read')
+    for block in page.blocks:
+        run_block(dataclasses.replace(block, mark='not run', note='slow'), shell)
 
 
 def test_most_blocks_are_run():

@@ -9,21 +9,19 @@ from block_runner import run_block
 from doc_pages import ROOT, Page
 from PIL import Image
 from pycocotools import mask as coco_mask
-from warm_shell import WarmShell
 from workplace import link_checkout
 
 PAGE = Page(ROOT / 'docs' / 'tutorials' / 'own_data.md')
 
 
 @pytest.fixture(scope='module')
-def typed(tmp_path_factory) -> Path:
+def typed(tmp_path_factory, shell) -> Path:
     """The folder in which every block of the page was run."""
     folder = tmp_path_factory.mktemp('tutorial')
     link_checkout(folder)
-    shell = WarmShell(folder)
+    shell.enter(folder)
     for block in PAGE.blocks:
         run_block(block, shell)
-    shell.close()
     return folder
 
 

@@ -17,14 +17,10 @@ NEVER_RUN = ('make', 'pip', 'torchrun', 'apt-get', 'git', 'source')
 
 
 class WarmShell:
-    """A shell in a folder.
+    """A shell, in no folder until it enters one."""
 
-    Args:
-        folder: Where the commands run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.folder: Path
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
         self.env = dict(os.environ, PATH=path, OMP_NUM_THREADS='1')
         self.server = subprocess.Popen(
@@ -74,6 +70,7 @@ def serve() -> None:
     os.dup2(2, 1)  # what libraries print on import is no answer
     import mmdet.apis  # noqa: F401
     import mmengine.runner  # noqa: F401
+    import torch.utils.tensorboard  # noqa: F401
     import transformers  # noqa: F401
 
     import mmuniqrnet.apis  # noqa: F401
@@ -82,6 +79,7 @@ def serve() -> None:
     import mmuniqrnet.evaluation  # noqa: F401
     import mmuniqrnet.models  # noqa: F401
     import mmuniqrnet.visualization  # noqa: F401
+    format_once()
     session = None
     for line in sys.stdin:
         job = json.loads(line)
@@ -98,6 +96,19 @@ def serve() -> None:
                 execute(**job)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         print(status, file=answers, flush=True)
+
+
+def format_once() -> None:
+    """mmengine has the config's text formatted for every checkpoint, which takes more than half of a short training."""
+    from yapf.yapflib import yapf_api
+    format_code, known = yapf_api.FormatCode, {}
+
+    def format_known(text: str, **options):
+        if text not in known:
+            known[text] = format_code(text, **options)
+        return known[text]
+
+    yapf_api.FormatCode = format_known
 
 
 class Session:

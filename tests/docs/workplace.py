@@ -14,8 +14,8 @@ SPLITS = dict(train=8, val=3, testA=2, testB=2)
 # What a command is given besides, so that it ends in seconds. The first word that ends so decides.
 SMALLER = {
     'tools/train.py':
-    ['--cfg-options', 'train_cfg.max_iters=4', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
-     'default_hooks.logger.interval=2', 'train_dataloader.batch_size=4', 'param_scheduler.0.end=2', 'param_scheduler.1.begin=2'],
+    ['--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
+     'default_hooks.logger.interval=1', 'train_dataloader.batch_size=4', 'param_scheduler.0.end=1', 'param_scheduler.1.begin=1'],
     'make_refshapes.py': [f'--{split}={count}' for split, count in SPLITS.items()],
 }
 
@@ -23,9 +23,10 @@ SMALLER = {
 def make_workplace(folder: Path, shell: WarmShell) -> None:
     """Fill an empty folder: tools, data, and a trained checkpoint of no merit."""
     link_checkout(folder)
-    status, said = shell.run(['python', 'tools/dataset_tools/make_refshapes.py', 'data/refshapes', '--workers=1',
-                              *SMALLER['make_refshapes.py']])
-    assert status == 0, said
+    for arguments in (['data/refshapes'], ['data/refshapes-none', '--no-target=0.2']):
+        status, said = shell.run(['python', 'tools/dataset_tools/make_refshapes.py', *arguments, '--workers=1',
+                                  *SMALLER['make_refshapes.py']])
+        assert status == 0, said
     make_refer_sets(folder / 'data')
     make_own_data(folder)
     status, said = shell.run(['python', 'tools/train.py', f'configs/{NANO}.py', *SMALLER['tools/train.py']])
