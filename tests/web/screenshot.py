@@ -22,7 +22,7 @@ def main(target: Path, *options: str) -> None:
         visit.screenshot(target)
     if target.stat().st_size > MAX_BYTES:
         with Image.open(target) as picture:
-            fewer = picture.convert('RGB').quantize(256, dither=Image.Dither.NONE)
+            fewer = picture.convert('RGB').quantize(256, kmeans=3, dither=Image.Dither.NONE)
         fewer.save(target, optimize=True)
     if target.stat().st_size > MAX_BYTES:
         sys.exit(f'error: {target} has {target.stat().st_size} bytes, more than {MAX_BYTES}.')
