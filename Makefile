@@ -37,14 +37,14 @@ check: env
 	@$(RUN) -m mmuniqrnet.env
 
 test: env
-	$(RUN) -m pytest -m 'not slow' $(ARGS)
+	$(RUN) -m pytest -m 'not slow and not web' $(ARGS)
 
 test-slow: env
 	$(RUN) -m pytest -m slow $(ARGS)
 
 test-web: env
 	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements/web.txt
-	$(RUN) -m pytest -m web tests/web $(ARGS)
+	$(RUN) -m pytest tests/web $(ARGS)
 
 demo: env
 	$(RUN) tools/demo.py $(ARGS)

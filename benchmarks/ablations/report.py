@@ -55,6 +55,26 @@ def table(names: tuple[str, ...], found: dict[str, list[dict]]) -> str:
     return '\n'.join(lines)
 
 
+def consistency_table(folder: Path) -> str:
+    """Of each map the figures of every row that was measured, means over its seeds."""
+    found = defaultdict(list)
+    for path in sorted(folder.glob('consistency_*.json')):
+        content = json.loads(path.read_text())
+        found[content['row']].append({one['map']: one for one in content['maps']})
+    if not found:
+        return ''
+    rows = [row for row in ROWS if row in found]
+    lines = ['| map | ' + ' | '.join(f'`{row}` ({len(found[row])})' for row in rows) + ' |', '|---|' + '--:|' * len(rows)]
+    for name in found[rows[0]][0]:
+        cells = []
+        for row in rows:
+            means = [np.mean([seed[name][key] for seed in found[row]]) for key in ('preferred', 'pointing', 'inside')]
+            cells.append(' / '.join(f'{mean:.1f}' for mean in means))
+        lines.append(f'| {name} | {" | ".join(cells)} |')
+    area = np.mean([seed[name]['area'] for seeds in found.values() for seed in seeds for name in seed])
+    return '\n'.join([*lines, '', f'The masks cover {area:.1f} % of the image on the average.'])
+
+
 def plot_curves(names: tuple[str, ...], found: dict[str, list[dict]], path: Path) -> None:
     """Acc@0.5 and mIoU against iterations: the mean of the seeds, and each of them thin."""
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout='constrained')
@@ -134,6 +154,7 @@ def main() -> None:
         text = fill(text, group, table(names, found))
         if any(name in found for name in names):
             plot_curves(names, found, images / f'ablations-{group}.png')
+    text = fill(text, 'consistency', consistency_table(args.results))
     plot_sweep(found, images / 'ablations-sweep.png')
     plot_weights(found, images / 'ablations-weights.png')
     page.write_text(text)

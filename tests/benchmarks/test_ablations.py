@@ -98,7 +98,11 @@ def test_the_report_says_mean_and_spread_of_the_last_point(ablations, tmp_path, 
                 json.dumps(dict(row=name, seed=seed, iterations=250, seconds=36, curve=curve, balance=balance)))
     docs = tmp_path / 'docs'
     (docs / 'images').mkdir(parents=True)
-    marks = '\n'.join(f'Of {group}:\n<!-- {group} -->\nold\n<!-- end {group} -->' for group in rows.GROUPS)
+    marks = '\n'.join(f'Of {group}:\n<!-- {group} -->\nold\n<!-- end {group} -->' for group in (*rows.GROUPS, 'consistency'))
+    for seed, share in ((0, 20.), (1, 30.)):
+        maps = [dict(map='backbone 0 gate', N=5, inside=share / 2, area=4., pointing=share + 1, preferred=share + 2)]
+        (tmp_path / 'runs' / f'consistency_joint_{seed}.json').write_text(
+            json.dumps(dict(row='joint', seed=seed, maps=maps)))
     (docs / 'ablations.md').write_text(f'# Ablations\n\n{marks}\n\nThe end.\n')
     monkeypatch.setattr(sys, 'argv', ['report.py', '--results', str(tmp_path / 'runs'), '--docs', str(docs)])
     report.main()
@@ -113,5 +117,6 @@ def test_the_report_says_mean_and_spread_of_the_last_point(ablations, tmp_path, 
         assert cell == f'{sum(values) / 2:.1f} ± {spread:.1f}'
     line = next(line for line in page.splitlines() if line.startswith('| `masks`'))
     assert [cell.strip() for cell in line.strip('|').split('|')][4:6] == ['', '']
+    assert '| backbone 0 gate | 27.0 / 26.0 / 12.5 |' in page and 'cover 4.0 %' in page
     pictures = {path.name for path in (docs / 'images').iterdir()}
     assert pictures == {f'ablations-{name}.png' for name in (*rows.GROUPS, 'sweep', 'weights')}

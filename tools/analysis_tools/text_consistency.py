@@ -16,23 +16,17 @@ import mmcv
 import numpy as np
 import torch
 from mmengine.config import DictAction
-from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
-from torch import Tensor
-from torch.utils.data import DataLoader, Subset
 
 from mmuniqrnet.checkpoints.files import read_checkpoint, refuse_overwriting, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
-from mmuniqrnet.config import UserError, load_config, run_tool
-from mmuniqrnet.evaluation.text_consistency import measure, summarise
-from mmuniqrnet.evaluation.truth import truth_mask
-from mmuniqrnet.models.layers import QueryDynamicAttention, SpatialGate
+from mmuniqrnet.config import load_config, run_tool
+from mmuniqrnet.evaluation.model_consistency import Maps, measure_model
+from mmuniqrnet.evaluation.text_consistency import summarise
 from mmuniqrnet.registry import DATASETS, MODELS
-from mmuniqrnet.structures import Placement
 from mmuniqrnet.visualization import draw_gates
 from mmuniqrnet.visualization.folder import PictureFolder
-from mmuniqrnet.visualization.gates import maps_on_image, record_outputs, token_grid
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -60,39 +54,6 @@ def load_model(cfg, checkpoint: str) -> torch.nn.Module:
     return model.to(get_device()).eval()
 
 
-@torch.no_grad()
-def energies(model: torch.nn.Module, batch: dict) -> tuple[dict[str, Tensor], dict[str, Tensor], list]:
-    """For a batch: spatial gates and energies of the tokens, each name -> [B, h, w] over the canvas; its samples."""
-    data = model.data_preprocessor(batch, False)
-    canvas = tuple(data['inputs'].shape[-2:])
-    with record_outputs(model, SpatialGate, QueryDynamicAttention) as recorded:
-        features = model.extract_feat(data['inputs'], data['data_samples'])
-    gates, tokens = {}, {}
-    for name, value in recorded.items():
-        grid = token_grid(value.shape[1], canvas)
-        if value.shape[2] == 1:
-            gates[f'{name.rpartition(".")[0]} gate'.replace('.gates.', ' ')] = value[..., 0].unflatten(1, grid)
-        else:
-            tokens[f'{name} tokens'.replace('.gates.', ' ')] = value.square().sum(2).unflatten(1, grid)
-    for i, level in enumerate(features.levels):
-        tokens[f'neck level {i}'] = level.float().square().sum(1).cpu()
-    return gates, tokens, data['data_samples']
-
-
-def objects_of(dataset) -> dict:
-    """Image id -> its objects' annotation ids and masks (RLE or polygons), as far as expressions name them."""
-    found = defaultdict(dict)
-    for index in range(len(dataset)):
-        item = dataset.get_data_info(index)
-        if len(item['instances']) == 1 and item['instances'][0].get('mask') is not None:
-            found[item['img_id']][_key(item['instances'][0])] = item['instances'][0]
-    return found
-
-
-def _key(instance: dict) -> str:
-    return json.dumps(instance['mask'], sort_keys=True, default=str)
-
-
 def main(argv: list[str] | None = None) -> list[dict]:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
@@ -100,27 +61,14 @@ def main(argv: list[str] | None = None) -> list[dict]:
     folder = PictureFolder(args.pictures, 'gates.md', '# Gates by stage') if args.pictures else None
     init_default_scope(cfg.get('default_scope', 'mmuniqrnet'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    model = load_model(cfg, args.checkpoint)
-    objects = objects_of(dataset)
-    if not objects:
-        raise UserError("no expression of the config's test data set has one object with a mask, so nothing can be "
-                        'measured.')
-    subset = Subset(dataset, range(min(args.limit or len(dataset), len(dataset))))
-    measured, drawn = defaultdict(list), defaultdict(list)
-    for batch in DataLoader(subset, args.batch_size, collate_fn=pseudo_collate):
-        gates, tokens, samples = energies(model, batch)
-        for b, sample in enumerate(samples):
-            if len(sample.instances) != 1 or sample.instances[0].get('mask') is None:
-                continue
-            placement = Placement.of(sample)
-            on_image = maps_on_image(gates, placement, b)
-            of_image = objects[sample.img_id]
-            masks = [truth_mask([instance], *placement.ori_shape) for instance in of_image.values()]
-            target = list(of_image).index(_key(sample.instances[0]))
-            for name, values in (on_image | maps_on_image(tokens, placement, b)).items():
-                measured[name].append(measure(values, masks, target))
-            if folder is not None and (sample.img_id in drawn or len(drawn) < args.images):
-                drawn[sample.img_id].append((sample, on_image))
+    drawn = defaultdict(list)
+
+    def look(sample, gates: Maps) -> None:
+        if folder is not None and (sample.img_id in drawn or len(drawn) < args.images):
+            drawn[sample.img_id].append((sample, gates))
+
+    measured = measure_model(
+        load_model(cfg, args.checkpoint), dataset, limit=args.limit, batch_size=args.batch_size, look=look)
     for answers in drawn.values():
         draw(folder, answers)
     rows = summarise(measured)
