@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
-ITERATIONS = 500
+ITERATIONS = 1000
 WARM_UP = 100
 VALIDATIONS = 4
 NUM_IMAGES = dict(train=4000, val=250)
