@@ -116,9 +116,9 @@ def compare_answers(inferencer: UniQRNetInferencer, questions: Sequence[Question
             raise UserError(expected['error'])
         score.append(abs(expected['score'] - got['score']))
         size = expected['size']
-        if expected['box'] is not None:
+        if expected['box'] is not None and got['box'] is not None:
             box.append(max(abs(a - b) for a, b in zip(expected['box'], got['box'])) / max(size))
-        if expected['mask'] is not None:
+        if expected['mask'] is not None and got['mask'] is not None:
             first, second = (mask_utils.decode(answer['mask']) for answer in (expected, got))
             pixels.append(float((first != second).mean()))
     found = dict(zip(ANSWERS, (box, score, pixels)))

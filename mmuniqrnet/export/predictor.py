@@ -85,8 +85,10 @@ class OnnxPredictor:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no image, or an expression is empty.
+            ValueError: If it is no image, an expression is empty, or ``batch_size`` is not positive.
         """
+        if batch_size < 1:
+            raise ValueError(f'batch_size is a positive number of expressions, not {batch_size}.')
         expressions = [expressions] if isinstance(expressions, str) else list(expressions)
         for i, expression in enumerate(expressions):
             if not isinstance(expression, str) or not expression.strip():
