@@ -1,7 +1,7 @@
 """Whether the parts that a config names are there, and take what it gives them: python config_parts.py CONFIG"""
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -34,12 +34,23 @@ def check_parts(value: object) -> int:
             kind = part['type']
             found = [cls for cls in (one.get(kind) for one in REGISTRIES) if cls is not None]
             assert found, f'there is no {kind!r} in any registry'
-            parameters = inspect.signature(found[0]).parameters
-            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
-                unknown = set(part) - NOT_KEYWORDS - set(parameters)
-                assert not unknown, f'{kind} takes no {", ".join(sorted(unknown))}'
+            known = keywords_of(found[0])
+            unknown = set() if known is None else set(part) - NOT_KEYWORDS - known
+            assert not unknown, f'{kind} takes no {", ".join(sorted(unknown))}'
             count += 1
     return count
+
+
+def keywords_of(part: type | Callable) -> set[str] | None:
+    """The keywords that a class or function takes, those that it hands on to its base classes among them; None = any."""
+    known: set[str] = set()
+    makers = [vars(base)['__init__'] for base in part.__mro__ if '__init__' in vars(base)] if inspect.isclass(part) else [part]
+    for maker in makers:
+        parameters = inspect.signature(maker).parameters.values()
+        known.update(parameter.name for parameter in parameters)
+        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+            return known
+    return None
 
 
 if __name__ == '__main__':

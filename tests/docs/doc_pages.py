@@ -35,12 +35,12 @@ class Block:
 
 
 class Page:
-    """A Markdown page of the repository."""
+    """A Markdown page of the repository, or ``text`` in its place."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, text: str | None = None) -> None:
         self.path = path
         self.name = str(path.relative_to(ROOT))
-        self.text = path.read_text(encoding='utf-8')
+        self.text = path.read_text(encoding='utf-8') if text is None else text
 
     @cached_property
     def blocks(self) -> list[Block]:

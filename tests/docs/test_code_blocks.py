@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from block_runner import run_block
-from doc_pages import Page, all_pages
+from doc_pages import Block, Page, all_pages
 from warm_shell import WarmShell
 from workplace import SMALLER, make_workplace
 
@@ -49,6 +49,22 @@ def test_blocks_of_slow(page: Page, checkout):
     shell = checkout(page.name.replace('/', '_') + '_read')
     for block in page.blocks:
         run_block(dataclasses.replace(block, mark='not run', note='slow'), shell)
+
+
+@pytest.mark.parametrize('language, code, mark', [
+    ('sh', 'python tools/test.py configs/uniqrnet_swin-nano_refshapes.py nowhere.pth', ''),
+    ('sh', 'python tools/test.py configs/uniqrnet_swin-nano_refshapes.py nowhere.pth --no-such-option', 'not run'),
+    ('sh', 'torchrun --nproc_per_node=8 tools/train.py configs/no_such_config.py', ''),
+    ('sh', 'make nonsense', ''),
+    ('python', 'assert 1 + 1 == 3', ''),
+    ('python', "dict(type='ReferDataset', no_such_keyword=1)", ''),
+    ('python', "_base_ = './_base_/refcoco.py'\nmodel = dict(type='NoSuchModel')", 'not run'),
+    ('json', '{"image": "a.png"', ''),
+])
+def test_wrong_blocks_are_found(language, code, mark, checkout, request):
+    block = Block('wrong.md', 1, language, code, mark, mark and 'a reason')
+    with pytest.raises((AssertionError, ValueError)):
+        run_block(block, checkout(f'wrong{id(request)}'), SMALLER)
 
 
 def test_most_blocks_are_run():

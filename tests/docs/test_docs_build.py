@@ -129,3 +129,19 @@ def exists(name: str) -> bool:
         return hasattr(importlib.import_module(owner), attribute)
     except ImportError:
         return owner.count('.') > 0 and exists(owner)
+
+
+@pytest.mark.parametrize('check, text', [
+    (test_links_lead_somewhere, 'See [data](data.md#no-such-heading).'),
+    (test_links_lead_somewhere, 'See [data](nowhere.md).'),
+    (test_links_lead_somewhere, '![A picture](images/none.png)'),
+    (test_links_lead_somewhere, 'See [this](http://example.org).'),
+    (test_files_named_in_the_text_are_there, 'Run `tools/nothing.py` first.'),
+    (test_files_named_in_the_text_are_there, 'Take `uniqrnet_swin-{t,xxl}_refcoco.py`.'),
+    (test_options_named_in_the_text_exist, 'Add `--no-such-option`.'),
+    (test_names_of_the_package_in_the_text_exist, 'It is `mmuniqrnet.models.NoSuchThing`.'),
+    (test_names_of_the_package_in_the_text_exist, "It is `type='mmuniqrnet.NoSuchThing'`."),
+])
+def test_checks_find_what_is_wrong(check, text):
+    with pytest.raises(AssertionError):
+        check(Page(ROOT / 'docs' / 'wrong.md', text))
