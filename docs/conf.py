@@ -20,7 +20,7 @@ html_copy_source = False
 
 myst_heading_anchors = 4
 
-# The stack is imported for the reference alone. Its docstrings are not ours to repeat, and not all of them are valid here.
+# The stack's docstrings are not ours to repeat, and not all of them are valid here.
 autodoc_inherit_docstrings = False
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'description'
@@ -32,7 +32,7 @@ napoleon_use_ivar = True
 
 
 def show_readme(app, docname: str, source: list[str]) -> None:
-    """The first page is README.md, with its links turned to where they lead from here; other pages' links to it, too."""
+    """The first page is README.md, with its links as they are from here; other pages' links to it lead there."""
     if docname == 'index':
         readme = (ROOT / 'README.md').read_text(encoding='utf-8')
         readme = re.sub(r'\]\((?!\w+:|#)', '](../', readme).replace('](../docs/', '](')

@@ -9,7 +9,8 @@ from mmengine.registry import DefaultScope
 from mmuniqrnet import registry
 from mmuniqrnet.engine import BALANCE_STRATEGIES
 
-REGISTRIES = [value for value in vars(registry).values() if isinstance(value, registry.Registry)] + [BALANCE_STRATEGIES]
+REGISTRIES = [value
+              for value in vars(registry).values() if isinstance(value, registry.Registry)] + [BALANCE_STRATEGIES]
 # Words that mmengine takes out before it builds the part.
 NOT_KEYWORDS = {'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg'}
 
@@ -42,9 +43,10 @@ def check_parts(value: object) -> int:
 
 
 def keywords_of(part: type | Callable) -> set[str] | None:
-    """The keywords that a class or function takes, those that it hands on to its base classes among them; None = any."""
+    """The keywords that a class or function takes, and those that it hands on to its base classes; None = any."""
     known: set[str] = set()
-    makers = [vars(base)['__init__'] for base in part.__mro__ if '__init__' in vars(base)] if inspect.isclass(part) else [part]
+    makers = [vars(base)['__init__'] for base in part.__mro__
+              if '__init__' in vars(base)] if inspect.isclass(part) else [part]
     for maker in makers:
         parameters = inspect.signature(maker).parameters.values()
         known.update(parameter.name for parameter in parameters)

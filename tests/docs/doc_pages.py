@@ -90,4 +90,7 @@ def expand_braces(text: str) -> list[str]:
     match = re.search(r'\{([^{}]*,[^{}]*)\}', text)
     if match is None:
         return [text]
-    return [done for part in match[1].split(',') for done in expand_braces(text[:match.start()] + part + text[match.end():])]
+    return [
+        done for part in match[1].split(',')
+        for done in expand_braces(text[:match.start()] + part + text[match.end():])
+    ]

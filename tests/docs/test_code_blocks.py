@@ -1,7 +1,7 @@
-"""Every block of the pages is run as it stands, in a checkout in small; one that is marked as not run is at least read.
+"""Every block of the pages is run as it stands, in a checkout in small; one that is marked as not run is read.
 
-The mark is an HTML comment before the block, which no reader sees: ``<!-- not run: needs RefCOCO -->``. ``<!-- file: NAME -->``
-saves a block under the name that the text tells the reader to save it as.
+The mark is an HTML comment before the block, which no reader sees: ``<!-- not run: needs RefCOCO -->``. Likewise
+``<!-- file: NAME -->`` saves a block under the name that the text tells the reader to save it as.
 """
 import dataclasses
 import shutil
@@ -16,8 +16,10 @@ from workplace import SMALLER, make_workplace
 ELSEWHERE = ('docs/tutorials/own_data.md', )
 # What takes a minute, most of it in torch's exporter, is read by `make test` and run by `make test-slow`.
 SLOW = ('docs/export.md', )
-PAGES = [page for page in all_pages() if page.name not in ELSEWHERE and any(
-    block.language in ('python', 'sh', 'json') for block in page.blocks)]
+PAGES = [
+    page for page in all_pages()
+    if page.name not in ELSEWHERE and any(block.language in ('python', 'sh', 'json') for block in page.blocks)
+]
 RUN = [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.name) for page in PAGES]
 
 
@@ -70,6 +72,8 @@ def test_wrong_blocks_are_found(language, code, mark, checkout, request):
 def test_most_blocks_are_run():
     """The marks stay few, and each says why."""
     marked = [block for page in all_pages() for block in page.blocks if block.mark in ('not run', 'fails')]
-    run = [block for page in all_pages() for block in page.blocks if block.language in ('python', 'sh') and not block.mark]
+    run = [
+        block for page in all_pages() for block in page.blocks if block.language in ('python', 'sh') and not block.mark
+    ]
     assert all(len(block.note) > 5 for block in marked)
     assert len(marked) < len(run) / 3, [str(block) for block in marked]

@@ -1,4 +1,4 @@
-"""The site builds without a warning, and what the pages and README.md name is there: files, headings, options, names."""
+"""The site builds without a warning, and what the pages and README.md name is there: files, headings, options."""
 import ast
 import importlib
 import re
@@ -20,10 +20,13 @@ def site(tmp_path_factory) -> Path:
     for name in ('sphinx', 'myst_parser', 'furo'):
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp('site')
-    done = subprocess.run(
-        [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html', '-d', folder / 'doctrees', ROOT / 'docs',
-         folder / 'html'],
-        cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([
+        sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html', '-d', folder / 'doctrees',
+        ROOT / 'docs', folder / 'html'
+    ],
+                          cwd=ROOT,
+                          capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     return folder / 'html'
 
@@ -90,8 +93,10 @@ def test_files_named_in_the_text_are_there(page: Page):
 def known_options() -> set[str]:
     """Every string of the tools and the package that looks like an option."""
     found = set(FOREIGN_OPTIONS)
-    for path in [*(ROOT / 'tools').rglob('*.py'), *(ROOT / 'benchmarks').rglob('*.py'), ROOT / 'tests' / 'conftest.py',
-                 *(path for path in (ROOT / 'mmuniqrnet').rglob('*.py') if '.mim' not in path.parts)]:
+    for path in [
+            *(ROOT / 'tools').rglob('*.py'), *(ROOT / 'benchmarks').rglob('*.py'), ROOT / 'tests' / 'conftest.py',
+            *(path for path in (ROOT / 'mmuniqrnet').rglob('*.py') if '.mim' not in path.parts)
+    ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith('--'):
                 found.add(node.value)
@@ -117,8 +122,8 @@ def exists(name: str) -> bool:
     """Whether it is a module or in one, or stands in a registry, as in ``type='mmuniqrnet.QRNetSwin'``."""
     from mmuniqrnet import registry
     owner, _, attribute = name.rpartition('.')
-    if owner == 'mmuniqrnet' and any(attribute in value for value in vars(registry).values()
-                                     if isinstance(value, registry.Registry)):
+    if owner == 'mmuniqrnet' and any(attribute in value
+                                     for value in vars(registry).values() if isinstance(value, registry.Registry)):
         return True
     try:
         importlib.import_module(name)

@@ -1,7 +1,7 @@
 """Runs commands and Python in processes that have torch and the stack imported already, which takes most of the time.
 
-As a script it is the server: a line of JSON in is a job, a line out its exit status. It forks a child for each command,
-so commands are as separate as in a shell, and one for the Python of a page, whose blocks share their names.
+As a script it is the server: a line of JSON in is a job, a line out its exit status. It forks a child for each
+command, so commands are as separate as in a shell, and one for the Python of a page, whose blocks share their names.
 """
 import ast
 import json
@@ -23,8 +23,11 @@ class WarmShell:
         self.folder: Path
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
         self.env = dict(os.environ, PATH=path, OMP_NUM_THREADS='1')
-        self.server = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.env)
+        self.server = subprocess.Popen([sys.executable, __file__],
+                                       stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE,
+                                       text=True,
+                                       env=self.env)
 
     def close(self) -> None:
         self.server.stdin.close()
@@ -49,8 +52,12 @@ class WarmShell:
             words = words[1:]
         if words[0] == 'mmuniqrnet' or words[0] == 'python' and (words[1] == '-m' or words[1].endswith('.py')):
             return self._ask('command', words=words, variables=variables, parse_only=parse_only)
-        done = subprocess.run(words, cwd=self.folder, env=self.env | variables, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True)
+        done = subprocess.run(words,
+                              cwd=self.folder,
+                              env=self.env | variables,
+                              stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT,
+                              text=True)
         return done.returncode, done.stdout
 
     def python(self, code: str) -> tuple[int, str]:
@@ -59,7 +66,8 @@ class WarmShell:
 
     def _ask(self, kind: str, **job) -> tuple[int, str]:
         output = self.folder / 'output.txt'
-        print(json.dumps(dict(kind=kind, folder=str(self.folder), output=str(output), **job)), file=self.server.stdin,
+        print(json.dumps(dict(kind=kind, folder=str(self.folder), output=str(output), **job)),
+              file=self.server.stdin,
               flush=True)
         status = int(self.server.stdout.readline())
         return status, output.read_text(errors='replace') if output.exists() else ''
@@ -99,7 +107,7 @@ def serve() -> None:
 
 
 def format_once() -> None:
-    """mmengine has the config's text formatted for every checkpoint, which takes more than half of a short training."""
+    """mmengine has the config formatted for every checkpoint, which takes more than half of a short training."""
     from yapf.yapflib import yapf_api
     format_code, known = yapf_api.FormatCode, {}
 
@@ -165,7 +173,9 @@ def execute(words: list[str], folder: str, output: str, variables: dict[str, str
     redirect(output)
     os.environ.update(variables)
     script = words[0] == 'python' and words[1] != '-m'
-    sys.path[:1] = [str(Path(words[1]).resolve().parent) if script else folder, *variables.get('PYTHONPATH', '').split()]
+    sys.path[:1] = [
+        str(Path(words[1]).resolve().parent) if script else folder, *variables.get('PYTHONPATH', '').split()
+    ]
     if parse_only:
         stop_after_parsing()
     status = 0
