@@ -4,7 +4,7 @@ _base_ = './_base_/default_runtime.py'
 # What you may want to change ---------------------------------------------------------------------------------------
 data_root = 'data/refshapes-none'
 no_target = 0.2  # share of expressions that fit nothing; another share is another data_root
-refuse_below = 0.3  # the score that means "no such thing"; tools/analysis_tools/choose_threshold.py finds it on val
+refuse_below = 0.6  # the score that means "no such thing"; tools/analysis_tools/choose_threshold.py finds it on val
 image_size = 64
 batch_size = 32
 max_iters = 5000
