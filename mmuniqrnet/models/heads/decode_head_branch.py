@@ -58,8 +58,8 @@ class DecodeHeadMaskBranch(BaseModule):
         unused = dict(num_classes=1, threshold=0.5, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
         self.decode_head = MODELS.build(dict(decode_head, **unused, _scope_='mmseg'))
         if not isinstance(getattr(self.decode_head, 'conv_seg', None), nn.Conv2d):
-            raise ValueError(f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, whose place the classifier '
-                             'made from [REG] takes; choose another decode head, such as mmseg.FPNHead.')
+            raise ValueError(f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, whose place the '
+                             'classifier made from [REG] takes; choose another, such as mmseg.FPNHead.')
         self.decode_head.conv_seg = nn.Identity()
         self.input_proj = ConvModule(embed_dims, in_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.classifier = MLP(embed_dims, embed_dims, self.decode_head.channels + 1, 3)
@@ -67,7 +67,8 @@ class DecodeHeadMaskBranch(BaseModule):
     def forward(self, reg: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
         """Mask logits [B, 1, h, w] at the stride of the finest level that the decode head reads.
 
-        reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's [B, in_channels, h, w].
+        reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's, [B, in_channels,
+        h, w].
         """
         x = self.input_proj(merge_maps(maps))
         features = self.decode_head([level + resized(x, level) for level in levels])
