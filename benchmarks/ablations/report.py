@@ -45,14 +45,26 @@ def cell(results: list[dict], figure: str) -> str:
     return f'{np.mean(values):.1f}' + (f' ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else '')
 
 
-def table(names: tuple[str, ...], found: dict[str, list[dict]]) -> str:
+def table(names: list[str], found: dict[str, list[dict]]) -> str:
     lines = [f'| row | what | iterations | seeds | {" | ".join(FIGURES)} |', '|---|---|--:|--:|' + '--:|' * len(FIGURES)]
     for name in names:
-        if name in found:
-            cells = ' | '.join(cell(found[name], figure) for figure in FIGURES)
-            lines.append(f'| `{name}` | {ROWS[name].title} | {ITERATIONS * ROWS[name].budget} | {len(found[name])} | '
-                         f'{cells} |')
+        cells = ' | '.join(cell(found[name], figure) for figure in FIGURES)
+        lines.append(f'| `{name}` | {ROWS[name].title} | {ITERATIONS * ROWS[name].budget} | {len(found[name])} | {cells} |')
     return '\n'.join(lines)
+
+
+def section(group: str, names: list[str], found: dict[str, list[dict]], images: Path) -> str:
+    """A group's table, and its pictures, which are drawn here."""
+    pictures = {group: 'Learning curves: the mean of the seeds, and each of them thin'}
+    plot_curves(names, found, images / f'ablations-{group}.png')
+    if group == 'balance':
+        if any(name.startswith('fixed-') for name in names):
+            pictures['sweep'] = 'Fixed weights against the strategies'
+            plot_sweep(found, images / 'ablations-sweep.png')
+        pictures['weights'] = "The box's weight over the mask's"
+        plot_weights(found, images / 'ablations-weights.png')
+    return '\n\n'.join([table(names, found), *(f'![{about}](images/ablations-{name}.png)'
+                                               for name, about in pictures.items())])
 
 
 def consistency_table(folder: Path) -> str:
@@ -75,11 +87,11 @@ def consistency_table(folder: Path) -> str:
     return '\n'.join([*lines, '', f'The masks cover {area:.1f} % of the image on the average.'])
 
 
-def plot_curves(names: tuple[str, ...], found: dict[str, list[dict]], path: Path) -> None:
+def plot_curves(names: list[str], found: dict[str, list[dict]], path: Path) -> None:
     """Acc@0.5 and mIoU against iterations: the mean of the seeds, and each of them thin."""
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout='constrained')
     colors = matplotlib.colormaps['tab20'].colors
-    for k, name in enumerate(name for name in names if name in found):
+    for k, name in enumerate(names):
         for axis, figure in zip(axes, PLOTTED):
             curves = [[(point['iter'], point[figure]) for point in result['curve'] if figure in point]
                       for result in found[name]]
@@ -151,12 +163,9 @@ def main() -> None:
     page, images = args.docs / 'ablations.md', args.docs / 'images'
     text = page.read_text()
     for group, names in GROUPS.items():
-        text = fill(text, group, table(names, found))
-        if any(name in found for name in names):
-            plot_curves(names, found, images / f'ablations-{group}.png')
-    text = fill(text, 'consistency', consistency_table(args.results))
-    plot_sweep(found, images / 'ablations-sweep.png')
-    plot_weights(found, images / 'ablations-weights.png')
+        there = [name for name in names if name in found]
+        text = fill(text, group, section(group, there, found, images) if there else 'No results yet.')
+    text = fill(text, 'consistency', consistency_table(args.results) or 'No results yet.')
     page.write_text(text)
     runs = [result for results in found.values() for result in results]
     print(f'{len(runs)} runs, {sum(run["seconds"] for run in runs) / 3600:.1f} hours of training, into {page}')
