@@ -128,7 +128,12 @@ def recount(answers: list[dict], coco: COCO) -> dict[str, float]:
     boxes, (intersections, unions) = np.array(box_ious), np.array(overlaps).T
     masks = intersections / unions
     n = len(answers)
-    figures = dict(N=n, N_box=n, N_mask=n)
+    scores = [float(answer['pred_instances']['scores'][0]) for answer in answers]
+    error = 0.
+    for k in range(10):
+        inside = [i for i, score in enumerate(scores) if k / 10 <= score < (k + 1) / 10]
+        error += abs(sum(scores[i] for i in inside) - sum(box_ious[i] for i in inside)) / n
+    figures = dict(N=n, N_box=n, N_mask=n, ECE=100 * error)
     figures |= {f'Pr@{x}': 100 * np.mean(masks >= x) for x in (0.5, 0.6, 0.7, 0.8, 0.9)}
     return figures | {
         'Acc@0.5': 100 * np.mean(boxes >= 0.5), 'box_mIoU': 100 * boxes.mean(), 'mIoU': 100 * masks.mean(),
