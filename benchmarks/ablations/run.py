@@ -5,9 +5,9 @@
     python benchmarks/ablations/run.py --results mine --rows joint dwa --seeds 0
     python benchmarks/ablations/report.py                    # tables and plots of results/
 
-The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. What is
-reported is the model after the last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and its log
-and weights in work_dirs/ablations/ROW/seedN.
+The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. What
+is reported is the model after the last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and
+its log and weights in work_dirs/ablations/ROW/seedN.
 """
 import argparse
 import json
@@ -87,31 +87,37 @@ def train(row: str, seed: int, data_root: str, folder: Path, results: Path) -> N
     runner.train()
     scalars = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
-    curve = [{'iter': line['step']} | {name.rpartition('/')[2]: value for name, value in line.items() if '/val/' in name}
+    curve = [{'iter': line['step']} | {key.rpartition('/')[2]: value for key, value in line.items() if '/val/' in key}
              for line in lines if any('/val/' in name for name in line)]
     balance = [{'iter': line['step']} | {name: line[name] for name in line if name.startswith('balance/weight_')}
                for line in lines if 'loss' in line]
     result = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - start),
                   torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
                   curve=curve, balance=[entry for entry in balance if len(entry) > 1])
-    part = folder / 'result.json.part'
+    target = result_file(row, seed, results)
+    part = target.with_suffix('.part')
     part.write_text(json.dumps(result) + '\n')
-    part.replace(result_file(row, seed, results))
+    part.replace(target)
+
+
+def starts_without_weights(left: list[tuple[str, int]], work_dir: Path) -> list[tuple[str, int]]:
+    """Row and seed of what runs in ``left`` start from and is not there: to be trained before them."""
+    starts = dict.fromkeys((ROWS[row].start, seed) for row, seed in left if ROWS[row].start)
+    return [(row, seed) for row, seed in starts if not weights_of(row, seed, work_dir).exists()]
 
 
 def main() -> None:
     args = parse_args()
     work_dir = Path(args.work_dir)
     rows = args.rows or [row for row in ROWS if not args.groups or any(row in GROUPS[g] for g in args.groups)]
-    # A row that others start from stands before them. Seed by seed, so that what is there when it is broken off is a whole table of fewer seeds.
+    # Seed by seed, so that what is there when it is broken off is a whole table of fewer seeds.
     runs = [(row, seed) for seed in args.seeds for row in rows]
     left = [(row, seed) for row, seed in runs if not result_file(row, seed, args.results).exists()]
+    first = starts_without_weights(left, work_dir)
     print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
-    without = [f'{row} seed {seed}' for row, seed in left if ROWS[row].start and (ROWS[row].start, seed) not in left
-               and not weights_of(ROWS[row].start, seed, work_dir).exists()]
-    if without:
-        sys.exit(f'{", ".join(without)} start from weights that are not in {work_dir}: run the rows that they start from '
-                 'again, with another --results folder, and then these.')
+    again = [f'{row} seed {seed}' for row, seed in first if (row, seed) not in left]
+    if again:
+        print(f'{", ".join(again)}: trained again, for others start from weights that are not in {work_dir}', flush=True)
     args.results.mkdir(parents=True, exist_ok=True)
     from mmuniqrnet.datasets.refshapes import make_refshapes
     make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
@@ -135,10 +141,12 @@ def main() -> None:
         return process.exitcode
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        codes = list(pool.map(start, left))
+        codes = list(pool.map(start, first))
+        codes += pool.map(start, [run for run in left if run not in first])
     if any(codes):
         sys.exit(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')
 
 
 if __name__ == '__main__':
-    main()
+    from mmuniqrnet.config import run_tool
+    run_tool(main)

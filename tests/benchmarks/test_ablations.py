@@ -73,6 +73,16 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
             assert strategy.initial_weights() == dict(box=float(name.partition('-')[2]), mask=1.)
 
 
+def test_what_others_start_from_is_trained_before_them(ablations, tmp_path):
+    run, rows = ablations['run'], ablations['rows']
+    left = [('joint', 0), ('warm-joint', 0), ('warm-masks', 0), ('warm-joint', 1), ('masks', 2)]
+    assert run.starts_without_weights(left, tmp_path) == [('masks', 0), ('masks', 1)]
+    weights = tmp_path / 'masks' / 'seed0' / f'iter_{rows.ITERATIONS}.pth'
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert run.starts_without_weights(left, tmp_path) == [('masks', 1)]
+
+
 def test_every_row_stands_in_a_table_and_starts_stand_before(ablations):
     rows = ablations['rows']
     order = list(rows.ROWS)

@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 
 from mmuniqrnet.checkpoints.files import read_checkpoint, refuse_overwriting, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
-from mmuniqrnet.config import load_config, run_tool
+from mmuniqrnet.config import UserError, load_config, run_tool
 from mmuniqrnet.evaluation.model_consistency import Maps, measure_model
 from mmuniqrnet.evaluation.text_consistency import summarise
 from mmuniqrnet.registry import DATASETS, MODELS
@@ -56,6 +56,9 @@ def load_model(cfg, checkpoint: str) -> torch.nn.Module:
 
 def main(argv: list[str] | None = None) -> list[dict]:
     args = parse_args(argv)
+    for name in ('limit', 'batch_size', 'images'):
+        if (value := getattr(args, name)) is not None and value < 1:
+            raise UserError(f'--{name.replace("_", "-")} is a positive number, not {value}.')
     cfg = load_config(args.config, args.cfg_options)
     out = refuse_overwriting(args.out) if args.out else None
     folder = PictureFolder(args.pictures, 'gates.md', '# Gates by stage') if args.pictures else None
