@@ -5,9 +5,10 @@
     python benchmarks/ablations/run.py --results mine --rows joint dwa --seeds 0
     python benchmarks/ablations/report.py                    # tables and plots of results/
 
-The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. What
-is reported is the model after the last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and
-its log and weights in work_dirs/ablations/ROW/seedN.
+The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. Most
+start from start.pth beside this file; where it is not there, it is trained first. What is reported is the model after the
+last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and its log and
+weights in work_dirs/ablations/ROW/seedN.
 """
 import argparse
 import json
@@ -18,7 +19,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rows import CONFIG, GROUPS, ITERATIONS, LEARNING_RATE, NUM_IMAGES, ROWS, VALIDATIONS, WARM_UP
+from rows import (CONFIG, GROUPS, LEARNING_RATE, NUM_IMAGES, ROWS, START_PARTS, START_SEED, STARTS, VALIDATE_EVERY,
+                  WARM_UP)
 
 RESULTS = Path(__file__).parent / 'results'
 
@@ -33,6 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--results', type=Path, default=RESULTS, help='folder of the results; what is there is not run again')
     parser.add_argument('--data-root', default='data/refshapes-crowded')
+    parser.add_argument(
+        '--start-data-root', default='data/refshapes', help='what start.pth is trained on')
     parser.add_argument('--work-dir', default='work_dirs/ablations')
     return parser.parse_args()
 
@@ -40,12 +44,13 @@ def parse_args() -> argparse.Namespace:
 def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     """The config of one run."""
     from mmuniqrnet.config import load_config
-    iterations = ITERATIONS * ROWS[row].budget
     cfg = load_config(str(CONFIG), work_dir=str(work_dir))
     for part in ('train', 'val', 'test'):
-        cfg[f'{part}_dataloader'].dataset.update(data_root=data_root, crowded=True, num_images=NUM_IMAGES)
-    cfg.train_cfg = dict(
-        type='IterBasedTrainLoop', max_iters=iterations, val_interval=iterations // VALIDATIONS)
+        cfg[f'{part}_dataloader'].dataset.data_root = data_root
+        if ROWS[row].crowded:
+            cfg[f'{part}_dataloader'].dataset.update(crowded=True, num_images=NUM_IMAGES)
+    iterations = ROWS[row].iterations
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=VALIDATE_EVERY)
     cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
@@ -60,19 +65,19 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     cfg.randomness = dict(seed=seed)
     cfg.merge_from_dict(ROWS[row].options)
     if ROWS[row].start:
-        cfg.load_from = str(weights_of(ROWS[row].start, seed, work_dir.parents[1]))
+        cfg.load_from = str(work_dir.parents[1] / f'{ROWS[row].start}.pth')
     return cfg
 
 
 def weights_of(row: str, seed: int, work_dir: Path) -> Path:
-    return work_dir / row / f'seed{seed}' / f'iter_{ITERATIONS * ROWS[row].budget}.pth'
+    return work_dir / row / f'seed{seed}' / f'iter_{ROWS[row].iterations}.pth'
 
 
 def result_file(row: str, seed: int, results: Path) -> Path:
     return results / f'{row}_seed{seed}.json'
 
 
-def train(row: str, seed: int, data_root: str, folder: Path, results: Path) -> None:
+def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> None:
     """One run, in this process; what it says goes to output.log."""
     import torch
     from mmengine.runner import Runner
@@ -82,7 +87,7 @@ def train(row: str, seed: int, data_root: str, folder: Path, results: Path) -> N
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
     cfg = config_of(row, seed, data_root, folder)
-    start = time.time()
+    begin = time.time()
     runner = Runner.from_cfg(cfg)
     runner.train()
     scalars = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
@@ -91,36 +96,36 @@ def train(row: str, seed: int, data_root: str, folder: Path, results: Path) -> N
              for line in lines if any('/val/' in name for name in line)]
     balance = [{'iter': line['step']} | {name: line[name] for name in line if name.startswith('balance/weight_')}
                for line in lines if 'loss' in line]
-    result = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - start),
-                  torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
-                  curve=curve, balance=[entry for entry in balance if len(entry) > 1])
-    target = result_file(row, seed, results)
-    part = target.with_suffix('.part')
-    part.write_text(json.dumps(result) + '\n')
-    part.replace(target)
+    content = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - begin),
+                   torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
+                   curve=curve, balance=[entry for entry in balance if len(entry) > 1])
+    part = result.with_suffix('.part')
+    part.write_text(json.dumps(content) + '\n')
+    part.replace(result)
 
 
-def starts_without_weights(left: list[tuple[str, int]], work_dir: Path) -> list[tuple[str, int]]:
-    """Row and seed of what runs in ``left`` start from and is not there: to be trained before them."""
-    starts = dict.fromkeys((ROWS[row].start, seed) for row, seed in left if ROWS[row].start)
-    return [(row, seed) for row, seed in starts if not weights_of(row, seed, work_dir).exists()]
+def keep_start(weights: Path, target: Path) -> None:
+    """Of a trained network, what rows start from: text encoder and Swin, without gates."""
+    import torch
+    from mmuniqrnet.checkpoints.files import read_checkpoint, state_dict_of
+    state = state_dict_of(read_checkpoint(weights))
+    kept = {name: t for name, t in state.items() if name.startswith(START_PARTS) and '.gates.' not in name}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(state_dict=kept, meta={}), target)
 
 
 def main() -> None:
     args = parse_args()
     work_dir = Path(args.work_dir)
-    rows = args.rows or [row for row in ROWS if not args.groups or any(row in GROUPS[g] for g in args.groups)]
+    rows = args.rows or [row for row in ROWS if any(row in GROUPS[group] for group in args.groups or GROUPS)]
     # Seed by seed, so that what is there when it is broken off is a whole table of fewer seeds.
     runs = [(row, seed) for seed in args.seeds for row in rows]
     left = [(row, seed) for row, seed in runs if not result_file(row, seed, args.results).exists()]
-    first = starts_without_weights(left, work_dir)
     print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
-    again = [f'{row} seed {seed}' for row, seed in first if (row, seed) not in left]
-    if again:
-        print(f'{", ".join(again)}: trained again, for others start from weights that are not in {work_dir}', flush=True)
     args.results.mkdir(parents=True, exist_ok=True)
     from mmuniqrnet.datasets.refshapes import make_refshapes
-    make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
+    if any(ROWS[row].crowded for row, _ in left):
+        make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
 
     os.environ['OMP_NUM_THREADS'] = '1'
     # Every run is a process of its own, forked from one that has imported everything.
@@ -128,21 +133,31 @@ def main() -> None:
     processes.set_forkserver_preload(['mmuniqrnet.models', 'mmuniqrnet.datasets', 'mmuniqrnet.engine',
                                       'mmuniqrnet.evaluation', 'mmuniqrnet.visualization', 'mmengine.runner'])
 
-    def start(run: tuple[str, int]) -> int:
+    def launch(run: tuple[str, int]) -> int:
         row, seed = run
         folder = work_dir / row / f'seed{seed}'
         folder.mkdir(parents=True, exist_ok=True)
+        data_root = args.data_root if ROWS[row].crowded else args.start_data_root
         begin = time.time()
-        process = processes.Process(target=train, args=(row, seed, args.data_root, folder, args.results))
+        process = processes.Process(
+            target=train, args=(row, seed, data_root, folder, result_file(row, seed, args.results)))
         process.start()
         process.join()
         said = 'done' if process.exitcode == 0 else f'FAILED, see {folder / "output.log"}'
         print(f'{time.strftime("%H:%M:%S")} {row} seed {seed}: {said} ({time.time() - begin:.0f} s)', flush=True)
         return process.exitcode
 
+    starts = {ROWS[row].start for row, _ in left} - {None}
+    if 'start' in starts and not STARTS['start'].exists():
+        print(f'{STARTS["start"]} is not there: it is trained first', flush=True)
+        make_refshapes(args.start_data_root)
+        if launch(('start', START_SEED)):
+            sys.exit('It failed; without it there is nothing to start from.')
+        keep_start(weights_of('start', START_SEED, work_dir), STARTS['start'])
+    for name in starts:
+        keep_start(STARTS[name], work_dir / f'{name}.pth')
     with ThreadPoolExecutor(args.jobs) as pool:
-        codes = list(pool.map(start, first))
-        codes += pool.map(start, [run for run in left if run not in first])
+        codes = list(pool.map(launch, left))
     if any(codes):
         sys.exit(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')
 

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import DefaultScope, init_default_scope
 
-from mmuniqrnet.models.heads import BoxBranch, MaskBranch, PixelGuidance
+from mmuniqrnet.checkpoints.files import read_checkpoint, state_dict_of
+from mmuniqrnet.models.heads import BoxBranch, MaskBranch, PixelGuidance, PointingBoxBranch
 from mmuniqrnet.models.layers import ChannelGate, SpatialGate
 from mmuniqrnet.registry import HOOKS, MODELS
 
@@ -39,13 +41,16 @@ def count(model, part: str, kind: type) -> int:
 
 def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     rows, run = ablations['rows'], ablations['run']
-    built = {}
+    built, pointing = {}, set()
     for name, row in rows.ROWS.items():
         cfg = run.config_of(name, 1, str(tmp_path / 'data'), tmp_path / name / 'seed1')
-        assert cfg.train_cfg.max_iters == rows.ITERATIONS * row.budget and cfg.randomness.seed == 1
-        assert cfg.load_from == (str(tmp_path / 'masks/seed1' / f'iter_{rows.ITERATIONS}.pth') if row.start else None)
+        assert cfg.train_cfg.max_iters == row.iterations and cfg.randomness.seed == 1
+        assert cfg.load_from == (str(tmp_path / f'{row.start}.pth') if row.start else None)
+        assert cfg.train_dataloader.dataset.get('crowded', False) == (name != 'start')
         model = MODELS.build(cfg.model)
         head = model.head
+        if isinstance(head.box_branch, PointingBoxBranch):
+            pointing.add(name)
         built[name] = (count(model, 'backbone', ChannelGate), count(model, 'backbone', SpatialGate),
                        count(model, 'neck', SpatialGate), count(head, '', BoxBranch), count(head, '', MaskBranch),
                        count(head, '', PixelGuidance), head.box_from_mask,
@@ -56,12 +61,16 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     assert shape['gates-channel'] == (3, 0, 0, 1, 1, 1, True)
     assert shape['gates-spatial'] == (0, 3, 0, 1, 1, 1, True)
     assert shape['gates-both'] == (3, 3, 0, 1, 1, 1, True)
-    assert shape['masks'] == shape['warm-masks'] == (3, 3, 2, 0, 1, 1, False)
+    assert shape['start'] == (0, 0, 0, 1, 1, 0, True)
+    assert shape['masks'] == shape['shipped-masks'] == shape['scratch-masks'] == (3, 3, 2, 0, 1, 1, False)
     assert shape['masks-plain'] == (3, 3, 2, 0, 1, 0, False)
     assert shape['joint-plain'] == (3, 3, 2, 1, 1, 0, True)
     assert shape['joint-reg'] == (3, 3, 2, 1, 1, 1, False)
-    assert shape['boxes'] == (3, 3, 2, 1, 0, 1, False)
-    assert shape['boxes-plain'] == shape['boxes-plain-long'] == (3, 3, 2, 1, 0, 0, False)
+    assert shape['boxes-plain'] == (3, 3, 2, 1, 0, 0, False)
+    assert shape['boxes-plain-pointing'] == (3, 3, 2, 0, 0, 0, False)
+    assert shape['boxes-pointing'] == (3, 3, 2, 0, 0, 1, False)
+    assert shape['joint-pointing'] == (3, 3, 2, 0, 1, 1, True)
+    assert {name for name in built if name.endswith('pointing')} == pointing
     balances = {name: parts[-1] for name, parts in built.items()}
     assert balances['masks'] == balances['boxes-plain'] == []
     for name in rows.GROUPS['balance']:
@@ -73,22 +82,23 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
             assert strategy.initial_weights() == dict(box=float(name.partition('-')[2]), mask=1.)
 
 
-def test_what_others_start_from_is_trained_before_them(ablations, tmp_path):
+def test_rows_start_from_text_encoder_and_swin_without_gates(ablations, tmp_path):
     run, rows = ablations['run'], ablations['rows']
-    left = [('joint', 0), ('warm-joint', 0), ('warm-masks', 0), ('warm-joint', 1), ('masks', 2)]
-    assert run.starts_without_weights(left, tmp_path) == [('masks', 0), ('masks', 1)]
-    weights = tmp_path / 'masks' / 'seed0' / f'iter_{rows.ITERATIONS}.pth'
-    weights.parent.mkdir(parents=True)
-    weights.touch()
-    assert run.starts_without_weights(left, tmp_path) == [('masks', 1)]
+    for name in rows.STARTS:
+        run.keep_start(rows.STARTS[name], tmp_path / f'{name}.pth')
+        state = torch.load(tmp_path / f'{name}.pth', weights_only=True)['state_dict']
+        cfg = run.config_of('gates-none', 0, 'data', tmp_path / 'gates-none' / 'seed0')
+        plain = MODELS.build(cfg.model)
+        assert {key: t.shape for key, t in state.items()} == {
+            key: t.shape for key, t in plain.state_dict().items() if key.startswith(('text_encoder.', 'backbone.'))}
+        whole = state_dict_of(read_checkpoint(rows.STARTS[name]))
+        assert all(torch.equal(tensor, whole[key]) for key, tensor in state.items())
 
 
-def test_every_row_stands_in_a_table_and_starts_stand_before(ablations):
+def test_every_row_but_the_start_stands_in_a_table(ablations):
     rows = ablations['rows']
-    order = list(rows.ROWS)
-    assert {name for names in rows.GROUPS.values() for name in names} == set(order)
-    for name, row in rows.ROWS.items():
-        assert row.start is None or order.index(row.start) < order.index(name)
+    assert {name for names in rows.GROUPS.values() for name in names} == set(rows.ROWS) - {'start'}
+    assert {row.start for row in rows.ROWS.values()} == {None, *rows.STARTS}
 
 
 def test_the_report_says_mean_and_spread_of_the_last_point(ablations, tmp_path, monkeypatch):

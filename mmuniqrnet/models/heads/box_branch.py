@@ -1,8 +1,13 @@
+from typing import Sequence
+
 from mmdet.models.layers import MLP, inverse_sigmoid
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from mmuniqrnet.registry import MODELS
+
+# Where the sigmoid is not yet flat: the box around an untrained mask may be the whole canvas.
+STEEP = (0.02, 0.98)
 
 
 @MODELS.register_module()
@@ -19,16 +24,20 @@ class BoxBranch(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.mlp = MLP(embed_dims, embed_dims, 4, num_layers)
 
-    def forward(self, reg: Tensor, reference: Tensor | None = None) -> Tensor:
+    def forward(self,
+                reg: Tensor,
+                reference: Tensor | None = None,
+                maps: Sequence[Tensor] | None = None,
+                padding_mask: Tensor | None = None) -> Tensor:
         """reg [B, d] -> boxes [B, 4], cxcywh, normalised by the canvas (0..1).
 
-        With a reference, boxes like these, the MLP says how the box differs from it, in logits.
+        With a reference, boxes like these, the MLP says how the box differs from it, in logits. What every box branch
+        is given besides, the encoder's maps and the canvas's padding mask, this one has no use for.
         """
         # float32 whatever autocast says: half precision has too few digits for boxes.
         logits = self.mlp(reg).float()
         if reference is not None:
-            # Away from 0 and 1, where the sigmoid is flat: the box around an untrained mask may be the whole canvas.
-            logits = logits + inverse_sigmoid(reference.clamp(0.02, 0.98))
+            logits = logits + inverse_sigmoid(reference.clamp(*STEEP))
         return logits.sigmoid()
 
 

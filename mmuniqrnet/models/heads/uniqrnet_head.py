@@ -38,7 +38,7 @@ class UniQRNetHead(BaseModule):
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
-        box_branch: Boxes from [REG].
+        box_branch: Boxes from [REG] (:class:`BoxBranch`), or from where it points (:class:`PointingBoxBranch`).
         mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
         score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
         pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
@@ -124,7 +124,7 @@ class UniQRNetHead(BaseModule):
             out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
         if self.box_branch is not None:
             reference = box_around(out['mask_logits'], padding_mask) if self.box_from_mask else None
-            out['boxes'] = self.box_branch(joint.reg, reference)
+            out['boxes'] = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
         return out
