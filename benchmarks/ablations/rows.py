@@ -30,12 +30,14 @@ class Row:
         start: From what its text encoder and its Swin start; what that has not, gates among it, is new. A key of
             ``STARTS``, or None.
         crowded: Whether its data are the crowded ones.
+        tests: The row whose weights it tests, not trained any further.
     """
     title: str
     options: dict[str, Any] = field(default_factory=dict)
     iterations: int = ITERATIONS
     start: str | None = 'start'
     crowded: bool = True
+    tests: str | None = None
 
 
 NO_BOX = {
@@ -80,6 +82,7 @@ ROWS = {
     'joint-plain': Row('joint, no pixel supervision of stages', NO_GUIDANCE),
     'joint-reg': Row('joint, box from [REG] alone', {'model.head.box_from_mask': False}),
     'joint-pointing': Row('joint, box from where [REG] points', POINTING),
+    'joint-cut': Row('`joint`, its masks cut to their boxes', {'model.head.mask_margin': 0.1}, tests='joint'),
     # 3. How the losses are balanced; the weight is the box's, the mask's is 1.
     **{f'fixed-{w:g}': Row(f'fixed, box {w:g}', balance(type='fixed', weights=dict(box=w, mask=1.))) for w in SWEEP},
     'dwa': Row('dwa', balance(type='dwa')),
@@ -95,7 +98,7 @@ ROWS |= {f'shipped-{name}': replace(ROWS[name], start='shipped') for name in SHI
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),
     'tasks': ('boxes-plain', 'boxes-plain-pointing', 'boxes-pointing', 'masks-plain', 'masks', 'joint-plain', 'joint',
-              'joint-reg', 'joint-pointing'),
+              'joint-cut', 'joint-reg', 'joint-pointing'),
     'balance': (*(f'fixed-{w:g}' for w in SWEEP), 'joint', 'dwa', 'uncertainty', 'gradnorm', 'random'),
     'scratch': tuple(f'scratch-{name}' for name in SCRATCH),
     'shipped': tuple(f'shipped-{name}' for name in SHIPPED),

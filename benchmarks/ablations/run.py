@@ -64,7 +64,9 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     cfg.vis_backends = cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
     cfg.merge_from_dict(ROWS[row].options)
-    if ROWS[row].start:
+    if ROWS[row].tests:
+        cfg.load_from = str(weights_of(ROWS[row].tests, seed, work_dir.parents[1]))
+    elif ROWS[row].start:
         cfg.load_from = str(work_dir.parents[1] / f'{ROWS[row].start}.pth')
     return cfg
 
@@ -89,19 +91,29 @@ def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> No
     cfg = config_of(row, seed, data_root, folder)
     begin = time.time()
     runner = Runner.from_cfg(cfg)
-    runner.train()
+    if ROWS[row].tests:
+        figures = {name.rpartition('/')[2]: value for name, value in runner.val().items()}
+        curve, balance = [{'iter': cfg.train_cfg.max_iters} | figures], []
+    else:
+        runner.train()
+        curve, balance = read_log(runner)
+    content = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - begin),
+                   torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
+                   curve=curve, balance=balance)
+    part = result.with_suffix('.part')
+    part.write_text(json.dumps(content) + '\n')
+    part.replace(result)
+
+
+def read_log(runner) -> tuple[list[dict], list[dict]]:
+    """Of a training, the figures of each validation, and the weights of the losses over time."""
     scalars = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
     curve = [{'iter': line['step']} | {key.rpartition('/')[2]: value for key, value in line.items() if '/val/' in key}
              for line in lines if any('/val/' in name for name in line)]
     balance = [{'iter': line['step']} | {name: line[name] for name in line if name.startswith('balance/weight_')}
                for line in lines if 'loss' in line]
-    content = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - begin),
-                   torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
-                   curve=curve, balance=[entry for entry in balance if len(entry) > 1])
-    part = result.with_suffix('.part')
-    part.write_text(json.dumps(content) + '\n')
-    part.replace(result)
+    return curve, [entry for entry in balance if len(entry) > 1]
 
 
 def keep_start(weights: Path, target: Path) -> None:
@@ -157,7 +169,8 @@ def main() -> None:
     for name in starts:
         keep_start(STARTS[name], work_dir / f'{name}.pth')
     with ThreadPoolExecutor(args.jobs) as pool:
-        codes = list(pool.map(launch, left))
+        codes = list(pool.map(launch, [run for run in left if not ROWS[run[0]].tests]))
+        codes += pool.map(launch, [run for run in left if ROWS[run[0]].tests])
     if any(codes):
         sys.exit(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')
 

@@ -45,7 +45,8 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     for name, row in rows.ROWS.items():
         cfg = run.config_of(name, 1, str(tmp_path / 'data'), tmp_path / name / 'seed1')
         assert cfg.train_cfg.max_iters == row.iterations and cfg.randomness.seed == 1
-        assert cfg.load_from == (str(tmp_path / f'{row.start}.pth') if row.start else None)
+        weights = f'{row.tests}/seed1/iter_{row.iterations}.pth' if row.tests else row.start and f'{row.start}.pth'
+        assert cfg.load_from == (weights and str(tmp_path / weights))
         assert cfg.train_dataloader.dataset.get('crowded', False) == (name != 'start')
         model = MODELS.build(cfg.model)
         head = model.head
@@ -64,6 +65,7 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     assert shape['start'] == (0, 0, 0, 1, 1, 0, True)
     assert shape['masks'] == shape['shipped-masks'] == shape['scratch-masks'] == (3, 3, 2, 0, 1, 1, False)
     assert shape['masks-plain'] == (3, 3, 2, 0, 1, 0, False)
+    assert shape['joint-cut'] == shape['joint']
     assert shape['joint-plain'] == (3, 3, 2, 1, 1, 0, True)
     assert shape['joint-reg'] == (3, 3, 2, 1, 1, 1, False)
     assert shape['boxes-plain'] == (3, 3, 2, 1, 0, 0, False)

@@ -47,8 +47,9 @@ export_tool = tool()
 class Exported:
     """A network, exported by the tool with its config as a file, beside the network itself."""
 
-    def __init__(self, root: Path, name: str, *options: str) -> None:
+    def __init__(self, root: Path, name: str, *options: str, changes: dict | None = None) -> None:
         cfg = small_config(name)
+        cfg.merge_from_dict(changes or {})
         cfg.dump(root / 'config.py')
         weights = save(build(cfg), root / 'weights.pth')
         self.folder = root / 'out'
@@ -201,6 +202,24 @@ def test_networks_with_fewer_branches_have_fewer_outputs(name, outputs, tmp_path
     for key, value in expected.items():
         np.testing.assert_allclose(got[key], value, atol=1e-4, err_msg=key)
     assert not (exported.folder / 'model.pt2').exists()
+
+
+@needs_exporter
+@pytest.mark.slow
+def test_a_pointing_box_and_the_mask_cut_to_it_are_in_the_graph(tmp_path):
+    exported = Exported(tmp_path, 'uniqrnet_swin-s_refcoco', changes={
+        'model.head.box_branch.type': 'PointingBoxBranch', 'model.head.box_from_mask': False, 'model.head.mask_margin': 0.})
+    got, expected = exported.run(exported.inputs(3)), exported.expected(3)
+    assert expected['mask_logits'].shape == (3, 1, CANVAS, CANVAS) and (expected['mask_logits'] < -20).any()
+    for key, value in expected.items():
+        np.testing.assert_allclose(got[key], value, atol=1e-4, err_msg=key)
+    path, text = exported.questions[0]
+    from mmuniqrnet.export.predictor import OnnxPredictor
+    answer, = OnnxPredictor(exported.folder)(path, text)
+    reference, = exported.inferencer(path, text)['predictions']
+    assert answer['box'] == pytest.approx(reference['box'], abs=1e-2)
+    masks = [mask_utils.decode(a['mask']) for a in (answer, reference)]
+    assert (masks[0] != masks[1]).mean() < 1e-2
 
 
 def test_the_network_itself_is_not_changed():

@@ -13,6 +13,7 @@ from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
 from .answer_quality import box_quality, mask_quality
 from .loss_slots import check_loss
+from .mask_in_box import cut_to_box
 from .mask_to_box import box_around
 from .targets import Targets, make_targets
 
@@ -54,6 +55,8 @@ class UniQRNetHead(BaseModule):
         box_from_mask: The box branch says how the box differs from the one that the mask speaks of, instead of the box
             itself. The box's gradient does not enter the mask by this way.
         mask_threshold: A pixel belongs to the mask if its probability exceeds this.
+        mask_margin: Answers' masks are cut to their box, grown on every side by this share of its width or height; None
+            leaves them as they are. It takes no part in training.
         extra_masks: What answers hold besides ``masks``, for ``ReferringMetric(protocol=...)``: ``'mask_probs'``, the
             probabilities (float [1, H, W], original pixels), which ``cris`` and ``cris_val`` count, and
             ``'input_masks'`` (bool [1, h, w], the resized image's pixels, padding cut off), which ``lavt`` and
@@ -77,6 +80,7 @@ class UniQRNetHead(BaseModule):
                  mask_loss_stride: int = 1,
                  box_from_mask: bool = False,
                  mask_threshold: float = 0.5,
+                 mask_margin: float | None = None,
                  extra_masks: Sequence[str] = (),
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -86,6 +90,9 @@ class UniQRNetHead(BaseModule):
             raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
+        if mask_margin is not None and (box_branch is None or mask_branch is None or mask_margin < 0):
+            raise ValueError(f'UniQRNetHead: mask_margin={mask_margin} needs a box_branch and a mask_branch, and is not '
+                             'negative.')
         unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
         if unknown or isinstance(extra_masks, str):
             raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, "
@@ -109,6 +116,7 @@ class UniQRNetHead(BaseModule):
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
         self.mask_threshold = mask_threshold
+        self.mask_margin = mask_margin
         self.extra_masks = tuple(extra_masks)
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
@@ -116,7 +124,7 @@ class UniQRNetHead(BaseModule):
 
         Returns:
             Those of ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and
-            ``score_logits`` [B] whose branch is there.
+            ``score_logits`` [B] whose branch is there. With a ``mask_margin`` the mask is [B, 1, H, W] but in training.
         """
         joint = self.encoder(levels, text, padding_mask)
         out = {}
@@ -127,6 +135,8 @@ class UniQRNetHead(BaseModule):
             out['boxes'] = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
+        if self.mask_margin is not None and not self.training:
+            out['mask_logits'] = cut_to_box(out['mask_logits'], out['boxes'], padding_mask.shape[-2:], self.mask_margin)
         return out
 
     def shared_parameters(self) -> list[nn.Parameter]:
