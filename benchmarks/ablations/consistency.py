@@ -1,6 +1,6 @@
 """Measure how the gates and features of trained rows agree with the text, into results/; report.py tells it.
 
-    python benchmarks/ablations/consistency.py [--rows boxes-plain-pointing joint-plain joint] [--seeds 0 1 2]
+    python benchmarks/ablations/consistency.py [--rows joint-plain joint] [--seeds 0 1 2]
 
 It needs the weights that run.py leaves in its --work-dir.
 """
@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from rows import ROWS
 from run import RESULTS, config_of, weights_of
 
-COMPARED = ('boxes-plain-pointing', 'boxes-pointing', 'joint-plain', 'joint')
+COMPARED = ('joint-plain', 'joint', 'shipped-boxes-plain-pointing', 'shipped-joint-plain', 'shipped-joint')
 
 
 def parse_args() -> argparse.Namespace:

@@ -136,7 +136,10 @@ def plot_weights(found: dict[str, list[dict]], path: Path) -> None:
     fig, axis = plt.subplots(figsize=(7, 3.6), layout='constrained')
     for k, name in enumerate(n for n in GROUPS['balance'] if not n.startswith('fixed-') and n in found):
         for result in found[name]:
-            points = [(p['iter'], p['balance/weight_box'], p['balance/weight_mask']) for p in result['balance']]
+            points = [(p['iter'], p['balance/weight_box'], p['balance/weight_mask']) for p in result['balance']
+                      if 'balance/weight_box' in p]
+            if not points:  # the losses were weighted one by one
+                continue
             steps, box, mask = np.array(points).T
             axis.plot(steps, box / mask, color=f'C{k}', linewidth=1,
                       label=('magnitude' if name == 'joint' else name) if result is found[name][0] else None)

@@ -57,12 +57,15 @@ NO_MASK = {
 NO_GUIDANCE = {'model.head.pixel_guidance': None, 'model.head.loss_aux': None}
 PLAIN_NECK = {'model.neck.gated': False}
 NO_TEXT = {'model.backbone.gated_stages': (), **PLAIN_NECK}
+CUT = {'model.head.mask_margin': 0.1}
 POINTING = {'model.head.box_branch.type': 'PointingBoxBranch'}
 START_SEED = 1
 TASKS = dict(box='loss_box', mask=('loss_mask', 'loss_aux'))
+THREE_TASKS = dict(box='loss_box', mask='loss_mask', aux='loss_aux')
+EACH_LOSS = dict(l1='loss_box_l1', giou='loss_box_giou', bce='loss_mask_bce', dice='loss_mask_dice', aux='loss_aux')
 
-def balance(**strategy: Any) -> dict[str, Any]:
-    return {'custom_hooks': [dict(type='LossBalanceHook', strategy=strategy, tasks=TASKS)]}
+def balance(tasks: dict = TASKS, **strategy: Any) -> dict[str, Any]:
+    return {'custom_hooks': [dict(type='LossBalanceHook', strategy=strategy, tasks=tasks)]}
 
 
 ROWS = {
@@ -82,11 +85,14 @@ ROWS = {
     'joint-plain': Row('joint, no pixel supervision of stages', NO_GUIDANCE),
     'joint-reg': Row('joint, box from [REG] alone', {'model.head.box_from_mask': False}),
     'joint-pointing': Row('joint, box from where [REG] points', POINTING),
-    'joint-cut': Row('`joint`, its masks cut to their boxes', {'model.head.mask_margin': 0.1}, tests='joint'),
+    'joint-cut': Row('`joint`, its masks cut to their boxes', CUT, tests='joint'),
     # 3. How the losses are balanced; the weight is the box's, the mask's is 1.
     **{f'fixed-{w:g}': Row(f'fixed, box {w:g}', balance(type='fixed', weights=dict(box=w, mask=1.))) for w in SWEEP},
+    'fixed-0.2-cut': Row('`fixed-0.2`, its masks cut to their boxes', CUT, tests='fixed-0.2'),
     'dwa': Row('dwa', balance(type='dwa')),
     'uncertainty': Row('uncertainty', balance(type='uncertainty')),
+    'uncertainty-aux': Row('uncertainty, pixel supervision a task of its own', balance(THREE_TASKS, type='uncertainty')),
+    'uncertainty-each': Row('uncertainty, each loss a task of its own', balance(EACH_LOSS, type='uncertainty')),
     'gradnorm': Row('gradnorm', balance(type='gradnorm')),
     'random': Row('random', balance(type='random')),
 }
@@ -98,8 +104,9 @@ ROWS |= {f'shipped-{name}': replace(ROWS[name], start='shipped') for name in SHI
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),
     'tasks': ('boxes-plain', 'boxes-plain-pointing', 'boxes-pointing', 'masks-plain', 'masks', 'joint-plain', 'joint',
-              'joint-cut', 'joint-reg', 'joint-pointing'),
-    'balance': (*(f'fixed-{w:g}' for w in SWEEP), 'joint', 'dwa', 'uncertainty', 'gradnorm', 'random'),
+              'joint-cut', 'joint-reg', 'joint-pointing', 'fixed-0.2', 'fixed-0.2-cut'),
+    'balance': (*(f'fixed-{w:g}' for w in SWEEP), 'joint', 'dwa', 'uncertainty',
+                'uncertainty-aux', 'uncertainty-each', 'gradnorm', 'random'),
     'scratch': tuple(f'scratch-{name}' for name in SCRATCH),
     'shipped': tuple(f'shipped-{name}' for name in SHIPPED),
 }

@@ -41,7 +41,7 @@ def count(model, part: str, kind: type) -> int:
 
 def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     rows, run = ablations['rows'], ablations['run']
-    built, pointing = {}, set()
+    built, hooks, pointing = {}, {}, set()
     for name, row in rows.ROWS.items():
         cfg = run.config_of(name, 1, str(tmp_path / 'data'), tmp_path / name / 'seed1')
         assert cfg.train_cfg.max_iters == row.iterations and cfg.randomness.seed == 1
@@ -52,10 +52,12 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
         head = model.head
         if isinstance(head.box_branch, PointingBoxBranch):
             pointing.add(name)
+        assert head.mask_margin == (0.1 if name.endswith('-cut') else None)
+        hooks[name] = [HOOKS.build(hook) for hook in cfg.custom_hooks]
         built[name] = (count(model, 'backbone', ChannelGate), count(model, 'backbone', SpatialGate),
                        count(model, 'neck', SpatialGate), count(head, '', BoxBranch), count(head, '', MaskBranch),
                        count(head, '', PixelGuidance), head.box_from_mask,
-                       [HOOKS.build(hook).strategy for hook in cfg.custom_hooks])
+                       [hook.strategy for hook in hooks[name]])
     shape = {name: parts[:-1] for name, parts in built.items()}
     assert shape['joint'] == (3, 3, 2, 1, 1, 1, True)
     assert shape['gates-none'] == (0, 0, 0, 1, 1, 1, True)
@@ -75,6 +77,9 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     assert {name for name in built if name.endswith('pointing')} == pointing
     balances = {name: parts[-1] for name, parts in built.items()}
     assert balances['masks'] == balances['boxes-plain'] == []
+    tasks = {name: set(found[0].tasks) for name, found in hooks.items() if found}
+    assert tasks['uncertainty'] == {'box', 'mask'} and tasks['uncertainty-aux'] == {'box', 'mask', 'aux'}
+    assert tasks['uncertainty-each'] == {'l1', 'giou', 'bce', 'dice', 'aux'}
     for name in rows.GROUPS['balance']:
         strategy, = balances[name]
         kind = type(strategy).__name__.lower()
