@@ -100,6 +100,7 @@ SCRATCH = ('gates-none', 'gates-both', 'joint-plain', 'joint', 'uncertainty', 'm
 SHIPPED = ('boxes-plain', 'boxes-plain-pointing', 'boxes-pointing', 'masks', 'joint-plain', 'joint', 'joint-pointing')
 ROWS |= {f'scratch-{name}': replace(ROWS[name], iterations=1000, start=None) for name in SCRATCH}
 ROWS |= {f'shipped-{name}': replace(ROWS[name], start='shipped') for name in SHIPPED}
+ROWS['shipped-joint-cut'] = replace(ROWS['joint-cut'], title='`shipped-joint`, its masks cut to their boxes', tests='shipped-joint')
 
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),
@@ -108,5 +109,5 @@ GROUPS = {
     'balance': (*(f'fixed-{w:g}' for w in SWEEP), 'joint', 'dwa', 'uncertainty',
                 'uncertainty-aux', 'uncertainty-each', 'gradnorm', 'random'),
     'scratch': tuple(f'scratch-{name}' for name in SCRATCH),
-    'shipped': tuple(f'shipped-{name}' for name in SHIPPED),
+    'shipped': (*(f'shipped-{name}' for name in SHIPPED), 'shipped-joint-cut'),
 }
