@@ -104,7 +104,10 @@ def plot_curves(names: list[str], found: dict[str, list[dict]], path: Path) -> N
     for axis, figure in zip(axes, PLOTTED):
         axis.set(xlabel='iterations', ylabel=f'{figure}, %')
         axis.grid(alpha=0.3)
-    axes[1].legend(fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))
+    # Boxes only have no mIoU, masks only no Acc@0.5.
+    lines = {line.get_label(): line for axis in axes for line in axis.get_lines() if line.get_label() in names}
+    axes[1].legend([lines[name] for name in names if name in lines], [name for name in names if name in lines], fontsize=7,
+                   loc='center left', bbox_to_anchor=(1, 0.5))
     fig.savefig(path, dpi=110)
     plt.close(fig)
 
