@@ -92,7 +92,7 @@ class UniQRNetHead(BaseModule):
             raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
         if mask_margin is not None and (box_branch is None or mask_branch is None or mask_margin < 0):
             raise ValueError(f'UniQRNetHead: mask_margin={mask_margin} needs a box_branch and a mask_branch, and is not '
-                             'negative.')
+                             'negative; None cuts nothing.')
         unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
         if unknown or isinstance(extra_masks, str):
             raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, "
