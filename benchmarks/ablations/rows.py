@@ -11,7 +11,6 @@ NUM_IMAGES = dict(train=4000, val=250)
 LEARNING_RATE = 1e-3
 SWEEP = (0.05, 0.2, 1, 5, 20)
 
-
 # As published models start from BERT and a detector's Swin, so do rows here: from a network without gates that has learned
 # the demo's easier data for a while, or from the one that the package ships, which knows these well.
 STARTS = dict(start=Path(__file__).parent / 'start.pth', shipped=Path(__file__).parents[2] / 'mmuniqrnet' / 'weights' /
@@ -64,6 +63,7 @@ TASKS = dict(box='loss_box', mask=('loss_mask', 'loss_aux'))
 THREE_TASKS = dict(box='loss_box', mask='loss_mask', aux='loss_aux')
 EACH_LOSS = dict(l1='loss_box_l1', giou='loss_box_giou', bce='loss_mask_bce', dice='loss_mask_dice', aux='loss_aux')
 
+
 def balance(tasks: dict = TASKS, **strategy: Any) -> dict[str, Any]:
     return {'custom_hooks': [dict(type='LossBalanceHook', strategy=strategy, tasks=tasks)]}
 
@@ -100,7 +100,8 @@ SCRATCH = ('gates-none', 'gates-both', 'joint-plain', 'joint', 'uncertainty', 'm
 SHIPPED = ('boxes-plain', 'boxes-plain-pointing', 'boxes-pointing', 'masks', 'joint-plain', 'joint', 'joint-pointing')
 ROWS |= {f'scratch-{name}': replace(ROWS[name], iterations=1000, start=None) for name in SCRATCH}
 ROWS |= {f'shipped-{name}': replace(ROWS[name], start='shipped') for name in SHIPPED}
-ROWS['shipped-joint-cut'] = replace(ROWS['joint-cut'], title='`shipped-joint`, its masks cut to their boxes', tests='shipped-joint')
+ROWS['shipped-joint-cut'] = replace(
+    ROWS['joint-cut'], title='`shipped-joint`, its masks cut to their boxes', tests='shipped-joint')
 
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),

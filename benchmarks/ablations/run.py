@@ -148,6 +148,11 @@ def main() -> None:
 
     def launch(run: tuple[str, int]) -> int:
         row, seed = run
+        tested = ROWS[row].tests
+        if tested and not weights_of(tested, seed, work_dir).exists():
+            print(f'{row} seed {seed}: not run, it needs {weights_of(tested, seed, work_dir)}; train {tested} with this '
+                  '--work-dir and other --results first', flush=True)
+            return 1
         folder = work_dir / row / f'seed{seed}'
         folder.mkdir(parents=True, exist_ok=True)
         data_root = args.data_root if ROWS[row].crowded else args.start_data_root

@@ -9,6 +9,6 @@ from .uniqrnet import UniQRNet
 
 __all__ = [
     'UniQRNet', 'TextEncoder', 'QRNetSwin', 'QueryAwareFusion', 'VisualLinguisticEncoder', 'UniQRNetHead', 'BoxBranch',
-    'PointingBoxBranch', 'MaskBranch', 'DecodeHeadMaskBranch', 'ScoreBranch', 'PixelGuidance', 'BoxMaskConsistencyLoss', 'LovaszMaskLoss',
-    'ReferDataPreprocessor'
+    'PointingBoxBranch', 'MaskBranch', 'DecodeHeadMaskBranch', 'ScoreBranch', 'PixelGuidance',
+    'BoxMaskConsistencyLoss', 'LovaszMaskLoss', 'ReferDataPreprocessor'
 ]
