@@ -1,4 +1,5 @@
 """Packaging, with the ``.mim`` folder in which ``mim train mmuniqrnet CONFIG`` finds configs and tools."""
+
 import re
 import shutil
 from pathlib import Path
@@ -69,7 +70,6 @@ def fill_mim_folder(package: Path, link: bool) -> None:
 
 
 class BuildPyWithMim(build_py):
-
     def run(self) -> None:
         super().run()
         if self.editable_mode:
@@ -79,7 +79,6 @@ class BuildPyWithMim(build_py):
 
 
 class DevelopWithMim(develop):
-
     def run(self) -> None:
         super().run()
         fill_mim_folder(ROOT / 'mmuniqrnet', link=True)
@@ -125,4 +124,5 @@ if __name__ == '__main__':
             'build_py': BuildPyWithMim,
             'develop': DevelopWithMim,
         },
-        zip_safe=False)
+        zip_safe=False,
+    )

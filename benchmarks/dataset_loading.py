@@ -5,6 +5,7 @@ making a data set, "default" keeps the polygons with every expression, as ``Base
 
     python benchmarks/dataset_loading.py [--expressions 142210] [--workers 4]
 """
+
 import argparse
 import json
 import multiprocessing
@@ -48,8 +49,17 @@ def write_dataset(folder: Path, expressions: int) -> None:
     records = []
     for index, length in enumerate(lengths):
         polygon = (random.integers(0, 48_000, length) / 100).tolist()
-        records.append(dict(id=index, image_id=index % images, bbox=polygon[:4], area=100., iscrowd=0, category_id=1,
-                            segmentation=[polygon]))
+        records.append(
+            dict(
+                id=index,
+                image_id=index % images,
+                bbox=polygon[:4],
+                area=100.0,
+                iscrowd=0,
+                category_id=1,
+                segmentation=[polygon],
+            )
+        )
     names = [f'COCO_train2014_{image:012}.jpg' for image in range(images)]
     files = [dict(id=image, file_name=names[image], height=480, width=640) for image in range(images)]
     (folder / 'instances.json').write_text(json.dumps(dict(images=files, annotations=records, categories=[])))
@@ -58,8 +68,16 @@ def write_dataset(folder: Path, expressions: int) -> None:
         text = ' '.join(random.choice(WORDS, random.integers(1, 8)))
         sentences[sent_id % refs].append(dict(sent_id=sent_id, raw=text, sent=text, tokens=text.split()))
     content = [
-        dict(ref_id=ref, ann_id=ref, image_id=ref % images, split='train', file_name=names[ref % images],
-             category_id=1, sent_ids=[sentence['sent_id'] for sentence in sentences[ref]], sentences=sentences[ref])
+        dict(
+            ref_id=ref,
+            ann_id=ref,
+            image_id=ref % images,
+            split='train',
+            file_name=names[ref % images],
+            category_id=1,
+            sent_ids=[sentence['sent_id'] for sentence in sentences[ref]],
+            sentences=sentences[ref],
+        )
         for ref in range(refs)
     ]
     (folder / 'refs(unc).p').write_bytes(pickle.dumps(content, protocol=2))
@@ -122,7 +140,8 @@ def main() -> None:
         loads = dict(
             bare=lambda: (json.loads(paths[0].read_text()), pickle.loads(paths[1].read_bytes())),
             ReferDataset=lambda: ReferDataset(**files),
-            default=lambda: DefaultDataset(**files))
+            default=lambda: DefaultDataset(**files),
+        )
         figures = {}
         for title, load in loads.items():
             results = FORK.Queue()
@@ -132,15 +151,21 @@ def main() -> None:
             process.join()
     bare = figures['bare']
     for title, found in figures.items():
-        print(f'{title}: {found["seconds"]:.1f} s ({found["seconds"] / bare["seconds"]:.2f} of bare), '
-              f'peak RSS +{found["peak"]:.0f} MiB ({found["peak"] / bare["peak"]:.2f} of bare), '
-              f'afterwards +{found["rss"]:.0f} MiB')
+        print(
+            f'{title}: {found["seconds"]:.1f} s ({found["seconds"] / bare["seconds"]:.2f} of bare), '
+            f'peak RSS +{found["peak"]:.0f} MiB ({found["peak"] / bare["peak"]:.2f} of bare), '
+            f'afterwards +{found["rss"]:.0f} MiB'
+        )
         if 'workers' in found:
             seconds, rss, pss, own = found['workers']
-            print(f'  held in buffers: {found["held"]:.0f} MiB '
-                  f'({found["held"] / figures["default"]["held"]:.2f} of default)')
-            print(f'  each of {args.workers} forked workers, over all items: {seconds:.1f} s, RSS +{rss:.0f} MiB, '
-                  f'PSS {pss:+.0f} MiB, of its own +{own:.1f} MiB ({own / found["held"]:.2f} of what is held)')
+            print(
+                f'  held in buffers: {found["held"]:.0f} MiB '
+                f'({found["held"] / figures["default"]["held"]:.2f} of default)'
+            )
+            print(
+                f'  each of {args.workers} forked workers, over all items: {seconds:.1f} s, RSS +{rss:.0f} MiB, '
+                f'PSS {pss:+.0f} MiB, of its own +{own:.1f} MiB ({own / found["held"]:.2f} of what is held)'
+            )
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@
 
 The network alone, on made-up pictures and texts; without --model and --weights the shipped one.
 """
+
 import argparse
 import statistics
 import time
@@ -23,7 +24,8 @@ def inputs(network: ExportedNetwork, batch: int, length: int = 8) -> NetworkInpu
         image=torch.randn(batch, 3, height, width, generator=generator),
         input_ids=torch.randint(5, 50, (batch, length), generator=generator),
         attention_mask=torch.ones(batch, length, dtype=torch.long),
-        window=torch.tensor([[0, 0, width, height]] * batch))
+        window=torch.tensor([[0, 0, width, height]] * batch),
+    )
 
 
 def processor_seconds(call: Callable[[], object]) -> float:
@@ -56,8 +58,10 @@ def main() -> None:
                     times[name].append(seconds)
     medians = {name: statistics.median(values) for name, values in times.items()}
     for name, seconds in medians.items():
-        print(f'{name:12} {seconds * 1e3:8.1f} ms of processor time a batch of {args.batch} '
-              f'(median of {args.runs}, least {min(times[name]) * 1e3:.1f})')
+        print(
+            f'{name:12} {seconds * 1e3:8.1f} ms of processor time a batch of {args.batch} '
+            f'(median of {args.runs}, least {min(times[name]) * 1e3:.1f})'
+        )
     print(f"onnxruntime takes {medians['onnxruntime'] / medians['PyTorch']:.2f} of PyTorch's time")
 
 

@@ -5,6 +5,7 @@ loaded, resized to a canvas of ``--size`` pixels.
 
     python benchmarks/same_image_sampling.py [--images 60] [--size 640] [--group-sizes 2 4 8]
 """
+
 import argparse
 import json
 import tempfile
@@ -31,8 +32,9 @@ def write_dataset(folder: Path, images: int) -> None:
         cv2.imwrite(str(folder / f'{number}.jpg'), photo.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 92])
         x, y = random.integers(0, 200, 2).tolist()
         polygon = [x, y, x + 200, y, x + 250, y + 150, x + 60, y + 220]
-        lines.append(dict(image=f'{number}.jpg', expressions=[f'thing {n}' for n in range(EXPRESSIONS)],
-                          mask=[polygon]))
+        lines.append(
+            dict(image=f'{number}.jpg', expressions=[f'thing {n}' for n in range(EXPRESSIONS)], mask=[polygon])
+        )
     (folder / 'data.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
 
 
@@ -45,8 +47,9 @@ def dataset(folder: Path, load: str, size: int) -> ReferJsonlDataset:
             dict(type='LoadReferAnnotations'),
             dict(type='ReferResize', scale=(size, size), keep_ratio=True),
             dict(type='RandomFlipWithText', prob=0.5),
-            dict(type='PackReferInputs')
-        ])
+            dict(type='PackReferInputs'),
+        ],
+    )
 
 
 def processor_seconds(data: ReferJsonlDataset, order: Iterable[int]) -> float:

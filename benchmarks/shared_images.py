@@ -5,6 +5,7 @@ shipped model, or any other; one thread, the two in turn.
 
     python benchmarks/shared_images.py [IMAGE] [--expressions 2 4 8 16] [--config C] [--weights W]
 """
+
 import argparse
 import statistics
 import tempfile
@@ -43,8 +44,10 @@ def main() -> None:
                 shared.append(seconds(lambda: ask(image, texts, batch_size=count)))
                 apart.append(seconds(lambda: ask([image] * count, texts, batch_size=count)))
             ratios = [a / b for a, b in zip(shared[1:], apart[1:])]  # the first round warms up
-            print(f'{count:3} expressions: {statistics.median(ratios):.2f} of the time '
-                  f'({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds)')
+            print(
+                f'{count:3} expressions: {statistics.median(ratios):.2f} of the time '
+                f'({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds)'
+            )
 
 
 def seconds(call: Callable[[], object]) -> float:

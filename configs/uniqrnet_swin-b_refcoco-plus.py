@@ -1,13 +1,11 @@
 """UniQRNet with Swin-B on RefCOCO+ (unc): boxes and masks."""
-_base_ = [
-    './_base_/default_runtime.py', './_base_/refcoco.py', './_base_/schedule.py', './_base_/uniqrnet.py'
-]
+
+_base_ = ['./_base_/default_runtime.py', './_base_/refcoco.py', './_base_/schedule.py', './_base_/uniqrnet.py']
 
 # What you may want to change ---------------------------------------------------------------------------------------
 # Weights that Swin starts from: a file or a URL. The published recipe takes a Mask R-CNN on COCO without the val and
 # test images of RefCOCO/+/g (configs/pretrain/); ImageNet-22k, the default here, is no part of COCO.
-pretrained = ('https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
-              'swin_base_patch4_window7_224_22k.pth')
+pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_base_patch4_window7_224_22k.pth'
 text_model = 'bert-base-uncased'  # a Hugging Face name or a local folder
 
 dataset = dict(ann_file='refcoco+/instances.json', split_file='refcoco+/refs(unc).p', dataset_name='refcoco+')
@@ -22,9 +20,11 @@ model = dict(
         embed_dims=128,
         depths=(2, 2, 18, 2),
         num_heads=(4, 8, 16, 32),
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
+        init_cfg=dict(type='Pretrained', checkpoint=pretrained),
+    ),
     neck=dict(in_channels=channels),
-    head=dict(pixel_guidance=dict(backbone_channels=channels)))
+    head=dict(pixel_guidance=dict(backbone_channels=channels)),
+)
 
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[120], gamma=0.1)]
 default_hooks = dict(checkpoint=dict(save_best='refcoco+/val/mIoU', rule='greater'))

@@ -1,4 +1,5 @@
 """UniQRNet at its smallest, on RefShapes: learns boxes and masks on two CPU cores in a quarter of an hour."""
+
 _base_ = './_base_/default_runtime.py'
 
 # What you may want to change ---------------------------------------------------------------------------------------
@@ -27,12 +28,14 @@ train_dataloader = dict(
     num_workers=num_workers,
     persistent_workers=num_workers > 0,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(type='RefShapesDataset', data_root=data_root, split='train', pipeline=train_pipeline))
+    dataset=dict(type='RefShapesDataset', data_root=data_root, split='train', pipeline=train_pipeline),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=num_workers,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='RefShapesDataset', data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline))
+    dataset=dict(type='RefShapesDataset', data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline),
+)
 test_dataloader = dict(
     batch_size=64,
     num_workers=num_workers,
@@ -42,7 +45,9 @@ test_dataloader = dict(
         data_root=data_root,
         split=['val', 'testA', 'testB'],
         test_mode=True,
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    ),
+)
 val_evaluator = dict(type='ReferringMetric')
 test_evaluator = dict(type='ReferringMetric')
 
@@ -64,9 +69,11 @@ model = dict(
             intermediate_size=128,
             max_position_embeddings=32,
             hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0),
+            attention_probs_dropout_prob=0.0,
+        ),
         tokenizer='mmuniqrnet:refshapes',
-        max_length=num_tokens),
+        max_length=num_tokens,
+    ),
     backbone=dict(
         type='QRNetSwin',
         text_dim=text_dim,
@@ -77,14 +84,11 @@ model = dict(
         window_size=4,
         strides=(4, 2, 2),
         out_indices=(0, 1, 2),
-        drop_path_rate=0.0),
+        drop_path_rate=0.0,
+    ),
     neck=dict(
-        type='QueryAwareFusion',
-        in_channels=channels,
-        out_channels=dim,
-        text_dim=text_dim,
-        num_outs=3,
-        gate_rank=8),
+        type='QueryAwareFusion', in_channels=channels, out_channels=dim, text_dim=text_dim, num_outs=3, gate_rank=8
+    ),
     head=dict(
         type='UniQRNetHead',
         encoder=dict(
@@ -100,15 +104,17 @@ model = dict(
             num_levels=3,
             levels=(1, 2),
             position='sine',
-            norm_first=True),
+            norm_first=True,
+        ),
         box_branch=dict(type='BoxBranch', embed_dims=dim),
         mask_branch=dict(
             type='MaskBranch',
             embed_dims=dim,
             in_channels=dim,
             feat_channels=64,
-            levels=(0, ),
-            norm_cfg=dict(type='GN', num_groups=8)),
+            levels=(0,),
+            norm_cfg=dict(type='GN', num_groups=8),
+        ),
         score_branch=dict(type='ScoreBranch', embed_dims=dim),
         pixel_guidance=dict(
             type='PixelGuidance',
@@ -117,17 +123,21 @@ model = dict(
             text_dim=text_dim,
             backbone_stages=(0, 1, 2),
             neck_levels=(0, 1, 2),
-            embed_dims=32),
+            embed_dims=32,
+        ),
         box_from_mask=True,
         mask_margin=0.1,
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
-        loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2)))
+        loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
+    ),
+)
 
 # The training ------------------------------------------------------------------------------------------------------
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=lr, weight_decay=1e-4, betas=(0.9, 0.98), fused=True),
-    clip_grad=dict(max_norm=1.0))
+    clip_grad=dict(max_norm=1.0),
+)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=200),
     dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=max_iters, T_max=max_iters - 200, eta_min=lr * 0.01),
@@ -137,7 +147,8 @@ val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
     logger=dict(log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=300, max_keep_ckpts=1, save_best='refshapes/val/mIoU', rule='greater'))
+    checkpoint=dict(by_epoch=False, interval=300, max_keep_ckpts=1, save_best='refshapes/val/mIoU', rule='greater'),
+)
 log_processor = dict(by_epoch=False)
 custom_hooks = [
     dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),

@@ -2,6 +2,7 @@
 
 The pages are Markdown that GitHub shows as well, so only MyST extensions are on that leave no trace there.
 """
+
 import re
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """The ``mmuniqrnet`` command. Whatever takes seconds to import is imported by the command that needs it."""
+
 import argparse
 import shlex
 import sys
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if argv[0] == 'web':  # it has options of its own
         from mmuniqrnet.web import main as web
+
         _run(lambda: web(argv[1:]))
         return
     args = parser.parse_args(argv)
@@ -37,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='mmuniqrnet', description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog='mmuniqrnet', description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--version', action='version', version=f'mmuniqrnet {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, title='commands')
 
@@ -45,7 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
         'ground',
         help='find what expressions name in an image',
         description='Find what expressions name in an image. Without --weights a small model answers, which knows the '
-        'shapes of RefShapes alone ("mmuniqrnet scene" makes such an image).')
+        'shapes of RefShapes alone ("mmuniqrnet scene" makes such an image).',
+    )
     ground_parser.add_argument('image', metavar='IMAGE', help='image file, or a folder of them')
     ground_parser.add_argument('expressions', metavar='EXPRESSION', nargs='+', help='such as "the red star"')
     ground_parser.add_argument('--config', help='config file (default: the one that the weights carry)')
@@ -53,7 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     ground_parser.add_argument('--device', help="such as 'cuda:0' (default: the best there is)")
     ground_parser.add_argument('--batch-size', type=int, default=16, metavar='N', help='expressions at a time')
     ground_parser.add_argument(
-        '--refuse-below', type=float, metavar='SCORE', help='give no box and no mask where the score is lower')
+        '--refuse-below', type=float, metavar='SCORE', help='give no box and no mask where the score is lower'
+    )
     ground_parser.add_argument('--out', metavar='DIR', help='folder for predictions.json and masks/*.png')
     ground_parser.add_argument('--draw', action='store_true', help='put pictures/*.png into --out, too')
     ground_parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
@@ -75,15 +80,18 @@ def ground(args: argparse.Namespace) -> int:
         from mmuniqrnet.apis import UniQRNetInferencer
         from mmuniqrnet.apis.answer_folder import to_json
         from mmuniqrnet.apis.questions import list_images
+
         images = list_images(args.image)
         progress = sys.stderr.isatty() and len(images) * len(args.expressions) > args.batch_size
         ask = UniQRNetInferencer(args.config, args.weights, args.device, show_progress=progress)
         answers = ask(
-            images, [args.expressions] * len(images),
+            images,
+            [args.expressions] * len(images),
             args.batch_size,
             refuse_below=args.refuse_below,
             out_dir=args.out or '',
-            draw=args.draw)['predictions']
+            draw=args.draw,
+        )['predictions']
     if args.json:
         print(to_json(answers))
     else:
@@ -97,9 +105,9 @@ def table(answers: Sequence[dict[str, Any]], with_image: bool = False) -> list[s
     """A line an answer: expression, score, box in pixels, share of the image that the mask takes."""
     names = [answer['expression'].strip() or '""' for answer in answers]
     if with_image:
-        names = [f"{Path(answer['image']).name}: {name}" for answer, name in zip(answers, names)]
+        names = [f'{Path(answer["image"]).name}: {name}' for answer, name in zip(answers, names)]
     width = max(map(len, ['expression', *names]))
-    lines = [f"{'expression':{width}}  score  {_columns('x1', 'y1', 'x2', 'y2')}     mask"]
+    lines = [f'{"expression":{width}}  score  {_columns("x1", "y1", "x2", "y2")}     mask']
     return lines + [f'{name:{width}}  {_row(answer)}'.rstrip() for name, answer in zip(names, answers)]
 
 
@@ -107,10 +115,10 @@ def _row(answer: dict[str, Any]) -> str:
     if 'error' in answer:
         return answer['error']
     if answer['refused']:
-        return f"{answer['score']:5.2f}  refused"
+        return f'{answer["score"]:5.2f}  refused'
     box = ['-'] * 4 if answer['box'] is None else [f'{edge:.1f}' for edge in answer['box']]
-    mask = '-' if answer['mask'] is None else f"{_share(answer['mask']):.1f} %"
-    return f"{answer['score']:5.2f}  {_columns(*box)}  {mask:>7}"
+    mask = '-' if answer['mask'] is None else f'{_share(answer["mask"]):.1f} %'
+    return f'{answer["score"]:5.2f}  {_columns(*box)}  {mask:>7}'
 
 
 def _columns(*cells: str) -> str:
@@ -120,6 +128,7 @@ def _columns(*cells: str) -> str:
 def scene(args: argparse.Namespace) -> int:
     """Draw a scene of RefShapes, and print an expression for each thing in it."""
     from mmuniqrnet.config import UserError
+
     out = Path(args.out).expanduser()
     if out.suffix != '.png':
         raise UserError(f'{out}: the scene is written as PNG; let the name end in .png.')
@@ -133,6 +142,7 @@ def scene(args: argparse.Namespace) -> int:
         from PIL import Image
 
         from mmuniqrnet.datasets.refshapes.writer import draw_scene
+
         picture, _, described = draw_scene(args.seed, 'val', 0)
         Image.fromarray(picture[..., ::-1]).save(out)
     texts = [expression.raw for expressions in described for expression in expressions]
@@ -145,11 +155,13 @@ def scene(args: argparse.Namespace) -> int:
 def env(args: argparse.Namespace) -> int:
     """What ``python -m mmuniqrnet.env`` prints."""
     from mmuniqrnet.env import main
+
     return main()
 
 
 def _run(command) -> None:
     from mmuniqrnet.config import run_tool
+
     status: list[int | None] = []
     run_tool(lambda: status.append(command()))
     sys.exit(status[0])
@@ -165,6 +177,7 @@ def _quiet() -> Iterator[None]:
 
 def _share(mask: dict) -> float:
     from pycocotools import mask as coco_mask
+
     height, width = mask['size']
     return 100 * float(coco_mask.area(mask)) / (height * width)
 

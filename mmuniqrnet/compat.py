@@ -6,6 +6,7 @@ values: ``resume``, ``load_from`` and ``tools/test.py`` then fail on files that 
 name what such a file needs as safe. Newer forks of mmengine name the same things by themselves, ``getattr`` included,
 with which a file can reach anything; here it reaches nothing but the four statistics of ``HistoryBuffer``.
 """
+
 from typing import Any, Callable
 
 import numpy as np
@@ -50,4 +51,5 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
     The tensors come on the CPU, whatever ``map_location`` says; the model copies them to where it is.
     """
     from mmuniqrnet.checkpoints.files import read_checkpoint  # it needs the registries, which need this module
+
     return read_checkpoint(filename)

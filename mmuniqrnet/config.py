@@ -1,4 +1,5 @@
 """What the tools share: reading a config, and saying errors in one sentence."""
+
 import os
 import sys
 import traceback
@@ -22,7 +23,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     """
     if not Path(path).is_file():
         near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
-        hint = f"; {Path(path).parent or '.'} has {', '.join(near)}" if near else ''
+        hint = f'; {Path(path).parent or "."} has {", ".join(near)}' if near else ''
         raise UserError(f'there is no config {path}{hint}.')
     try:
         cfg = Config.fromfile(path)

@@ -3,6 +3,7 @@
 The check at import reads only metadata and file names, so it takes milliseconds; the command also imports the compiled
 parts.
 """
+
 import re
 import shutil
 import sys
@@ -26,6 +27,7 @@ UNKNOWN = 'unknown'
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong, and what to do about it; only a fatal one stops ``import mmuniqrnet``."""
+
     what: str
     mend: str
     fatal: bool = True
@@ -37,6 +39,7 @@ class Problem:
 @dataclass(frozen=True)
 class Installation:
     """The facts that :func:`find_problems` judges. ``versions`` has one key a distribution found."""
+
     versions: Mapping[str, str]
     mmcv_has_ops: bool = True
     compiler: bool = True
@@ -50,8 +53,10 @@ def release(version: str) -> tuple[int, ...]:
 
 def build_mmcv(stack: str) -> str:
     """The command that builds mmcv with its ops."""
-    return ('MMCV_WITH_OPS=1 CFLAGS="-g0 -O1" pip install --no-build-isolation --no-deps --force-reinstall '
-            f'--no-cache-dir {TESTED_MMCV[stack]}')
+    return (
+        'MMCV_WITH_OPS=1 CFLAGS="-g0 -O1" pip install --no-build-isolation --no-deps --force-reinstall '
+        f'--no-cache-dir {TESTED_MMCV[stack]}'
+    )
 
 
 def find_problems(found: Installation) -> list[Problem]:
@@ -66,68 +71,103 @@ def find_problems(found: Installation) -> list[Problem]:
 
     problems = []
     if not (3, 10) <= found.python[:2] <= (3, 12):
-        problems.append(Problem(
-            f'Python {".".join(map(str, found.python))} is running and mmuniqrnet is made for 3.10 to 3.12',
-            'name another one, as in `make env PYTHON=python3.11`', fatal=found.python < (3, 10)))
+        problems.append(
+            Problem(
+                f'Python {".".join(map(str, found.python))} is running and mmuniqrnet is made for 3.10 to 3.12',
+                'name another one, as in `make env PYTHON=python3.11`',
+                fatal=found.python < (3, 10),
+            )
+        )
 
     present = {stack: [name for name in names if name in versions] for stack, names in STACKS.items()}
     if all(present.values()):
         both = present['onedl'] + present['openmmlab']
-        problems.append(Problem(
-            f'Two OpenMMLab stacks are installed over each other ({", ".join(both)})',
-            f'`pip uninstall -y {" ".join(both)}`, then install one of them, or make a fresh environment with '
-            '`make env STACK=onedl`'))
+        problems.append(
+            Problem(
+                f'Two OpenMMLab stacks are installed over each other ({", ".join(both)})',
+                f'`pip uninstall -y {" ".join(both)}`, then install one of them, or make a fresh environment with '
+                '`make env STACK=onedl`',
+            )
+        )
         return problems
     stack = 'openmmlab' if present['openmmlab'] else 'onedl'
 
     missing = [name for name in (*STACKS[stack], *OTHERS[:4]) if name not in versions]
     if missing:
         mmcv = f'; mmcv with its ops: `{build_mmcv(stack)}`' if STACKS[stack][1] in missing else ''
-        problems.append(Problem(
-            f'Not installed: {", ".join(missing)}',
-            f'`make env STACK={stack}` makes an environment that has all, or `pip install` them here{mmcv}'))
+        problems.append(
+            Problem(
+                f'Not installed: {", ".join(missing)}',
+                f'`make env STACK={stack}` makes an environment that has all, or `pip install` them here{mmcv}',
+            )
+        )
 
     if at_least('mmcv', 2, 2) and present['openmmlab']:
-        problems.append(Problem(
-            f'mmcv {versions["mmcv"]} is installed, and mmdet 3.3 and mmsegmentation 1.2 refuse mmcv 2.2 and later',
-            f'`{build_mmcv("openmmlab")}`, or use the forks with `make env STACK=onedl`'))
+        problems.append(
+            Problem(
+                f'mmcv {versions["mmcv"]} is installed, and mmdet 3.3 and mmsegmentation 1.2 refuse mmcv 2.2 and later',
+                f'`{build_mmcv("openmmlab")}`, or use the forks with `make env STACK=onedl`',
+            )
+        )
     elif older('mmcv', 2, 1) or older('onedl-mmcv', 2, 3):
         name = STACKS[stack][1]
         problems.append(Problem(f'{name} {versions[name]} is too old', f'`{build_mmcv(stack)}`'))
     if not found.mmcv_has_ops and STACKS[stack][1] in versions:
         name = STACKS[stack][1]
-        problems.append(Problem(
-            f'{name} {versions[name]} was built without its compiled ops, and mmdet cannot be imported without them',
-            f'with torch installed, `{build_mmcv(stack)}` (10 to 15 minutes on 2 cores)'))
+        problems.append(
+            Problem(
+                f'{name} {versions[name]} was built without its compiled ops, and mmdet cannot be imported without them',
+                f'with torch installed, `{build_mmcv(stack)}` (10 to 15 minutes on 2 cores)',
+            )
+        )
     if older('mmdet', 3, 1):
         problems.append(Problem(f'mmdet {versions["mmdet"]} is too old', '`pip install mmdet==3.3.0`'))
     if older('mmsegmentation', 1, 1):
         problems.append(
-            Problem(f'mmsegmentation {versions["mmsegmentation"]} is too old', '`pip install mmsegmentation==1.2.2`'))
+            Problem(f'mmsegmentation {versions["mmsegmentation"]} is too old', '`pip install mmsegmentation==1.2.2`')
+        )
 
     if older('torch', 2, 1):
-        problems.append(Problem(
-            f'torch {versions["torch"]} is too old, mmuniqrnet needs 2.1 or later',
-            'install a newer torch and then build mmcv again for it'))
+        problems.append(
+            Problem(
+                f'torch {versions["torch"]} is too old, mmuniqrnet needs 2.1 or later',
+                'install a newer torch and then build mmcv again for it',
+            )
+        )
     elif at_least('transformers', 5) and older('torch', 2, 6):
-        problems.append(Problem(
-            f'transformers {versions["transformers"]} works with torch 2.6 or later only, and torch '
-            f'{versions["torch"]} is installed', '`pip install "transformers>=4.40,<5"`, or install a newer torch'))
+        problems.append(
+            Problem(
+                f'transformers {versions["transformers"]} works with torch 2.6 or later only, and torch '
+                f'{versions["torch"]} is installed',
+                '`pip install "transformers>=4.40,<5"`, or install a newer torch',
+            )
+        )
     if older('transformers', 4, 40):
-        problems.append(Problem(
-            f'transformers {versions["transformers"]} is too old, mmuniqrnet needs 4.40 or later',
-            '`pip install "transformers>=4.40,<6"`'))
+        problems.append(
+            Problem(
+                f'transformers {versions["transformers"]} is too old, mmuniqrnet needs 4.40 or later',
+                '`pip install "transformers>=4.40,<6"`',
+            )
+        )
     if at_least('numpy', 2) and older('torch', 2, 3) and not older('torch', 2, 1):
-        problems.append(Problem(
-            f'torch {versions["torch"]} was compiled for numpy 1, and numpy {versions["numpy"]} is installed',
-            '`pip install "numpy<2"`'))
+        problems.append(
+            Problem(
+                f'torch {versions["torch"]} was compiled for numpy 1, and numpy {versions["numpy"]} is installed',
+                '`pip install "numpy<2"`',
+            )
+        )
     if older('pycocotools', 2, 0, 7):
-        problems.append(Problem(
-            f'pycocotools {versions["pycocotools"]} is too old', '`pip install "pycocotools>=2.0.7"`'))
+        problems.append(
+            Problem(f'pycocotools {versions["pycocotools"]} is too old', '`pip install "pycocotools>=2.0.7"`')
+        )
     if not found.compiler and not (found.mmcv_has_ops and STACKS[stack][1] in versions):
-        problems.append(Problem(
-            'No C++ compiler was found, and mmcv is compiled when it is installed',
-            '`apt-get install g++` (or set CXX to the compiler)', fatal=False))
+        problems.append(
+            Problem(
+                'No C++ compiler was found, and mmcv is compiled when it is installed',
+                '`apt-get install g++` (or set CXX to the compiler)',
+                fatal=False,
+            )
+        )
     return sorted(problems, key=lambda problem: not problem.fatal)
 
 
@@ -146,8 +186,9 @@ def inspect_installation() -> Installation:
         if name not in versions and find_spec(name) is not None:
             versions[name] = UNKNOWN
     mmcv = find_spec('mmcv')
-    has_ops = any(list(Path(folder).glob('_ext*')) for folder in (mmcv.submodule_search_locations or ())) \
-        if mmcv else False
+    has_ops = (
+        any(list(Path(folder).glob('_ext*')) for folder in (mmcv.submodule_search_locations or ())) if mmcv else False
+    )
     compiler = any(shutil.which(name) for name in ('c++', 'g++', 'clang++'))
     return Installation(versions=versions, mmcv_has_ops=has_ops, compiler=compiler)
 
@@ -158,8 +199,10 @@ def find_load_problems(found: Installation) -> list[Problem]:
     mends = {
         'cv2': ('OpenCV cannot be loaded', '`apt-get install libgl1 libglib2.0-0`'),
         'torch': ('torch cannot be loaded', 'install torch again'),
-        'mmcv._ext': ('mmcv\'s compiled ops cannot be loaded; they only fit the torch they were built with',
-                      f'`{build_mmcv(stack)}`'),
+        'mmcv._ext': (
+            "mmcv's compiled ops cannot be loaded; they only fit the torch they were built with",
+            f'`{build_mmcv(stack)}`',
+        ),
     }
     problems = []
     for module, (what, mend) in mends.items():
@@ -180,6 +223,7 @@ def require_working_installation() -> None:
 def main() -> int:
     """Print versions and problems; the exit status is 1 if one of them is fatal."""
     from .version import __version__
+
     found = inspect_installation()
     print(f'mmuniqrnet {__version__}')
     print(f'python {".".join(map(str, found.python))} ({sys.executable})')

@@ -4,6 +4,7 @@
 mmdet's, mmseg's or mmengine's registries without any import on the user's side. Those without a location hold nothing
 of ours; they are there because mmengine warns of every look-up in a scope that has no such registry.
 """
+
 from mmengine import registry as root
 from mmengine.registry import Registry
 

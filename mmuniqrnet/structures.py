@@ -1,4 +1,5 @@
 """Small typed records that pass between the rooms of the package."""
+
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Sequence, runtime_checkable
 
@@ -15,6 +16,7 @@ class TextFeatures(NamedTuple):
         sentence: [B, D], one feature per expression.
         padding_mask: [B, L] bool, True where there is padding.
     """
+
     tokens: Tensor
     sentence: Tensor
     padding_mask: Tensor
@@ -27,6 +29,7 @@ class SentenceConditioned(Protocol):
     It says so with ``takes_sentence = True``; any other backbone or neck is called with images or maps alone. Without a
     sentence such a part acts as its plain self.
     """
+
     takes_sentence: bool
 
 
@@ -44,6 +47,7 @@ class Placement:
     The image of ``ori_shape`` was resized to ``img_shape`` and put on a canvas of ``canvas_shape`` with its top left
     corner at ``offset``. All are (height, width) or (top, left), in pixels.
     """
+
     ori_shape: tuple[int, int]
     img_shape: tuple[int, int]
     canvas_shape: tuple[int, int]
@@ -57,7 +61,8 @@ class Placement:
             ori_shape=tuple(meta.get('ori_shape', meta['img_shape'])[:2]),
             img_shape=tuple(meta['img_shape'][:2]),
             canvas_shape=tuple(meta['batch_input_shape'][:2]),
-            offset=tuple(meta.get('canvas_offset', (0, 0))))
+            offset=tuple(meta.get('canvas_offset', (0, 0))),
+        )
 
     def _scale_and_shift(self, boxes: Tensor) -> tuple[Tensor, Tensor]:
         sy, sx = (n / o for n, o in zip(self.img_shape, self.ori_shape))
@@ -85,7 +90,7 @@ class Placement:
         if values.shape[-2:] != self.canvas_shape:
             values = F.interpolate(values, size=self.canvas_shape, mode='bilinear', align_corners=False)
         (top, left), (height, width) = self.offset, self.img_shape
-        return values[0, :, top:top + height, left:left + width]
+        return values[0, :, top : top + height, left : left + width]
 
     def map_to_original(self, values: Tensor) -> Tensor:
         """A map over the whole canvas [N, h, w], at any stride, as a map [N, H, W] of the original image.
@@ -101,5 +106,5 @@ class Placement:
         """[H, W] bool over the canvas, True where there is no image."""
         mask = torch.ones(self.canvas_shape, dtype=torch.bool, device=device)
         (top, left), (height, width) = self.offset, self.img_shape
-        mask[top:top + height, left:left + width] = False
+        mask[top : top + height, left : left + width] = False
         return mask

@@ -1,4 +1,5 @@
 """Miniatures of every data set that the configs read, and the configs at reduced size, for tests."""
+
 import json
 import pickle
 import shutil
@@ -24,7 +25,8 @@ SPLITS = dict(
     refcocog={
         'umd': dict(train='train', val='val', testA='test', testB='test'),
         'google': dict(train='train', val='val'),
-    })
+    },
+)
 SPLITS['refcoco+'] = SPLITS['refcoco']
 
 
@@ -110,8 +112,14 @@ def narrow(model: ConfigDict) -> None:
     model.backbone.update(text_dim=32, embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), init_cfg=None)
     model.neck.update(text_dim=32, in_channels=channels, out_channels=32)
     model.head.encoder.update(
-        in_channels=32, text_dim=32, embed_dims=32, num_layers=1, num_heads=2, feedforward_dims=32,
-        level_sizes=((2, 2), (1, 1)))
+        in_channels=32,
+        text_dim=32,
+        embed_dims=32,
+        num_layers=1,
+        num_heads=2,
+        feedforward_dims=32,
+        level_sizes=((2, 2), (1, 1)),
+    )
     for branch in ('box_branch', 'mask_branch', 'score_branch'):
         if model.head.get(branch):
             model.head[branch].embed_dims = 32
@@ -119,7 +127,8 @@ def narrow(model: ConfigDict) -> None:
         model.head.mask_branch.update(in_channels=32, norm_cfg=dict(type='GN', num_groups=4))
         if 'decode_head' in model.head.mask_branch:
             model.head.mask_branch.decode_head.update(
-                in_channels=[32] * 4, channels=16, norm_cfg=dict(type='GN', num_groups=4))
+                in_channels=[32] * 4, channels=16, norm_cfg=dict(type='GN', num_groups=4)
+            )
         else:
             model.head.mask_branch.feat_channels = 32
     if model.head.get('pixel_guidance'):

@@ -16,7 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         '--golden',
         metavar='FILE',
         default=None,
-        help='numbers of the published modules to compare with (default: ../shared/golden/qrnet_small.pt)')
+        help='numbers of the published modules to compare with (default: ../shared/golden/qrnet_small.pt)',
+    )
 
 
 @pytest.fixture(scope='session')

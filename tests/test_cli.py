@@ -1,4 +1,5 @@
 """The command, in this process; what must hold of a fresh one is tested in a subprocess."""
+
 import json
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_ground_prints_a_table_and_says_where_files_went(image, weights, tmp_pat
         score, *box = line.removeprefix(answer['expression']).split()[:5]
         assert float(score) == pytest.approx(answer['score'], abs=0.006)
         assert [float(edge) for edge in box] == pytest.approx(answer['box'], abs=0.06)
-    assert where == f"written to {tmp_path / 'out'}: predictions.json, 2 in masks/, 2 in pictures/"
+    assert where == f'written to {tmp_path / "out"}: predictions.json, 2 in masks/, 2 in pictures/'
     again = run('ground', image, *WORDS, '--weights', weights, '--out', str(tmp_path / 'out'))
     assert again.startswith('error: ') and 'nothing is overwritten' in again
 
@@ -81,7 +82,10 @@ def test_json_is_all_that_goes_to_stdout(image, weights):
     """In a process of its own: importing mmdet prints."""
     done = subprocess.run(
         [sys.executable, '-m', 'mmuniqrnet.cli', 'ground', image, *WORDS, 'gone', '--weights', weights, '--json'],
-        capture_output=True, text=True, cwd=ROOT)
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     answers = json.loads(done.stdout)['predictions']
     assert [answer['expression'] for answer in answers] == [*WORDS, 'gone'] and done.returncode == 0
     assert isinstance(answers[0]['mask']['counts'], str) and 'Traceback' not in done.stderr
@@ -108,26 +112,35 @@ def test_bad_arguments_end_in_one_sentence(image, weights, tmp_path, capsys):
 
 def test_a_cut_expression_is_noted_in_one_line(image, weights, capsys):
     run('ground', image, 'the red heart ' * 8, '--weights', weights)
-    note, = [line for line in capsys.readouterr().err.splitlines() if line.startswith('note: ')]
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('note: ')]
     assert 'has 26 tokens, and the network reads 16' in note
 
 
 def test_what_is_missing_or_refused_shows_in_the_table():
-    answer = dict(image='a/b.png', expression='x', score=0.5, refused=False, box=[1., 2., 3., 4.], mask=None)
+    answer = dict(image='a/b.png', expression='x', score=0.5, refused=False, box=[1.0, 2.0, 3.0, 4.0], mask=None)
     mask = encode_mask(np.eye(2, dtype=bool))
-    _, *lines = table([
-        answer, dict(answer, box=None, mask=mask), dict(answer, refused=True, box=None),
-        dict(image='c.png', expression=' ', error='the expression is empty.')], with_image=True)
+    _, *lines = table(
+        [
+            answer,
+            dict(answer, box=None, mask=mask),
+            dict(answer, refused=True, box=None),
+            dict(image='c.png', expression=' ', error='the expression is empty.'),
+        ],
+        with_image=True,
+    )
     assert [line.split() for line in lines] == [
         ['b.png:', 'x', '0.50', '1.0', '2.0', '3.0', '4.0', '-'],
         ['b.png:', 'x', '0.50', '-', '-', '-', '-', '50.0', '%'],
         ['b.png:', 'x', '0.50', 'refused'],
-        ['c.png:', '""', 'the', 'expression', 'is', 'empty.']]
+        ['c.png:', '""', 'the', 'expression', 'is', 'empty.'],
+    ]
 
 
 def test_help_is_quick_and_needs_no_torch():
-    code = ('import sys; from mmuniqrnet.cli import main; main([]); '
-            'print("heavy:", [name for name in ("torch", "mmengine", "mmdet", "cv2") if name in sys.modules])')
+    code = (
+        'import sys; from mmuniqrnet.cli import main; main([]); '
+        'print("heavy:", [name for name in ("torch", "mmengine", "mmdet", "cv2") if name in sys.modules])'
+    )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.startswith('usage: mmuniqrnet') and done.stdout.endswith('heavy: []\n')
     assert all(name in done.stdout for name in ('ground', 'scene', 'web', 'env'))

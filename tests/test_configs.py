@@ -1,4 +1,5 @@
 """Every config builds, and one of each kind, at reduced size, trains a step on a miniature of its data."""
+
 import re
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import torch
 from config_samples import ROOT, make_data, reduce, single_datasets
 from mmdet.models import SwinTransformer
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.dataset import pseudo_collate
+from mmengine.hooks import Hook
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 
@@ -16,14 +17,24 @@ from mmuniqrnet.registry import DATASETS, HOOKS, METRICS, MODELS, VISUALIZERS
 
 CONFIGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / 'configs').glob('*.py'))
 # One of each network and each kind of data; the others differ from them in sizes and file names.
-FAMILIES = ('uniqrnet_swin-nano_refshapes', 'uniqrnet_swin-nano_refshapes-none', 'uniqrnet_swin-b_refcoco',
-            'uniqrnet_swin-t_refcocog-umd', 'uniqrnet_swin-s_referit', 'uniqrnet_swin-b_mixed', 'qrnet_swin-s_refcoco',
-            'uniqrnet-res_swin-s_refcoco', 'uniqrnet-fpn_swin-s_refcoco', 'uniqrnet-uper_swin-s_refcoco',
-            'uniqrnet-segformer_swin-s_refcoco')
+FAMILIES = (
+    'uniqrnet_swin-nano_refshapes',
+    'uniqrnet_swin-nano_refshapes-none',
+    'uniqrnet_swin-b_refcoco',
+    'uniqrnet_swin-t_refcocog-umd',
+    'uniqrnet_swin-s_referit',
+    'uniqrnet_swin-b_mixed',
+    'qrnet_swin-s_refcoco',
+    'uniqrnet-res_swin-s_refcoco',
+    'uniqrnet-fpn_swin-s_refcoco',
+    'uniqrnet-uper_swin-s_refcoco',
+    'uniqrnet-segformer_swin-s_refcoco',
+)
 SIZES = dict(
     t=dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24)),
     s=dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
-    b=dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)))
+    b=dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
+)
 # Per config's last word: data set, its own file of refs, tokens, epoch of the drop, GPUs x batch.
 RECIPES = {
     'refcoco': ('refcoco', 'refcoco/refs(unc).p', 20, 60, 128),
@@ -78,8 +89,11 @@ def test_config_trains_a_step_and_answers(name, data):
     assert torch.isfinite(log['loss'])
     # The gates' last V is zero at first, so what stands before it has no gradient in the first step.
     late = ('squeeze.V', 'decoder.weight', 'decoder.bias')
-    unchanged = [name for name, value in model.named_parameters()
-                 if value.requires_grad and torch.equal(value, before[name]) and not name.endswith(late)]
+    unchanged = [
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and torch.equal(value, before[name]) and not name.endswith(late)
+    ]
     assert not unchanged
     model.eval()
     answers = model.val_step(pseudo_collate([test[0], test[1]]))
@@ -111,7 +125,7 @@ def test_config_builds_and_its_data_pass_its_pipelines(path, data):
         dataset = DATASETS.build(loader.dataset)
         assert len(dataset) > 0
         assert dataset[len(dataset) - 1]['inputs'].shape[0] == 3
-        sets[part] = {f"{info['dataset']}/{info['split']}" for info in map(dataset.get_data_info, range(len(dataset)))}
+        sets[part] = {f'{info["dataset"]}/{info["split"]}' for info in map(dataset.get_data_info, range(len(dataset)))}
     if 'train' in sets:
         assert all(name.endswith('/train') for name in sets['train'])
         assert cfg.default_hooks.checkpoint.save_best.rpartition('/')[0] in sets['val']

@@ -10,7 +10,11 @@ from mmuniqrnet.env import Installation, find_problems, release
 ROOT = Path(__file__).resolve().parent.parent
 OTHERS = {'torch': '2.13.0+cpu', 'transformers': '5.23.0', 'numpy': '2.2.6', 'pycocotools': '2.0.11'}
 ONEDL = OTHERS | {
-    'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6', 'onedl-mmdetection': '3.5.1', 'onedl-mmsegmentation': '1.4.2'}
+    'onedl-mmengine': '0.10.12',
+    'onedl-mmcv': '2.3.6',
+    'onedl-mmdetection': '3.5.1',
+    'onedl-mmsegmentation': '1.4.2',
+}
 OPENMMLAB = OTHERS | {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmdet': '3.3.0', 'mmsegmentation': '1.2.2'}
 
 
@@ -24,22 +28,34 @@ def test_tested_stacks_are_without_problem_even_without_compiler(versions):
     assert judge(versions, compiler=False) == []
 
 
-@pytest.mark.parametrize(('versions', 'facts', 'what', 'mend'), [
-    (OPENMMLAB | {'mmcv': '2.2.0'}, {}, 'refuse mmcv 2.2', 'mmcv==2.1.0'),
-    (OPENMMLAB | {'mmcv': '2.0.1'}, {}, 'mmcv 2.0.1 is too old', 'mmcv==2.1.0'),
-    (OPENMMLAB, {'mmcv_has_ops': False}, 'without its compiled ops', 'MMCV_WITH_OPS=1'),
-    (ONEDL, {'mmcv_has_ops': False}, 'without its compiled ops', 'onedl-mmcv==2.3.6'),
-    (ONEDL | {'mmcv': '2.1.0'}, {}, 'onedl-mmcv, onedl-mmdetection, onedl-mmsegmentation, mmcv', 'pip uninstall -y'),
-    (ONEDL | {'torch': '1.13.1'}, {}, 'torch 1.13.1 is too old', 'newer torch'),
-    (ONEDL | {'torch': '2.5.1'}, {}, 'torch 2.6 or later only', 'transformers>=4.40,<5'),
-    (ONEDL | {'transformers': '4.39.3'}, {}, 'transformers 4.39.3 is too old', 'transformers>=4.40'),
-    (ONEDL | {'transformers': '4.57.1', 'torch': '2.2.2'}, {}, 'compiled for numpy 1', 'numpy<2'),
-    (ONEDL | {'pycocotools': '2.0.6'}, {}, 'pycocotools 2.0.6 is too old', 'pycocotools>=2.0.7'),
-    (OTHERS, {}, 'onedl-mmengine, onedl-mmcv', 'make env'),
-    ({k: v for k, v in OPENMMLAB.items() if k != 'mmsegmentation'}, {}, 'Not installed: mmsegmentation',
-     'STACK=openmmlab'),
-    (ONEDL, {'python': (3, 9, 18)}, 'Python 3.9.18', 'PYTHON='),
-])
+@pytest.mark.parametrize(
+    ('versions', 'facts', 'what', 'mend'),
+    [
+        (OPENMMLAB | {'mmcv': '2.2.0'}, {}, 'refuse mmcv 2.2', 'mmcv==2.1.0'),
+        (OPENMMLAB | {'mmcv': '2.0.1'}, {}, 'mmcv 2.0.1 is too old', 'mmcv==2.1.0'),
+        (OPENMMLAB, {'mmcv_has_ops': False}, 'without its compiled ops', 'MMCV_WITH_OPS=1'),
+        (ONEDL, {'mmcv_has_ops': False}, 'without its compiled ops', 'onedl-mmcv==2.3.6'),
+        (
+            ONEDL | {'mmcv': '2.1.0'},
+            {},
+            'onedl-mmcv, onedl-mmdetection, onedl-mmsegmentation, mmcv',
+            'pip uninstall -y',
+        ),
+        (ONEDL | {'torch': '1.13.1'}, {}, 'torch 1.13.1 is too old', 'newer torch'),
+        (ONEDL | {'torch': '2.5.1'}, {}, 'torch 2.6 or later only', 'transformers>=4.40,<5'),
+        (ONEDL | {'transformers': '4.39.3'}, {}, 'transformers 4.39.3 is too old', 'transformers>=4.40'),
+        (ONEDL | {'transformers': '4.57.1', 'torch': '2.2.2'}, {}, 'compiled for numpy 1', 'numpy<2'),
+        (ONEDL | {'pycocotools': '2.0.6'}, {}, 'pycocotools 2.0.6 is too old', 'pycocotools>=2.0.7'),
+        (OTHERS, {}, 'onedl-mmengine, onedl-mmcv', 'make env'),
+        (
+            {k: v for k, v in OPENMMLAB.items() if k != 'mmsegmentation'},
+            {},
+            'Not installed: mmsegmentation',
+            'STACK=openmmlab',
+        ),
+        (ONEDL, {'python': (3, 9, 18)}, 'Python 3.9.18', 'PYTHON='),
+    ],
+)
 def test_each_fault_is_named_alone_with_its_mend(versions, facts, what, mend):
     problems = judge(versions, **facts)
     assert len(problems) == 1
@@ -62,8 +78,13 @@ def test_version_order_is_numeric():
 
 
 def run_with(shim: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=shim,
-                          env={'PYTHONPATH': f'{shim}:{ROOT}', 'PATH': '/usr/bin:/bin'})
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=shim,
+        env={'PYTHONPATH': f'{shim}:{ROOT}', 'PATH': '/usr/bin:/bin'},
+    )
 
 
 def add_distribution(shim: Path, name: str, version: str) -> None:
@@ -87,8 +108,9 @@ def test_both_stacks_are_found_and_import_gives_one_sentence(tmp_path):
     assert report.stderr == ''
     done = run_with(tmp_path, '-c', 'import mmuniqrnet')
     assert done.returncode == 1
-    assert re.match(r'ImportError: Two OpenMMLab stacks .*`\. See `python -m mmuniqrnet\.env`\.$',
-                    done.stderr.splitlines()[-1])
+    assert re.match(
+        r'ImportError: Two OpenMMLab stacks .*`\. See `python -m mmuniqrnet\.env`\.$', done.stderr.splitlines()[-1]
+    )
     assert 'site-packages' not in done.stderr
     assert run_with(tmp_path, '-c', 'import mmuniqrnet.registry').returncode == 1
 
@@ -112,7 +134,9 @@ def test_mmcv_compiled_for_another_torch_is_found_by_the_command(tmp_path):
 
 
 def test_check_is_fast(tmp_path):
-    code = ('import time, importlib.metadata; begin = time.process_time(); import mmuniqrnet; '
-            'print(time.process_time() - begin)')
+    code = (
+        'import time, importlib.metadata; begin = time.process_time(); import mmuniqrnet; '
+        'print(time.process_time() - begin)'
+    )
     seconds = min(float(run_with(tmp_path, '-c', code).stdout) for _ in range(3))
     assert seconds < 0.05

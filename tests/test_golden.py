@@ -1,4 +1,5 @@
 """Agreement with numbers that the published QRNet modules produced, loaded through the converter."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,8 +9,7 @@ from torch import nn
 
 from mmuniqrnet.checkpoints import qrnet
 from mmuniqrnet.checkpoints.fit import judge
-from mmuniqrnet.models import (BoxBranch, QRNetSwin, QueryAwareFusion, UniQRNet, UniQRNetHead,
-                               VisualLinguisticEncoder)
+from mmuniqrnet.models import BoxBranch, QRNetSwin, QueryAwareFusion, UniQRNet, UniQRNetHead, VisualLinguisticEncoder
 from mmuniqrnet.structures import TextFeatures
 
 
@@ -17,7 +17,7 @@ def build(config: dict) -> UniQRNet:
     """The model of a golden file's sizes."""
     gates = dict(channel_gate=config.get('ch', True), spatial_gate=config.get('sp', True))
     channels = [config['embed'] * 2**i for i in range(len(config['depths']))]
-    height, width = (config['size'], ) * 2 if isinstance(config['size'], int) else config['size']
+    height, width = (config['size'],) * 2 if isinstance(config['size'], int) else config['size']
     return UniQRNet(
         text_encoder=nn.Identity(),  # its output is an input of the file
         backbone=QRNetSwin(
@@ -26,7 +26,8 @@ def build(config: dict) -> UniQRNet:
             depths=config['depths'],
             num_heads=config['heads'],
             window_size=config['win'],
-            **gates),
+            **gates,
+        ),
         neck=QueryAwareFusion(channels, config['neck'], config['mu'], **gates),
         head=UniQRNetHead(
             encoder=VisualLinguisticEncoder(
@@ -37,8 +38,11 @@ def build(config: dict) -> UniQRNet:
                 num_heads=config['nh'],
                 feedforward_dims=config['ff'],
                 num_text_tokens=config['L'],
-                level_sizes=[(-(-height // stride), -(-width // stride)) for stride in (32, 64)]),
-            box_branch=BoxBranch(config['hid'])))
+                level_sizes=[(-(-height // stride), -(-width // stride)) for stride in (32, 64)],
+            ),
+            box_branch=BoxBranch(config['hid']),
+        ),
+    )
 
 
 @pytest.fixture(scope='module')
@@ -102,12 +106,15 @@ def test_golden_box_loss_of_the_head_is_the_published_one(golden: SimpleNamespac
 def test_golden_gradient_norms(golden: SimpleNamespace) -> None:
     """Within 0.1 %, and the published loss reaches the same parameters as ours."""
     ours = {name: parameter.grad for name, parameter in golden.model.named_parameters()}
-    ours = {name: 0. if grad is None else grad.norm().item() for name, grad in ours.items()}
+    ours = {name: 0.0 if grad is None else grad.norm().item() for name, grad in ours.items()}
     published = {qrnet.QRNET.forward(name): float(norm or 0) for name, norm in golden.data['grad_norms'].items()}
     assert {name for name, norm in published.items() if norm} <= set(ours) <= set(published)
     # The floor is for gradients that are zero but for rounding.
-    wrong = {name: (ours[name], norm) for name, norm in published.items()
-             if name in ours and abs(ours[name] - norm) > 1e-3 * norm + 1e-9}
+    wrong = {
+        name: (ours[name], norm)
+        for name, norm in published.items()
+        if name in ours and abs(ours[name] - norm) > 1e-3 * norm + 1e-9
+    }
     assert not wrong
 
 

@@ -22,7 +22,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 def put_package(env: make_env.Environment) -> Path:
     """Copy an installed package, as pip left it, into an environment's folder."""
     source = Path(sysconfig.get_paths()['purelib'])
-    info, = source.glob('terminaltables-*.dist-info')
+    (info,) = source.glob('terminaltables-*.dist-info')
     for path in (info, source / 'terminaltables'):
         shutil.copytree(path, env.site / path.name)
     return env.site / info.name
@@ -53,7 +53,8 @@ def test_folder_of_someone_else_is_refused_and_left_alone(tmp_path):
         if not more:
             assert done.returncode == 1
             assert done.stderr.strip() == (
-                f'{tmp_path} holds files that `make` did not put there: name another folder with VENV=.')
+                f'{tmp_path} holds files that `make` did not put there: name another folder with VENV=.'
+            )
     assert [path.name for path in tmp_path.iterdir()] == ['thesis.tex']
 
 

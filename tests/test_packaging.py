@@ -21,9 +21,12 @@ def source(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('sdist')
     done = subprocess.run(
         [sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', folder, 'sdist', '--formats=tar', '-d', folder],
-        cwd=ROOT, capture_output=True, text=True)
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    archive, = folder.glob('*.tar')
+    (archive,) = folder.glob('*.tar')
     subprocess.run(['tar', 'xf', archive, '-C', folder], check=True)
     return folder / archive.name.removesuffix('.tar')
 
@@ -32,9 +35,11 @@ def source(tmp_path_factory) -> Path:
 def wheel(source: Path) -> zipfile.ZipFile:
     done = subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', source, '--no-deps', '--no-build-isolation', '-q', '-w', source.parent],
-        capture_output=True, text=True)
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
-    path, = source.parent.glob('*.whl')
+    (path,) = source.parent.glob('*.whl')
     return zipfile.ZipFile(path)
 
 
@@ -45,8 +50,11 @@ def declared(name: str) -> list[Requirement]:
 
 def setup_lists() -> dict:
     tree = ast.parse((ROOT / 'setup.py').read_text())
-    values = {node.targets[0].id: node.value for node in tree.body
-              if isinstance(node, ast.Assign) and node.targets[0].id in ('INSTALL_REQUIRES', 'EXTRAS_REQUIRE')}
+    values = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id in ('INSTALL_REQUIRES', 'EXTRAS_REQUIRE')
+    }
     return {name: ast.literal_eval(value) for name, value in values.items()}
 
 
@@ -72,7 +80,7 @@ def test_wheel_is_tidy(wheel):
 
 
 def test_version_is_the_same_everywhere(wheel):
-    metadata, = (name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
+    (metadata,) = (name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
     version = re.search(r'^Version: (.+)$', wheel.read(metadata).decode(), re.MULTILINE)[1]
     assert f"__version__ = '{version}'" in (ROOT / 'mmuniqrnet/version.py').read_text()
     assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version'] == version

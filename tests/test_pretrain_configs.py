@@ -1,4 +1,5 @@
 """mmdet's Mask R-CNN on this package's backbone, with the annotations that leave the test images out."""
+
 import json
 from pathlib import Path
 
@@ -15,8 +16,11 @@ from mmuniqrnet.datasets.pretraining import write_without_images
 from mmuniqrnet.models import QRNetSwin
 
 CONFIGS = sorted((ROOT / 'configs' / 'pretrain').glob('*.py'))
-FULL = {'t': (96, (2, 2, 6, 2), (3, 6, 12, 24)), 's': (96, (2, 2, 18, 2), (3, 6, 12, 24)),
-        'b': (128, (2, 2, 18, 2), (4, 8, 16, 32))}
+FULL = {
+    't': (96, (2, 2, 6, 2), (3, 6, 12, 24)),
+    's': (96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    'b': (128, (2, 2, 18, 2), (4, 8, 16, 32)),
+}
 SMALL = dict(embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8))
 
 
@@ -81,7 +85,8 @@ def test_it_trains_without_the_held_out_images_and_its_backbone_goes_on(data, tm
     before = {name: value.clone() for name, value in model.backbone.named_parameters()}
     model.train()
     log = model.train_step(
-        pseudo_collate([dataset[i] for i in range(2)]), build_optim_wrapper(model, cfg.optim_wrapper))
+        pseudo_collate([dataset[i] for i in range(2)]), build_optim_wrapper(model, cfg.optim_wrapper)
+    )
     assert torch.isfinite(log['loss'])
     assert not [name for name, value in model.backbone.named_parameters() if torch.equal(value, before[name])]
 

@@ -1,4 +1,5 @@
 """The recipe that the configs describe: every parameter's learning rate and weight decay, and what colours become."""
+
 import numpy as np
 import pytest
 from config_samples import ROOT, narrow
@@ -37,8 +38,12 @@ def test_every_parameters_learning_rate_and_decay(name):
     assert set(group_of) == {id(value) for value in trained.values()}
     assert len(group_of) == sum(len(group['params']) for group in optimizer.param_groups)
 
-    gates = [part for whole in (model.backbone, model.neck) for part in whole.modules()
-             if isinstance(part, QueryDynamicAttention)]
+    gates = [
+        part
+        for whole in (model.backbone, model.neck)
+        for part in whole.modules()
+        if isinstance(part, QueryDynamicAttention)
+    ]
     assert len(gates) == 4 + 3
     slow = names_of(model, model.backbone, model.neck.lateral_convs, model.text_encoder) - names_of(model, *gates)
     assert slow and set(trained) - slow == names_of(model, *gates, model.head)

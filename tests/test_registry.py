@@ -6,9 +6,9 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = {
     'MODELS': ('UniQRNet', 'QRNetSwin', 'QueryAwareFusion', 'TextEncoder', 'UniQRNetHead'),
     'DATASETS': ('ReferDataset', 'RefShapesDataset'),
-    'METRICS': ('ReferringMetric', ),
-    'HOOKS': ('LossBalanceHook', ),
-    'DATA_SAMPLERS': ('SameImageSampler', ),
+    'METRICS': ('ReferringMetric',),
+    'HOOKS': ('LossBalanceHook',),
+    'DATA_SAMPLERS': ('SameImageSampler',),
 }
 
 # Each toolbox is asked in a process forked before any of the three was imported, so that none profits from another's
@@ -35,9 +35,17 @@ for toolbox in ('mmengine', 'mmdet', 'mmseg'):
 
 def test_names_resolve_from_each_toolbox_without_import(tmp_path):
     pairs = [f'{registry}.{name}' for registry, names in NAMES.items() for name in names]
-    done = subprocess.run([sys.executable, '-c', CODE, *pairs], capture_output=True, text=True, cwd=tmp_path,
-                          env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, '-c', CODE, *pairs],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={'PYTHONPATH': str(ROOT), 'PATH': '/usr/bin:/bin', 'HOME': str(tmp_path)},
+    )
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith('found ')]
-    assert lines == [f'found {toolbox} {pair} mmuniqrnet.{pair.split(".")[1]}'
-                     for toolbox in ('mmengine', 'mmdet', 'mmseg') for pair in pairs]
+    assert lines == [
+        f'found {toolbox} {pair} mmuniqrnet.{pair.split(".")[1]}'
+        for toolbox in ('mmengine', 'mmdet', 'mmseg')
+        for pair in pairs
+    ]

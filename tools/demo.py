@@ -2,6 +2,7 @@
 
 It runs the very commands that one would type, says each, and goes on where an interrupted demo stopped.
 """
+
 import argparse
 import shlex
 import subprocess
@@ -18,7 +19,8 @@ def main() -> None:
     parser.add_argument('--data-dir', default='data/refshapes', help='folder for RefShapes (default: %(default)s)')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder for all results (default: %(default)s)')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override entries of the config')
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override entries of the config'
+    )
     args = parser.parse_args()
     work_dir = Path(args.work_dir)
     options = [f'{part}_dataloader.dataset.data_root={args.data_dir}' for part in ('train', 'val', 'test')]
@@ -36,10 +38,12 @@ def main() -> None:
     best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     pictures = work_dir / 'pictures'
     run('test.py', CONFIG, best, '--work-dir', work_dir, '--show-dir', pictures, *options)
-    print(f'\nTable:       {work_dir / "results.md"}'
-          f'\nPictures:    {pictures}'
-          f'\nCheckpoint:  {best}'
-          f'\nTensorBoard: {shlex.quote(sys.executable)} -m tensorboard.main --logdir {work_dir}')
+    print(
+        f'\nTable:       {work_dir / "results.md"}'
+        f'\nPictures:    {pictures}'
+        f'\nCheckpoint:  {best}'
+        f'\nTensorBoard: {shlex.quote(sys.executable)} -m tensorboard.main --logdir {work_dir}'
+    )
 
 
 def step(title: str) -> None:

@@ -6,6 +6,7 @@
 The export is compared with PyTorch on pictures of RefShapes, or on --check IMAGE EXPRESSION; nothing is written unless
 they agree.
 """
+
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,18 +23,25 @@ from mmuniqrnet.export.writing import DEFAULT_OPSET, require_exporter
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description='Export a network to ONNX.',
-        usage='%(prog)s [options] (CONFIG CHECKPOINT | --weights WEIGHTS) OUT_DIR')
+        usage='%(prog)s [options] (CONFIG CHECKPOINT | --weights WEIGHTS) OUT_DIR',
+    )
     parser.add_argument('paths', nargs='+', metavar='CONFIG CHECKPOINT OUT_DIR', help='OUT_DIR alone after --weights')
     parser.add_argument(
-        '--weights', metavar='WEIGHTS', help='a file that carries its config, instead of CONFIG CHECKPOINT')
+        '--weights', metavar='WEIGHTS', help='a file that carries its config, instead of CONFIG CHECKPOINT'
+    )
     parser.add_argument('--opset', type=int, default=DEFAULT_OPSET, help=f'ONNX opset (default: {DEFAULT_OPSET})')
     parser.add_argument('--torch-export', action='store_true', help='also write model.pt2, for torch.export.load')
     parser.add_argument(
-        '--check', nargs=2, action='append', metavar=('IMAGE', 'EXPRESSION'),
-        help='compare on this instead of pictures of RefShapes; may be given several times')
+        '--check',
+        nargs=2,
+        action='append',
+        metavar=('IMAGE', 'EXPRESSION'),
+        help='compare on this instead of pictures of RefShapes; may be given several times',
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace the export that is in OUT_DIR')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config')
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config'
+    )
     return parser.parse_args(argv)
 
 
@@ -54,8 +62,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         config, weights = None, args.weights
     inferencer = UniQRNetInferencer(config, weights, device='cpu', show_progress=False)
-    export(inferencer, folder, opset=args.opset, torch_export=args.torch_export,
-           questions=[tuple(question) for question in args.check or []], overwrite=args.overwrite)
+    export(
+        inferencer,
+        folder,
+        opset=args.opset,
+        torch_export=args.torch_export,
+        questions=[tuple(question) for question in args.check or []],
+        overwrite=args.overwrite,
+    )
 
 
 if __name__ == '__main__':

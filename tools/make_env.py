@@ -4,11 +4,14 @@ The folder holds a mark that says which stack it is for and, written last of all
 made from. Where that is missing or differs, every step runs again; pip skips what is there, and what an interrupted
 pip left half-written is removed first.
 """
+
 import sys
 
 if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-    sys.exit('Python {}.{} was named, and mmuniqrnet is made for 3.10 to 3.12: name another one, as in '
-             '`make env PYTHON=python3.11`.'.format(*sys.version_info[:2]))
+    sys.exit(
+        'Python {}.{} was named, and mmuniqrnet is made for 3.10 to 3.12: name another one, as in '
+        '`make env PYTHON=python3.11`.'.format(*sys.version_info[:2])
+    )
 
 import argparse
 import csv
@@ -74,8 +77,10 @@ class Environment:
         if self.folder.is_dir() and (set(os.listdir(self.folder)) - set(ours)) and not (self.folder / MARK).exists():
             sys.exit(f'{self.folder} holds files that `make` did not put there: name another folder with VENV=.')
         if (holds := self.mark().get('stack', self.stack)) != self.stack:
-            sys.exit(f'{self.folder} holds STACK={holds}, and the two stacks overwrite each other in one environment: '
-                     f'give STACK={holds}, or another folder with VENV=.')
+            sys.exit(
+                f'{self.folder} holds STACK={holds}, and the two stacks overwrite each other in one environment: '
+                f'give STACK={holds}, or another folder with VENV=.'
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -94,8 +99,9 @@ class Environment:
     def ask(self, code: str) -> str | None:
         """What the environment's Python prints for ``code``, or None if it fails."""
         try:
-            done = subprocess.run([self.python, '-c', code], capture_output=True, text=True,
-                                  cwd=self.folder, env=child_variables())
+            done = subprocess.run(
+                [self.python, '-c', code], capture_output=True, text=True, cwd=self.folder, env=child_variables()
+            )
         except OSError:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
@@ -158,8 +164,14 @@ class Steps:
             log.flush()
             offset = log.tell()
             process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT,
-                pass_fds=[self.lock], env=child_variables() | variables)
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                cwd=ROOT,
+                pass_fds=[self.lock],
+                env=child_variables() | variables,
+            )
             try:
                 while True:
                     try:
@@ -176,8 +188,10 @@ class Steps:
                 log.seek(offset)
                 tail = log.read().splitlines()[-25:]
             print('\n'.join(tail), flush=True)
-            sys.exit(f'"{title}" failed; the whole output is in {self.env.folder / LOG}. When it is mended, the same '
-                     '`make` command goes on from here.')
+            sys.exit(
+                f'"{title}" failed; the whole output is in {self.env.folder / LOG}. When it is mended, the same '
+                '`make` command goes on from here.'
+            )
         say(f'    {time.monotonic() - begin:.0f} s')
 
     def pip(self, title: str, usual: str, *arguments: str, **variables: str) -> None:
@@ -187,8 +201,11 @@ class Steps:
 
 def child_variables() -> dict[str, str]:
     """The user's variables without those that would lead pip or Python out of the environment."""
-    return {name: value for name, value in os.environ.items()
-            if name not in ('PYTHONPATH', 'PYTHONHOME', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_USER')}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ('PYTHONPATH', 'PYTHONHOME', 'PIP_TARGET', 'PIP_PREFIX', 'PIP_USER')
+    }
 
 
 def mmcv_variables() -> dict[str, str]:
@@ -205,15 +222,21 @@ def require_tools() -> None:
     version = '{}.{}'.format(*sys.version_info[:2])
     for module in ('venv', 'ensurepip'):
         if importlib.util.find_spec(module) is None:
-            sys.exit(f'{sys.executable} has no {module} module: `apt-get install python{version}-venv`, or name '
-                     'another Python with PYTHON=.')
+            sys.exit(
+                f'{sys.executable} has no {module} module: `apt-get install python{version}-venv`, or name '
+                'another Python with PYTHON=.'
+            )
     compiler = os.environ.get('CXX', 'g++')
     if shutil.which(compiler.split()[0]) is None:
-        sys.exit(f'No C++ compiler ({compiler}) was found, and mmcv is compiled when it is installed: '
-                 '`apt-get install g++`, or set CXX.')
+        sys.exit(
+            f'No C++ compiler ({compiler}) was found, and mmcv is compiled when it is installed: '
+            '`apt-get install g++`, or set CXX.'
+        )
     if not (Path(sysconfig.get_paths()['include']) / 'Python.h').exists():
-        sys.exit(f'{sys.executable} has no header files, and mmcv is compiled with them: '
-                 f'`apt-get install python{version}-dev`.')
+        sys.exit(
+            f'{sys.executable} has no header files, and mmcv is compiled with them: '
+            f'`apt-get install python{version}-dev`.'
+        )
 
 
 def make_venv(env: Environment, steps: Steps) -> None:
@@ -224,13 +247,19 @@ def make_venv(env: Environment, steps: Steps) -> None:
         if holds == wanted:
             steps.number += 1
             return
-        say(f'the Python or the pip in {env.folder} does not work: making it again' if holds is None else
-            f'{env.folder} is made with Python {holds}, not {wanted}: making it again')
+        say(
+            f'the Python or the pip in {env.folder} does not work: making it again'
+            if holds is None
+            else f'{env.folder} is made with Python {holds}, not {wanted}: making it again'
+        )
     if (env.folder / 'lib').exists():
         say('removing what is there (up to a minute or two)')
     env.empty()
-    steps.run(f'virtual environment {env.folder}, Python {wanted}', '5 to 20 seconds',
-              [sys.executable, '-m', 'venv', env.folder])
+    steps.run(
+        f'virtual environment {env.folder}, Python {wanted}',
+        '5 to 20 seconds',
+        [sys.executable, '-m', 'venv', env.folder],
+    )
 
 
 def install(env: Environment, steps: Steps, torch_index: str) -> None:
@@ -238,23 +267,50 @@ def install(env: Environment, steps: Steps, torch_index: str) -> None:
     steps.pip('pip and build tools', '10 seconds', '-r', requirements / 'build.txt')
     index = ['--index-url', torch_index] if torch_index else []
     steps.pip('torch', '1 to 10 minutes, by the network', *index, '-r', requirements / 'torch.txt')
-    steps.pip('transformers, pycocotools, pytest and others', '1 minute',
-              '-r', requirements / 'common.txt', '-r', requirements / 'test.txt')
-    steps.pip(f'OpenMMLab stack {env.stack}, with mmcv\'s ops compiled',
-              '10 to 15 minutes on 2 cores the first time, 1 minute from pip\'s cache',
-              '--no-build-isolation', '-r', requirements / f'{env.stack}.txt', **mmcv_variables())
+    steps.pip(
+        'transformers, pycocotools, pytest and others',
+        '1 minute',
+        '-r',
+        requirements / 'common.txt',
+        '-r',
+        requirements / 'test.txt',
+    )
+    steps.pip(
+        f"OpenMMLab stack {env.stack}, with mmcv's ops compiled",
+        "10 to 15 minutes on 2 cores the first time, 1 minute from pip's cache",
+        '--no-build-isolation',
+        '-r',
+        requirements / f'{env.stack}.txt',
+        **mmcv_variables(),
+    )
     if (nodeps := requirements / f'{env.stack}-nodeps.txt').exists():
-        steps.pip('packages without their declared needs', '20 seconds',
-                  '--no-build-isolation', '--no-deps', '-r', nodeps)
+        steps.pip(
+            'packages without their declared needs', '20 seconds', '--no-build-isolation', '--no-deps', '-r', nodeps
+        )
     if env.ask('import torch, mmcv._ext') is None:
-        say('pip\'s cache held an mmcv without ops, or made for another torch: building it again')
+        say("pip's cache held an mmcv without ops, or made for another torch: building it again")
         text = (requirements / f'{env.stack}.txt').read_text()
         pin = re.search(r'^(?:onedl-)?mmcv==\S+', text, re.MULTILINE)[0]
         steps.number -= 1
-        steps.pip('mmcv with its ops', '10 to 15 minutes on 2 cores', '--no-build-isolation', '--no-deps',
-                  '--force-reinstall', '--no-cache-dir', pin, **mmcv_variables())
-    steps.pip('mmuniqrnet, linked to this checkout', '5 seconds', '--no-build-isolation', '--no-deps',
-              '--no-use-pep517', '-e', '.')
+        steps.pip(
+            'mmcv with its ops',
+            '10 to 15 minutes on 2 cores',
+            '--no-build-isolation',
+            '--no-deps',
+            '--force-reinstall',
+            '--no-cache-dir',
+            pin,
+            **mmcv_variables(),
+        )
+    steps.pip(
+        'mmuniqrnet, linked to this checkout',
+        '5 seconds',
+        '--no-build-isolation',
+        '--no-deps',
+        '--no-use-pep517',
+        '-e',
+        '.',
+    )
     steps.run('check of the whole', '10 seconds', [env.python, '-m', 'mmuniqrnet.env'])
 
 

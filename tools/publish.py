@@ -3,6 +3,7 @@
 The file holds the weights alone (those averaged by EMA, if there are any), and as metadata a config that needs no
 other file, the seed, and what --command and --figures tell. UniQRNetInferencer(weights=OUT) needs nothing else.
 """
+
 import argparse
 from pathlib import Path
 
@@ -25,10 +26,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     words = publish(args.checkpoint, args.target, args.config, args.command, args.figures, args.overwrite)
     size = Path(args.target).expanduser().stat().st_size / 1e6
-    print(f"{args.target}: {size:.1f} MB, weights {words['weights']}, seed {words.get('seed', 'not known')}")
+    print(f'{args.target}: {size:.1f} MB, weights {words["weights"]}, seed {words.get("seed", "not known")}')
     unknown = [name for name in ('command', 'figures') if name not in words]
     if unknown:
-        print(f"it does not say its {' and '.join(unknown)} (--{', --'.join(unknown)})")
+        print(f'it does not say its {" and ".join(unknown)} (--{", --".join(unknown)})')
 
 
 if __name__ == '__main__':

@@ -4,12 +4,12 @@
 
 It needs the weights that run.py leaves in its --work-dir.
 """
+
 import argparse
 import json
 from pathlib import Path
 
 from mmengine.registry import init_default_scope
-
 from rows import ROWS
 from run import RESULTS, config_of, weights_of
 
@@ -31,6 +31,7 @@ def main() -> None:
     from mmuniqrnet.evaluation.model_consistency import measure_model
     from mmuniqrnet.evaluation.text_consistency import summarise
     from mmuniqrnet.registry import DATASETS, MODELS
+
     args = parse_args()
     init_default_scope('mmuniqrnet')
     for row in args.rows:
@@ -38,7 +39,9 @@ def main() -> None:
             weights = weights_of(row, seed, args.work_dir)
             target = args.results / f'consistency_{row}_{seed}.json'
             if target.exists() or not weights.exists():
-                print(f'{row} seed {seed}:', 'there already' if target.exists() else f'no weights {weights}', flush=True)
+                print(
+                    f'{row} seed {seed}:', 'there already' if target.exists() else f'no weights {weights}', flush=True
+                )
                 continue
             cfg = config_of(row, seed, args.data_root, weights.parent)
             model = MODELS.build(cfg.model)

@@ -4,6 +4,7 @@
 
 A table's figure is the mean over the seeds that are there, its spread their standard deviation (n - 1).
 """
+
 import argparse
 import json
 import re
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-
 from rows import GROUPS, ROWS
 
 matplotlib.use('Agg')
@@ -46,7 +46,10 @@ def cell(results: list[dict], figure: str) -> str:
 
 
 def table(names: list[str], found: dict[str, list[dict]]) -> str:
-    lines = [f'| row | what | iterations | seeds | {" | ".join(FIGURES)} |', '|---|---|--:|--:|' + '--:|' * len(FIGURES)]
+    lines = [
+        f'| row | what | iterations | seeds | {" | ".join(FIGURES)} |',
+        '|---|---|--:|--:|' + '--:|' * len(FIGURES),
+    ]
     for name in names:
         cells = ' | '.join(cell(found[name], figure) for figure in FIGURES)
         lines.append(f'| `{name}` | {ROWS[name].title} | {ROWS[name].iterations} | {len(found[name])} | {cells} |')
@@ -63,8 +66,9 @@ def section(group: str, names: list[str], found: dict[str, list[dict]], images: 
             plot_sweep(found, images / 'ablations-sweep.png')
         pictures['weights'] = "The box's weight over the mask's"
         plot_weights(found, images / 'ablations-weights.png')
-    return '\n\n'.join([table(names, found), *(f'![{about}](images/ablations-{name}.png)'
-                                               for name, about in pictures.items())])
+    return '\n\n'.join(
+        [table(names, found), *(f'![{about}](images/ablations-{name}.png)' for name, about in pictures.items())]
+    )
 
 
 def consistency_table(folder: Path) -> str:
@@ -76,7 +80,10 @@ def consistency_table(folder: Path) -> str:
     if not found:
         return ''
     rows = [row for row in ROWS if row in found]
-    lines = ['| map | ' + ' | '.join(f'`{row}` ({len(found[row])})' for row in rows) + ' |', '|---|' + '--:|' * len(rows)]
+    lines = [
+        '| map | ' + ' | '.join(f'`{row}` ({len(found[row])})' for row in rows) + ' |',
+        '|---|' + '--:|' * len(rows),
+    ]
     for name in found[rows[0]][0]:
         cells = []
         for row in rows:
@@ -93,21 +100,34 @@ def plot_curves(names: list[str], found: dict[str, list[dict]], path: Path) -> N
     colors = matplotlib.colormaps['tab20'].colors
     for k, name in enumerate(names):
         for axis, figure in zip(axes, PLOTTED):
-            curves = [[(point['iter'], point[figure]) for point in result['curve'] if figure in point]
-                      for result in found[name]]
+            curves = [
+                [(point['iter'], point[figure]) for point in result['curve'] if figure in point]
+                for result in found[name]
+            ]
             curves = [np.array(curve) for curve in curves if curve]
             for curve in curves:
                 axis.plot(*curve.T, color=colors[k % 20], linewidth=0.5, alpha=0.5)
             if curves:
-                axis.plot(curves[0][:, 0], np.mean([curve[:, 1] for curve in curves], 0), color=colors[k % 20],
-                          marker='o', markersize=3, label=name)
+                axis.plot(
+                    curves[0][:, 0],
+                    np.mean([curve[:, 1] for curve in curves], 0),
+                    color=colors[k % 20],
+                    marker='o',
+                    markersize=3,
+                    label=name,
+                )
     for axis, figure in zip(axes, PLOTTED):
         axis.set(xlabel='iterations', ylabel=f'{figure}, %')
         axis.grid(alpha=0.3)
     # Boxes only have no mIoU, masks only no Acc@0.5.
     lines = {line.get_label(): line for axis in axes for line in axis.get_lines() if line.get_label() in names}
-    axes[1].legend([lines[name] for name in names if name in lines], [name for name in names if name in lines], fontsize=7,
-                   loc='center left', bbox_to_anchor=(1, 0.5))
+    axes[1].legend(
+        [lines[name] for name in names if name in lines],
+        [name for name in names if name in lines],
+        fontsize=7,
+        loc='center left',
+        bbox_to_anchor=(1, 0.5),
+    )
     fig.savefig(path, dpi=110)
     plt.close(fig)
 
@@ -115,8 +135,11 @@ def plot_curves(names: list[str], found: dict[str, list[dict]], path: Path) -> N
 def plot_sweep(found: dict[str, list[dict]], path: Path) -> None:
     """Acc@0.5 and mIoU against the box's fixed weight; the adaptive strategies as level lines."""
     fig, axes = plt.subplots(1, 2, figsize=(11, 4.2), layout='constrained')
-    fixed = {float(name.partition('-')[2]): found[name] for name in GROUPS['balance']
-             if name.startswith('fixed-') and name in found}
+    fixed = {
+        float(name.partition('-')[2]): found[name]
+        for name in GROUPS['balance']
+        if name.startswith('fixed-') and name in found
+    }
     adaptive = [name for name in GROUPS['balance'] if not name.startswith('fixed-') and name in found]
     for axis, figure in zip(axes, PLOTTED):
         ends = {weight: [result['curve'][-1][figure] for result in results] for weight, results in fixed.items()}
@@ -139,13 +162,21 @@ def plot_weights(found: dict[str, list[dict]], path: Path) -> None:
     fig, axis = plt.subplots(figsize=(7, 3.6), layout='constrained')
     for k, name in enumerate(n for n in GROUPS['balance'] if not n.startswith('fixed-') and n in found):
         for result in found[name]:
-            points = [(p['iter'], p['balance/weight_box'], p['balance/weight_mask']) for p in result['balance']
-                      if 'balance/weight_box' in p]
+            points = [
+                (p['iter'], p['balance/weight_box'], p['balance/weight_mask'])
+                for p in result['balance']
+                if 'balance/weight_box' in p
+            ]
             if not points:  # the losses were weighted one by one
                 continue
             steps, box, mask = np.array(points).T
-            axis.plot(steps, box / mask, color=f'C{k}', linewidth=1,
-                      label=('magnitude' if name == 'joint' else name) if result is found[name][0] else None)
+            axis.plot(
+                steps,
+                box / mask,
+                color=f'C{k}',
+                linewidth=1,
+                label=('magnitude' if name == 'joint' else name) if result is found[name][0] else None,
+            )
     axis.set(yscale='log', xlabel='iterations', ylabel="box's weight / mask's")
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)

@@ -1,4 +1,5 @@
 """The rows of the ablations: what each changes in the joint model, and the setting that all of them share."""
+
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ SWEEP = (0.05, 0.2, 1, 5, 20)
 
 # As published models start from BERT and a detector's Swin, so do rows here: from a network without gates that has learned
 # the demo's easier data for a while, or from the one that the package ships, which knows these well.
-STARTS = dict(start=Path(__file__).parent / 'start.pth', shipped=Path(__file__).parents[2] / 'mmuniqrnet' / 'weights' /
-              'uniqrnet_swin-nano_refshapes.safetensors')
+STARTS = dict(
+    start=Path(__file__).parent / 'start.pth',
+    shipped=Path(__file__).parents[2] / 'mmuniqrnet' / 'weights' / 'uniqrnet_swin-nano_refshapes.safetensors',
+)
 START_PARTS = ('text_encoder.', 'backbone.')
 
 
@@ -31,6 +34,7 @@ class Row:
         crowded: Whether its data are the crowded ones.
         tests: The row whose weights it tests, not trained any further.
     """
+
     title: str
     options: dict[str, Any] = field(default_factory=dict)
     iterations: int = ITERATIONS
@@ -87,11 +91,13 @@ ROWS = {
     'joint-pointing': Row('joint, box from where [REG] points', POINTING),
     'joint-cut': Row('`joint`, its masks cut to their boxes', CUT, tests='joint'),
     # 3. How the losses are balanced; the weight is the box's, the mask's is 1.
-    **{f'fixed-{w:g}': Row(f'fixed, box {w:g}', balance(type='fixed', weights=dict(box=w, mask=1.))) for w in SWEEP},
+    **{f'fixed-{w:g}': Row(f'fixed, box {w:g}', balance(type='fixed', weights=dict(box=w, mask=1.0))) for w in SWEEP},
     'fixed-0.2-cut': Row('`fixed-0.2`, its masks cut to their boxes', CUT, tests='fixed-0.2'),
     'dwa': Row('dwa', balance(type='dwa')),
     'uncertainty': Row('uncertainty', balance(type='uncertainty')),
-    'uncertainty-aux': Row('uncertainty, pixel supervision a task of its own', balance(THREE_TASKS, type='uncertainty')),
+    'uncertainty-aux': Row(
+        'uncertainty, pixel supervision a task of its own', balance(THREE_TASKS, type='uncertainty')
+    ),
     'uncertainty-each': Row('uncertainty, each loss a task of its own', balance(EACH_LOSS, type='uncertainty')),
     'gradnorm': Row('gradnorm', balance(type='gradnorm')),
     'random': Row('random', balance(type='random')),
@@ -101,14 +107,35 @@ SHIPPED = ('boxes-plain', 'boxes-plain-pointing', 'boxes-pointing', 'masks', 'jo
 ROWS |= {f'scratch-{name}': replace(ROWS[name], iterations=1000, start=None) for name in SCRATCH}
 ROWS |= {f'shipped-{name}': replace(ROWS[name], start='shipped') for name in SHIPPED}
 ROWS['shipped-joint-cut'] = replace(
-    ROWS['joint-cut'], title='`shipped-joint`, its masks cut to their boxes', tests='shipped-joint')
+    ROWS['joint-cut'], title='`shipped-joint`, its masks cut to their boxes', tests='shipped-joint'
+)
 
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),
-    'tasks': ('boxes-plain', 'boxes-plain-pointing', 'boxes-pointing', 'masks-plain', 'masks', 'joint-plain', 'joint',
-              'joint-cut', 'joint-reg', 'joint-pointing', 'fixed-0.2', 'fixed-0.2-cut'),
-    'balance': (*(f'fixed-{w:g}' for w in SWEEP), 'joint', 'dwa', 'uncertainty',
-                'uncertainty-aux', 'uncertainty-each', 'gradnorm', 'random'),
+    'tasks': (
+        'boxes-plain',
+        'boxes-plain-pointing',
+        'boxes-pointing',
+        'masks-plain',
+        'masks',
+        'joint-plain',
+        'joint',
+        'joint-cut',
+        'joint-reg',
+        'joint-pointing',
+        'fixed-0.2',
+        'fixed-0.2-cut',
+    ),
+    'balance': (
+        *(f'fixed-{w:g}' for w in SWEEP),
+        'joint',
+        'dwa',
+        'uncertainty',
+        'uncertainty-aux',
+        'uncertainty-each',
+        'gradnorm',
+        'random',
+    ),
     'scratch': tuple(f'scratch-{name}' for name in SCRATCH),
     'shipped': (*(f'shipped-{name}' for name in SHIPPED), 'shipped-joint-cut'),
 }

@@ -10,6 +10,7 @@ start from start.pth beside this file; where it is not there, it is trained firs
 last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and its log and
 weights in work_dirs/ablations/ROW/seedN.
 """
+
 import argparse
 import json
 import multiprocessing
@@ -19,8 +20,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rows import (CONFIG, GROUPS, LEARNING_RATE, NUM_IMAGES, ROWS, START_PARTS, START_SEED, STARTS, VALIDATE_EVERY,
-                  WARM_UP)
+from rows import (
+    CONFIG,
+    GROUPS,
+    LEARNING_RATE,
+    NUM_IMAGES,
+    ROWS,
+    START_PARTS,
+    START_SEED,
+    STARTS,
+    VALIDATE_EVERY,
+    WARM_UP,
+)
 
 RESULTS = Path(__file__).parent / 'results'
 
@@ -29,14 +40,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rows', nargs='+', choices=ROWS, metavar='ROW', help=f'which rows: {", ".join(ROWS)}')
     parser.add_argument(
-        '--groups', nargs='+', choices=GROUPS, default=[], help='the rows of these groups (default: all rows)')
+        '--groups', nargs='+', choices=GROUPS, default=[], help='the rows of these groups (default: all rows)'
+    )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side (default: one a core)')
     parser.add_argument(
-        '--results', type=Path, default=RESULTS, help='folder of the results; what is there is not run again')
+        '--results', type=Path, default=RESULTS, help='folder of the results; what is there is not run again'
+    )
     parser.add_argument('--data-root', default='data/refshapes-crowded')
-    parser.add_argument(
-        '--start-data-root', default='data/refshapes', help='what start.pth is trained on')
+    parser.add_argument('--start-data-root', default='data/refshapes', help='what start.pth is trained on')
     parser.add_argument('--work-dir', default='work_dirs/ablations')
     return parser.parse_args()
 
@@ -44,6 +56,7 @@ def parse_args() -> argparse.Namespace:
 def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     """The config of one run."""
     from mmuniqrnet.config import load_config
+
     cfg = load_config(str(CONFIG), work_dir=str(work_dir))
     for part in ('train', 'val', 'test'):
         cfg[f'{part}_dataloader'].dataset.data_root = data_root
@@ -54,11 +67,18 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
     cfg.param_scheduler = [
         dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
-        dict(type='CosineAnnealingLR', by_epoch=False, begin=WARM_UP, end=iterations, T_max=iterations - WARM_UP,
-             eta_min=LEARNING_RATE * 0.01),
+        dict(
+            type='CosineAnnealingLR',
+            by_epoch=False,
+            begin=WARM_UP,
+            end=iterations,
+            T_max=iterations - WARM_UP,
+            eta_min=LEARNING_RATE * 0.01,
+        ),
     ]
     cfg.default_hooks.checkpoint = dict(
-        type='CheckpointHook', by_epoch=False, interval=iterations, save_optimizer=False, save_param_scheduler=False)
+        type='CheckpointHook', by_epoch=False, interval=iterations, save_optimizer=False, save_param_scheduler=False
+    )
     cfg.default_hooks.visualization.val_examples = 0
     cfg.default_hooks.logger.log_metric_by_epoch = False
     cfg.vis_backends = cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
@@ -84,6 +104,7 @@ def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> No
     """One run, in this process; what it says goes to output.log."""
     import torch
     from mmengine.runner import Runner
+
     log = os.open(folder / 'output.log', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -98,9 +119,16 @@ def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> No
     else:
         runner.train()
         curve, balance = read_log(runner)
-    content = dict(row=row, seed=seed, iterations=cfg.train_cfg.max_iters, seconds=round(time.time() - begin),
-                   torch=torch.__version__, device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
-                   curve=curve, balance=balance)
+    content = dict(
+        row=row,
+        seed=seed,
+        iterations=cfg.train_cfg.max_iters,
+        seconds=round(time.time() - begin),
+        torch=torch.__version__,
+        device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
+        curve=curve,
+        balance=balance,
+    )
     part = result.with_suffix('.part')
     part.write_text(json.dumps(content) + '\n')
     part.replace(result)
@@ -110,17 +138,25 @@ def read_log(runner) -> tuple[list[dict], list[dict]]:
     """Of a training, the figures of each validation, and the weights of the losses over time."""
     scalars = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
-    curve = [{'iter': line['step']} | {key.rpartition('/')[2]: value for key, value in line.items() if '/val/' in key}
-             for line in lines if any('/val/' in name for name in line)]
-    balance = [{'iter': line['step']} | {name: line[name] for name in line if name.startswith('balance/weight_')}
-               for line in lines if 'loss' in line]
+    curve = [
+        {'iter': line['step']} | {key.rpartition('/')[2]: value for key, value in line.items() if '/val/' in key}
+        for line in lines
+        if any('/val/' in name for name in line)
+    ]
+    balance = [
+        {'iter': line['step']} | {name: line[name] for name in line if name.startswith('balance/weight_')}
+        for line in lines
+        if 'loss' in line
+    ]
     return curve, [entry for entry in balance if len(entry) > 1]
 
 
 def keep_start(weights: Path, target: Path) -> None:
     """Of a trained network, what rows start from: text encoder and Swin, without gates."""
     import torch
+
     from mmuniqrnet.checkpoints.files import read_checkpoint, state_dict_of
+
     state = state_dict_of(read_checkpoint(weights))
     kept = {name: t for name, t in state.items() if name.startswith(START_PARTS) and '.gates.' not in name}
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -137,28 +173,41 @@ def main() -> None:
     print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
     args.results.mkdir(parents=True, exist_ok=True)
     from mmuniqrnet.datasets.refshapes import make_refshapes
+
     if any(ROWS[row].crowded for row, _ in left):
         make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
 
     os.environ['OMP_NUM_THREADS'] = '1'
     # Every run is a process of its own, forked from one that has imported everything.
     processes = multiprocessing.get_context('forkserver')
-    processes.set_forkserver_preload(['mmuniqrnet.models', 'mmuniqrnet.datasets', 'mmuniqrnet.engine',
-                                      'mmuniqrnet.evaluation', 'mmuniqrnet.visualization', 'mmengine.runner'])
+    processes.set_forkserver_preload(
+        [
+            'mmuniqrnet.models',
+            'mmuniqrnet.datasets',
+            'mmuniqrnet.engine',
+            'mmuniqrnet.evaluation',
+            'mmuniqrnet.visualization',
+            'mmengine.runner',
+        ]
+    )
 
     def launch(run: tuple[str, int]) -> int:
         row, seed = run
         tested = ROWS[row].tests
         if tested and not weights_of(tested, seed, work_dir).exists():
-            print(f'{row} seed {seed}: not run, it needs {weights_of(tested, seed, work_dir)}; train {tested} with this '
-                  '--work-dir and other --results first', flush=True)
+            print(
+                f'{row} seed {seed}: not run, it needs {weights_of(tested, seed, work_dir)}; train {tested} with this '
+                '--work-dir and other --results first',
+                flush=True,
+            )
             return 1
         folder = work_dir / row / f'seed{seed}'
         folder.mkdir(parents=True, exist_ok=True)
         data_root = args.data_root if ROWS[row].crowded else args.start_data_root
         begin = time.time()
         process = processes.Process(
-            target=train, args=(row, seed, data_root, folder, result_file(row, seed, args.results)))
+            target=train, args=(row, seed, data_root, folder, result_file(row, seed, args.results))
+        )
         process.start()
         process.join()
         said = 'done' if process.exitcode == 0 else f'FAILED, see {folder / "output.log"}'
@@ -183,4 +232,5 @@ def main() -> None:
 
 if __name__ == '__main__':
     from mmuniqrnet.config import run_tool
+
     run_tool(main)

@@ -13,7 +13,9 @@ optim_wrapper = dict(
             'neck.lateral_convs': dict(lr_mult=0.1),
             'text_encoder': dict(lr_mult=0.1),
             'head.pixel_guidance': dict(lr_mult=1.0),
-        }))
+        }
+    ),
+)
 max_epochs = 180
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[60], gamma=0.1)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)

@@ -10,7 +10,8 @@ refer = dict(
     data_root='data/',
     data_prefix=dict(img_path='coco/train2014/'),
     test_mode=True,
-    pipeline=test_pipeline)
+    pipeline=test_pipeline,
+)
 unc_splits = ['val', 'testA', 'testB']
 ten_sets = [
     dict(
@@ -18,38 +19,44 @@ ten_sets = [
         ann_file='refcoco/instances.json',
         split_file='refcoco/refs(unc).p',
         dataset_name='refcoco',
-        split=unc_splits),
+        split=unc_splits,
+    ),
     dict(
         refer,
         ann_file='refcoco+/instances.json',
         split_file='refcoco+/refs(unc).p',
         dataset_name='refcoco+',
-        split=unc_splits),
+        split=unc_splits,
+    ),
     dict(
         refer,
         ann_file='refcocog/instances.json',
         split_file='refcocog/refs(umd).p',
         dataset_name='refcocog_umd',
-        split=['val', 'test']),
+        split=['val', 'test'],
+    ),
     # The names must differ: both have a split called val, with other expressions.
     dict(
         refer,
         ann_file='refcocog/instances.json',
         split_file='refcocog/refs(google).p',
         dataset_name='refcocog_google',
-        split='val'),
+        split='val',
+    ),
     dict(
         type='ReferItDataset',
         data_root='data/referit/',
         data_prefix=dict(img_path='images/'),
         split='test',
         test_mode=True,
-        pipeline=test_pipeline),
+        pipeline=test_pipeline,
+    ),
 ]
 test_dataloader = dict(
     batch_size=16,
     num_workers=4,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='ConcatDataset', datasets=ten_sets))
+    dataset=dict(type='ConcatDataset', datasets=ten_sets),
+)
 test_evaluator = dict(type='ReferringMetric')
 test_cfg = dict()

@@ -15,7 +15,8 @@ model = dict(
         num_heads=(3, 6, 12, 24),
         window_size=7,
         drop_path_rate=0.2,
-        with_cp=False),
+        with_cp=False,
+    ),
     neck=dict(type='QueryAwareFusion', in_channels=channels, out_channels=256, text_dim=text_dim, num_outs=5),
     head=dict(
         type='UniQRNetHead',
@@ -33,7 +34,8 @@ model = dict(
             levels=(3, 4),
             level_sizes=((20, 20), (10, 10)),
             position='learned',
-            norm_first=False),
+            norm_first=False,
+        ),
         box_branch=dict(type='BoxBranch', embed_dims=256),
         mask_branch=dict(type='MaskBranch', embed_dims=256, in_channels=256, feat_channels=256, levels=(2, 1, 0)),
         score_branch=dict(type='ScoreBranch', embed_dims=256),
@@ -45,7 +47,8 @@ model = dict(
             text_dim=text_dim,
             backbone_stages=(0, 1, 2, 3),
             neck_levels=(0, 1, 2),
-            embed_dims=64),
+            embed_dims=64,
+        ),
         loss_box_l1=dict(type='mmdet.L1Loss', loss_weight=1.0),
         loss_box_giou=dict(type='mmdet.GIoULoss', loss_weight=1.0),
         loss_mask_bce=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
@@ -53,12 +56,11 @@ model = dict(
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
         box_from_mask=True,
-        mask_loss_stride=4))
+        mask_loss_stride=4,
+    ),
+)
 
 custom_hooks = [
     # Box and mask weigh the same, whatever the size of their losses.
-    dict(
-        type='LossBalanceHook',
-        strategy='magnitude',
-        tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
+    dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
 ]

@@ -3,12 +3,12 @@
 For the backbone of UniQRNet and QRNet: `pretrained` of their configs takes this run's checkpoint. The annotation file
 is made by tools/dataset_tools/make_pretrain_annotations.py (see docs/recipes.md).
 """
+
 _base_ = 'mmdet::swin/mask-rcnn_swin-t-p4-w7_fpn_ms-crop-3x_coco.py'
 
 # What you may want to change ---------------------------------------------------------------------------------------
 # Weights to start from: ImageNet-22k.
-pretrained = ('https://github.com/SwinTransformer/storage/releases/download/v1.0.0/'
-              'swin_base_patch4_window7_224_22k.pth')
+pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_base_patch4_window7_224_22k.pth'
 annotations = 'annotations/instances_train2014_without_refer.json'  # under data/coco/
 
 train_dataloader = dict(dataset=dict(ann_file=annotations, data_prefix=dict(img='train2014/')))
@@ -24,5 +24,7 @@ model = dict(
         window_size=7,
         drop_path_rate=0.2,
         with_cp=False,
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
-    neck=dict(in_channels=[128, 256, 512, 1024]))
+        init_cfg=dict(type='Pretrained', checkpoint=pretrained),
+    ),
+    neck=dict(in_channels=[128, 256, 512, 1024]),
+)

@@ -1,4 +1,5 @@
 """Asking a trained network: images and expressions in, boxes and masks out."""
+
 from .inferencer import UniQRNetInferencer
 from .shipped import shipped_weights
 

@@ -1,4 +1,5 @@
 """Where the inferencer's answers go: one JSON file, masks and pictures."""
+
 import json
 import re
 from pathlib import Path

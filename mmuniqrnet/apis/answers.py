@@ -1,4 +1,5 @@
 """Answers as plain dictionaries, in pixels of the original images."""
+
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ class Question(NamedTuple):
         image_index: Its index among all images.
         expression: What is asked.
     """
+
     image: str | int
     image_index: int
     expression: str
@@ -39,7 +41,7 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
     found = sample.pred_instances
     score = float(found.scores[0]) if 'scores' in found else None
     box = found.bboxes[0].tolist() if 'bboxes' in found else None
-    if not np.isfinite([*(box or []), score or 0.]).all():
+    if not np.isfinite([*(box or []), score or 0.0]).all():
         return failure(question, f'the network answers with box {box} and score {score}: its weights are broken.')
     refused = refuse_below is not None and score is not None and score < refuse_below
     mask = encode_mask(found.masks[0].cpu().numpy()) if 'masks' in found and not refused else None
@@ -49,7 +51,8 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
         box=None if refused else box,
         score=score,
         refused=refused,
-        mask=mask)
+        mask=mask,
+    )
     return answer | dict(gates=sample.gates) if 'gates' in sample else answer
 
 

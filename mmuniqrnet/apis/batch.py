@@ -1,4 +1,5 @@
 """Images and the expressions about them, gathered for the network."""
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ class Batch:
         image_of: Of each question, its image among ``images``; None if it can't be asked.
         errors: Of each question, why; None if it can.
     """
+
     images: list[PreparedImage] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     image_of: list[int | None] = field(default_factory=list)
@@ -34,8 +36,9 @@ class Batch:
         self.errors.append(error)
 
 
-def batches(images: Sequence[ImageInput], asked: Sequence[Sequence[str]], pipeline: ImagePipeline,
-            batch_size: int) -> Iterator[Batch]:
+def batches(
+    images: Sequence[ImageInput], asked: Sequence[Sequence[str]], pipeline: ImagePipeline, batch_size: int
+) -> Iterator[Batch]:
     """All images with all their expressions: each image in one batch, each batch of ``batch_size`` or more questions.
 
     So an image is decoded once, and looked at once, however many expressions there are about it.

@@ -1,4 +1,5 @@
 """The test pipeline of a config, for images that are files, arrays or PIL images."""
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mmuniqrnet.config import UserError
+
 from .questions import SUFFIXES, ImageInput
 
 
@@ -27,6 +29,7 @@ class PreparedImage(NamedTuple):
         data_sample: Its metainfo says where the image came from and how it was resized.
         picture: The image before that, RGB uint8 [H, W, 3].
     """
+
     inputs: Tensor
     data_sample: DetDataSample
     picture: np.ndarray
@@ -51,8 +54,10 @@ class ImagePipeline:
         configs = [dict(step, type=plain) if str(step['type']).split('.')[-1] == once else step for step in pipeline]
         steps = [step for step in map(TRANSFORMS.build, configs) if not isinstance(step, LoadAnnotations)]
         if not steps or not isinstance(steps[0], LoadImageFromFile):
-            raise UserError('the test pipeline does not begin with LoadImageFromFile or LoadImageOnce, so it is not '
-                            'clear how an image gets into it.')
+            raise UserError(
+                'the test pipeline does not begin with LoadImageFromFile or LoadImageOnce, so it is not '
+                'clear how an image gets into it.'
+            )
         self.load = steps[0]
         self.rest = Compose(steps[1:])
 
@@ -74,8 +79,10 @@ class ImagePipeline:
         try:
             packed = self.rest(dict(results, text=expression))
         except Exception as error:  # a transform of anyone's, and an image of any shape
-            raise ImageError(f'the image of {picture.shape[1]} x {picture.shape[0]} pixels (width x height) does not '
-                             f'get through the test pipeline: {type(error).__name__}: {_first(error)}.') from error
+            raise ImageError(
+                f'the image of {picture.shape[1]} x {picture.shape[0]} pixels (width x height) does not '
+                f'get through the test pipeline: {type(error).__name__}: {_first(error)}.'
+            ) from error
         return PreparedImage(packed['inputs'], packed['data_samples'], picture)
 
     def _read(self, path: str) -> dict:
@@ -96,8 +103,9 @@ class ImagePipeline:
 
     def _from_pil(self, image: Image.Image) -> np.ndarray:
         if image.mode == 'F' or image.mode.startswith('I'):
-            raise ImageError(f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it "
-                             "to 'RGB'.")
+            raise ImageError(
+                f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it to 'RGB'."
+            )
         try:
             # as OpenCV reads a file with this flag, and with no other
             upright = ImageOps.exif_transpose(image) if self.load.color_type == 'color' else image

@@ -18,6 +18,7 @@ from mmuniqrnet.models import UniQRNet
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.visualization import Answer, draw_answer, gate_maps, maps_on_image, record_gates
 from mmuniqrnet.visualization.drawing import without_low_score
+
 from .answer_folder import AnswerFolder
 from .answers import failure, to_dict
 from .batch import Batch, batches
@@ -25,6 +26,7 @@ from .image_pipeline import ImagePipeline
 from .questions import ImageInput, list_images, pair
 from .shipped import config_and_checkpoint
 from .text_limit import warn_of_cut_text
+
 
 class UniQRNetInferencer(BaseInferencer):
     """Asks a trained network about images: for each expression one box, one mask, one score.
@@ -49,12 +51,14 @@ class UniQRNetInferencer(BaseInferencer):
         UserError: Config or weights can't be read or don't fit each other, or there is no such device.
     """
 
-    def __init__(self,
-                 model: str | Path | Config | Mapping[str, Any] | None = None,
-                 weights: str | Path | None = None,
-                 device: str | None = None,
-                 scope: str | None = None,
-                 show_progress: bool = True) -> None:
+    def __init__(
+        self,
+        model: str | Path | Config | Mapping[str, Any] | None = None,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        scope: str | None = None,
+        show_progress: bool = True,
+    ) -> None:
         _check_device(device)
         cfg, self._checkpoint, weights = config_and_checkpoint(model, weights)
         scope = scope or cfg.default_scope
@@ -63,16 +67,18 @@ class UniQRNetInferencer(BaseInferencer):
             super().__init__(cfg, weights, device, scope, show_progress)
         self.refuse_below: float | None = cfg.get('test_evaluator', {}).get('refuse_below')
 
-    def __call__(self,
-                 inputs: ImageInput | Sequence[ImageInput],
-                 expressions: str | Sequence[str] | Sequence[Sequence[str]],
-                 batch_size: int = 16,
-                 *,
-                 return_datasamples: bool = False,
-                 return_gates: bool = False,
-                 refuse_below: float | None = None,
-                 out_dir: str | Path = '',
-                 draw: bool = False) -> dict[str, list]:
+    def __call__(
+        self,
+        inputs: ImageInput | Sequence[ImageInput],
+        expressions: str | Sequence[str] | Sequence[Sequence[str]],
+        batch_size: int = 16,
+        *,
+        return_datasamples: bool = False,
+        return_gates: bool = False,
+        refuse_below: float | None = None,
+        out_dir: str | Path = '',
+        draw: bool = False,
+    ) -> dict[str, list]:
         """Ask.
 
         What is wrong with a single image or expression is said in its place, and does not stop the others.
@@ -152,8 +158,9 @@ class UniQRNetInferencer(BaseInferencer):
                 answers[i] = sample.cpu()
         return answers
 
-    def visualize(self, batch: Batch, samples: list[DetDataSample | None],
-                  refuse_below: float | None = None) -> list[np.ndarray | None]:
+    def visualize(
+        self, batch: Batch, samples: list[DetDataSample | None], refuse_below: float | None = None
+    ) -> list[np.ndarray | None]:
         """Pictures of the answers, RGB uint8."""
         pictures: list[np.ndarray | None] = []
         for question, image, sample in zip(batch.questions, batch.image_of, samples):
@@ -163,17 +170,18 @@ class UniQRNetInferencer(BaseInferencer):
             answer, note = Answer.of_prediction(sample.pred_instances), ''
             if refuse_below is not None:
                 answer, note = without_low_score(answer, refuse_below)
-            pictures.append(
-                draw_answer(batch.images[image].picture, question.expression, prediction=answer, note=note))
+            pictures.append(draw_answer(batch.images[image].picture, question.expression, prediction=answer, note=note))
         return pictures
 
-    def postprocess(self,
-                    batch: Batch,
-                    samples: list[DetDataSample | None],
-                    pictures: list[np.ndarray | None] = (),
-                    refuse_below: float | None = None,
-                    return_datasamples: bool = False,
-                    folder: AnswerFolder | None = None) -> list[dict[str, Any] | DetDataSample]:
+    def postprocess(
+        self,
+        batch: Batch,
+        samples: list[DetDataSample | None],
+        pictures: list[np.ndarray | None] = (),
+        refuse_below: float | None = None,
+        return_datasamples: bool = False,
+        folder: AnswerFolder | None = None,
+    ) -> list[dict[str, Any] | DetDataSample]:
         """The predictions of a batch, written to ``folder``, if there is one."""
         predictions = []
         for i, (question, sample) in enumerate(zip(batch.questions, samples)):
@@ -196,15 +204,16 @@ class UniQRNetInferencer(BaseInferencer):
         try:
             model = MODELS.build(cfg.model)
         except KeyError as error:  # the registry's way to say that it does not know a name
-            raise UserError(f'the model can not be built: {str(error).split(". ")[0]}; import the package that '
-                            'registers it first.') from error
+            raise UserError(
+                f'the model can not be built: {str(error).split(". ")[0]}; import the package that registers it first.'
+            ) from error
         if not isinstance(model, UniQRNet):
             raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer asks a UniQRNet.')
         state = state_dict_of(self._checkpoint, weights)
         del self._checkpoint  # nothing else of it is needed
         try:
             # An answer needs every part; what only training uses may be missing.
-            fit = check_fit(state, model.state_dict(), share=1.0, required=None, new=('head.pixel_guidance.', ))
+            fit = check_fit(state, model.state_dict(), share=1.0, required=None, new=('head.pixel_guidance.',))
         except CheckpointError as error:
             raise CheckpointError(f'{weights} does not fit the model: {error}.') from None
         model.load_state_dict({name: state[name] for name in fit.matched}, strict=False)

@@ -1,4 +1,5 @@
 """What the inferencer is asked: which images, and which expressions about each."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,13 +50,16 @@ def pair(images: Sequence[ImageInput], expressions: str | Sequence[str] | Sequen
     if isinstance(expressions, str):
         return [[expressions] for _ in images]
     if not isinstance(expressions, list | tuple):
-        raise TypeError(f'expressions is a str, a list of str, or a list of lists of str, not a '
-                        f'{type(expressions).__name__}.')
+        raise TypeError(
+            f'expressions is a str, a list of str, or a list of lists of str, not a {type(expressions).__name__}.'
+        )
     if len(images) == 1 and all(isinstance(expression, str) for expression in expressions):
         return [list(expressions)]
     if len(expressions) != len(images):
-        raise ValueError(f'there are {len(images)} images and expressions for {len(expressions)}; give one entry an '
-                         'image (a str, or a list of str), or one str for all.')
+        raise ValueError(
+            f'there are {len(images)} images and expressions for {len(expressions)}; give one entry an '
+            'image (a str, or a list of str), or one str for all.'
+        )
     paired = [[entry] if isinstance(entry, str) else entry for entry in expressions]
     for index, entry in enumerate(paired):
         if not isinstance(entry, list | tuple) or not all(isinstance(expression, str) for expression in entry):

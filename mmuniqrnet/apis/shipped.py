@@ -1,4 +1,5 @@
 """Where an inferencer's config and weights come from; the shipped ones where none are named."""
+
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -22,13 +23,15 @@ def shipped_weights() -> Path:
     """
     path = Path(str(files('mmuniqrnet') / 'weights' / SHIPPED))
     if not path.is_file():
-        raise UserError(f'the shipped weights are not there ({path}): install the package again, or name weights of '
-                        'your own.')
+        raise UserError(
+            f'the shipped weights are not there ({path}): install the package again, or name weights of your own.'
+        )
     return path
 
 
-def config_and_checkpoint(model: str | Path | Config | Mapping[str, Any] | None,
-                          weights: str | Path | None) -> tuple[Config, dict[str, Any], str]:
+def config_and_checkpoint(
+    model: str | Path | Config | Mapping[str, Any] | None, weights: str | Path | None
+) -> tuple[Config, dict[str, Any], str]:
     """What answering needs of the config, the checkpoint, and the checkpoint's name.
 
     Args:

@@ -1,4 +1,5 @@
 """Expressions that are longer than the network reads."""
+
 import warnings
 from collections.abc import Iterable
 
@@ -14,6 +15,10 @@ def warn_of_cut_text(text_encoder: nn.Module, expressions: Iterable[str]) -> Non
     for text, ids in zip(texts, tokenizer(texts)['input_ids']):
         if len(ids) > limit:
             kept = tokenizer.decode(
-                tokenizer(text, truncation=True, max_length=limit)['input_ids'], skip_special_tokens=True)
-            warnings.warn(f'"{text}" has {len(ids)} tokens, and the network reads {limit} (max_length of its text '
-                          f'encoder): it is asked for "{kept}".', stacklevel=3)
+                tokenizer(text, truncation=True, max_length=limit)['input_ids'], skip_special_tokens=True
+            )
+            warnings.warn(
+                f'"{text}" has {len(ids)} tokens, and the network reads {limit} (max_length of its text '
+                f'encoder): it is asked for "{kept}".',
+                stacklevel=3,
+            )

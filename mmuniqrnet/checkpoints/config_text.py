@@ -1,4 +1,5 @@
 """Read the config that a checkpoint carries without running it."""
+
 import ast
 from pathlib import Path
 from typing import Any
@@ -23,13 +24,18 @@ def config_of(checkpoint: dict[str, Any], origin: str | Path) -> Config | None:
     try:
         return Config(dict(_entry(statement) for statement in ast.parse(text).body))
     except (SyntaxError, ValueError) as error:
-        raise CheckpointError(f'the config that {origin} carries was not read, for it is more than data ({error}); '
-                              'name a config file instead.') from None
+        raise CheckpointError(
+            f'the config that {origin} carries was not read, for it is more than data ({error}); '
+            'name a config file instead.'
+        ) from None
 
 
 def _entry(statement: ast.stmt) -> tuple[str, Any]:
-    if not isinstance(statement, ast.Assign) or len(statement.targets) != 1 or (
-            not isinstance(statement.targets[0], ast.Name)):
+    if (
+        not isinstance(statement, ast.Assign)
+        or len(statement.targets) != 1
+        or (not isinstance(statement.targets[0], ast.Name))
+    ):
         raise ValueError(f'line {statement.lineno} is no plain assignment')
     return statement.targets[0].id, _value(statement.value)
 
@@ -47,8 +53,13 @@ def _value(node: ast.expr) -> Any:
 
 def _dict(call: ast.Call) -> dict:
     """``dict(a=1)``; or ``dict({'a b': 1})``, as mmengine writes keys that are no names."""
-    plain = isinstance(call.func, ast.Name) and call.func.id == 'dict' and len(call.args) <= 1 and all(
-        isinstance(value, ast.Dict) for value in call.args) and all(word.arg for word in call.keywords)
+    plain = (
+        isinstance(call.func, ast.Name)
+        and call.func.id == 'dict'
+        and len(call.args) <= 1
+        and all(isinstance(value, ast.Dict) for value in call.args)
+        and all(word.arg for word in call.keywords)
+    )
     if not plain:
         raise ValueError(f'line {call.lineno} calls something')
     given = _value(call.args[0]) if call.args else {}

@@ -1,4 +1,5 @@
 """What the scripts of tools/model_converters do: read, convert, report, and write what fits."""
+
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator, Mapping
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from mmuniqrnet.models import QRNetSwin
 from mmuniqrnet.version import __version__
+
 from . import qrnet, swin
 from .files import CheckpointError, read_checkpoint, refuse_overwriting, state_dict_of, write_checkpoint
 from .fit import Fit, judge, require
@@ -34,8 +36,10 @@ def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = Fals
     target = refuse_overwriting(target, overwrite)
     state = state_dict_of(read_checkpoint(source), source)
     if not qrnet.is_qrnet(state):
-        raise CheckpointError(f'{source} is no published QRNet file: none of its tensors is under visumodel.backbone; '
-                              f"the names begin with {', '.join(list(state)[:3])}.")
+        raise CheckpointError(
+            f'{source} is no published QRNet file: none of its tensors is under visumodel.backbone; '
+            f'the names begin with {", ".join(list(state)[:3])}.'
+        )
     out, left_out, unexpected = qrnet.to_ours(state)
     with _named(source):
         fit = _fit(out, uniqrnet_tensors(out, additions=True), left_out, unexpected)
@@ -65,22 +69,30 @@ def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = F
     state = state_dict_of(checkpoint, source)
     out, left_out, unexpected = qrnet.to_published(state)
     if unexpected:
-        raise CheckpointError(f"{source}: QRNet has no place for {len(unexpected)} of its tensors, such as "
-                              f"{', '.join(unexpected[:3])}; only models built as published can go back.")
+        raise CheckpointError(
+            f'{source}: QRNet has no place for {len(unexpected)} of its tensors, such as '
+            f'{", ".join(unexpected[:3])}; only models built as published can go back.'
+        )
     with _named(source):
-        fit = _fit({name: value for name, value in state.items() if name not in left_out},
-                   uniqrnet_tensors(state), left_out, unexpected)
+        fit = _fit(
+            {name: value for name, value in state.items() if name not in left_out},
+            uniqrnet_tensors(state),
+            left_out,
+            unexpected,
+        )
     require(fit, 'backbone.', share, str(source))
     write_checkpoint(dict(model=out | checkpoint.get(LEFT_OUT, {})), target)
     return fit
 
 
-def convert_swin(source: str | Path,
-                 target: str | Path,
-                 overwrite: bool = False,
-                 share: float = 0.95,
-                 layout: str = 'auto',
-                 window_size: int | None = None) -> Fit:
+def convert_swin(
+    source: str | Path,
+    target: str | Path,
+    overwrite: bool = False,
+    share: float = 0.95,
+    layout: str = 'auto',
+    window_size: int | None = None,
+) -> Fit:
     """A Swin of any known layout as a backbone's checkpoint (``backbone.*``, mmdet's layout), for ``init_cfg``.
 
     Args:
@@ -106,12 +118,17 @@ def convert_swin(source: str | Path,
     if window_size is not None:
         out, _ = swin.resize_windows(out, reference)
     out = {name: value for name, value in out.items() if not name.startswith('gates.')}
-    fit = _fit({f'backbone.{name}': value for name, value in out.items()},
-               {f'backbone.{name}': value for name, value in reference.items()}, left_out, unexpected,
-               [f'backbone.{prefix}' for prefix in NEW_IN_SWIN])
+    fit = _fit(
+        {f'backbone.{name}': value for name, value in out.items()},
+        {f'backbone.{name}': value for name, value in reference.items()},
+        left_out,
+        unexpected,
+        [f'backbone.{prefix}' for prefix in NEW_IN_SWIN],
+    )
     require(fit, 'backbone.', share, str(source))
     write_checkpoint(
-        dict(meta=_meta('Swin'), state_dict={f'backbone.{name}': value for name, value in out.items()}), target)
+        dict(meta=_meta('Swin'), state_dict={f'backbone.{name}': value for name, value in out.items()}), target
+    )
     return fit
 
 
@@ -124,11 +141,13 @@ def _named(source: str | Path) -> Iterator[None]:
         raise CheckpointError(f'{source}: {error}') from None
 
 
-def _fit(state: Mapping[str, Tensor],
-         reference: Mapping[str, Tensor],
-         left_out: Mapping[str, Tensor],
-         unexpected: list[str],
-         new: list[str] | None = None) -> Fit:
+def _fit(
+    state: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    left_out: Mapping[str, Tensor],
+    unexpected: list[str],
+    new: list[str] | None = None,
+) -> Fit:
     fit = judge(state, reference, left_out=left_out, **({} if new is None else dict(new=new)))
     fit.unexpected.extend(unexpected)
     return fit

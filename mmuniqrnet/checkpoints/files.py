@@ -1,4 +1,5 @@
 """Read and write checkpoint files without running what they hold."""
+
 import argparse
 import os
 import re
@@ -13,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.compat import allow_mmengine_checkpoints
+from mmuniqrnet.config import UserError
 
 
 class CheckpointError(UserError, ValueError):
@@ -45,8 +46,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except Exception as error:
         names = _refused(path, error)
         if names:
-            raise CheckpointError(f"{path} was not read, for it names {', '.join(names)}, and reading that could run "
-                                  'code; where you trust the file, save its state dict alone.') from None
+            raise CheckpointError(
+                f'{path} was not read, for it names {", ".join(names)}, and reading that could run '
+                'code; where you trust the file, save its state dict alone.'
+            ) from None
         raise CheckpointError(f'{path} is no checkpoint that torch can read, or is damaged: {_first(error)}') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}; a checkpoint is a dict.')
@@ -103,10 +106,12 @@ def state_dict_of(checkpoint: Mapping[str, Any], origin: str | Path = 'the check
     state = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     if not state:
         found = ', '.join(map(repr, list(checkpoint)[:8])) or 'nothing'
-        raise CheckpointError(f"{origin} holds no weights: they should be under 'state_dict', under 'model', or the "
-                              f"file's only content; it has {found}.")
+        raise CheckpointError(
+            f"{origin} holds no weights: they should be under 'state_dict', under 'model', or the "
+            f"file's only content; it has {found}."
+        )
     if all(key.startswith('module.') for key in state):
-        state = {key[len('module.'):]: value for key, value in state.items()}
+        state = {key[len('module.') :]: value for key, value in state.items()}
     return state
 
 
@@ -144,8 +149,10 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
 def _write_safetensors(checkpoint: Mapping[str, Any], part: Path, path: Path) -> None:
     more = sorted(key for key in set(checkpoint) - {'state_dict', 'meta'} if checkpoint[key])
     if more:
-        raise CheckpointError(f"{path} can't be safetensors, which hold the weights of one network and words; this "
-                              f"checkpoint has {', '.join(map(repr, more))}, too: give a name that ends in .pth.")
+        raise CheckpointError(
+            f"{path} can't be safetensors, which hold the weights of one network and words; this "
+            f'checkpoint has {", ".join(map(repr, more))}, too: give a name that ends in .pth.'
+        )
     # copies: safetensors refuses tensors that share their memory
     state = {name: value.detach().cpu().clone().contiguous() for name, value in checkpoint['state_dict'].items()}
     # save_file would leave a file that nobody else may read

@@ -1,4 +1,5 @@
 """How the weights of a checkpoint fit a model, in numbers and in words."""
+
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ MADE_BY_MODEL = ('relative_position_index', 'num_batches_tracked')
 @dataclass(frozen=True)
 class Mismatch:
     """A tensor that both have, in different shapes."""
+
     name: str
     in_file: tuple[int, ...]
     in_model: tuple[int, ...]
@@ -37,6 +39,7 @@ class Fit:
         unexpected: In the file alone, though they should not be.
         left_out: In the file alone, as is known and meant: of a part that the model does not have at all, say.
     """
+
     matched: list[str] = field(default_factory=list)
     new: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -54,8 +57,10 @@ class Fit:
 
         The surplus of the file counts, too: a deeper Swin brings all that a shallow one needs, and does not fit it.
         """
-        return (sum(name.startswith(prefix) for name in self.matched),
-                sum(name.startswith(prefix) for name in [*self.expected, *self.unexpected]))
+        return (
+            sum(name.startswith(prefix) for name in self.matched),
+            sum(name.startswith(prefix) for name in [*self.expected, *self.unexpected]),
+        )
 
     def problem(self, prefix: str = '') -> str | None:
         """An example of what does not fit under a prefix."""
@@ -76,8 +81,11 @@ class Fit:
 
     def describe(self, examples: int = 20) -> str:
         """The report, one line for each kind and for each name that needs a look."""
-        shares = [f'{part[:-1] or "model"} {matched} of {total}' for part in self.parts()
-                  for matched, total in [self.counts(part)]]
+        shares = [
+            f'{part[:-1] or "model"} {matched} of {total}'
+            for part in self.parts()
+            for matched, total in [self.counts(part)]
+        ]
         lines = [f'matched: {len(self.matched)} of {len(self.expected)} tensors ({", ".join(shares) or "none"})']
         lines += _listing('new by design', summary(self.new), len(self.new), examples)
         lines += _listing('missing', self.missing, len(self.missing), examples)
@@ -87,10 +95,12 @@ class Fit:
         return '\n'.join(lines)
 
 
-def judge(state: Mapping[str, Tensor],
-          reference: Mapping[str, Tensor],
-          new: Sequence[str] = NEW_BY_DESIGN,
-          left_out: Iterable[str] = ()) -> Fit:
+def judge(
+    state: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    new: Sequence[str] = NEW_BY_DESIGN,
+    left_out: Iterable[str] = (),
+) -> Fit:
     """How a state dict fits a model.
 
     Args:
@@ -116,11 +126,9 @@ def judge(state: Mapping[str, Tensor],
     return fit
 
 
-def require(fit: Fit,
-            prefix: str = '',
-            share: float = 0.95,
-            what: str = 'the checkpoint',
-            shapes: bool = False) -> None:
+def require(
+    fit: Fit, prefix: str = '', share: float = 0.95, what: str = 'the checkpoint', shapes: bool = False
+) -> None:
     """Refuse a checkpoint that brings too little.
 
     Raises:
@@ -131,14 +139,16 @@ def require(fit: Fit,
         raise CheckpointError(f'{what} does not fit: {fit.mismatched[0]}.')
     matched, total = fit.counts(prefix)
     if total == 0 or matched < share * total:
-        raise CheckpointError(f'{what} does not fit: {matched} of {total} tensors of {prefix[:-1] or "the model"} '
-                              f'matched, {share:.0%} must; {fit.problem(prefix) or "there are none"}.')
+        raise CheckpointError(
+            f'{what} does not fit: {matched} of {total} tensors of {prefix[:-1] or "the model"} '
+            f'matched, {share:.0%} must; {fit.problem(prefix) or "there are none"}.'
+        )
 
 
 def part_of(name: str) -> str:
     """The prefix of the part that a tensor belongs to: ``backbone.``, ``neck.``, ``head.encoder.``, ..."""
     pieces = name.split('.')
-    return '.'.join(pieces[:2 if pieces[0] == 'head' else 1]) + '.' if len(pieces) > 2 else ''
+    return '.'.join(pieces[: 2 if pieces[0] == 'head' else 1]) + '.' if len(pieces) > 2 else ''
 
 
 def summary(names: Iterable[str]) -> list[str]:

@@ -1,4 +1,5 @@
 """The part of a config that answering needs, which published weights carry with them."""
+
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,8 +28,10 @@ def inference_config(cfg: Config | Mapping[str, Any]) -> Config:
     if not pipelines:
         raise UserError('the config has no test_dataloader.dataset.pipeline, which says how images are prepared.')
     if any(pipeline != pipelines[0] for pipeline in pipelines):
-        raise UserError(f'the {len(pipelines)} data sets of test_dataloader have different pipelines, so it is open '
-                        'how an image is to be prepared; give a config whose test_dataloader has one.')
+        raise UserError(
+            f'the {len(pipelines)} data sets of test_dataloader have different pipelines, so it is open '
+            'how an image is to be prepared; give a config whose test_dataloader has one.'
+        )
     kept = dict(test_dataloader=dict(dataset=dict(pipeline=_plain(pipelines[0]))))
     if 'collate_fn' in loader:
         kept['test_dataloader']['collate_fn'] = _plain(loader['collate_fn'])
@@ -60,8 +63,11 @@ def _refuse_below(evaluator: Mapping[str, Any] | Sequence[Mapping[str, Any]] | N
 def _without_sources(config: Any) -> Any:
     """Without the checkpoints that training began from: they are part of the weights by now."""
     if isinstance(config, Mapping):
-        return {key: _without_sources(value) for key, value in config.items()
-                if key != 'pretrained' and not (key == 'init_cfg' and _names_checkpoint(value))}
+        return {
+            key: _without_sources(value)
+            for key, value in config.items()
+            if key != 'pretrained' and not (key == 'init_cfg' and _names_checkpoint(value))
+        }
     return [_without_sources(value) for value in config] if isinstance(config, list) else _plain(config)
 
 

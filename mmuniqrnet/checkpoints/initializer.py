@@ -1,8 +1,10 @@
 """``init_cfg=dict(type='Pretrained', ...)`` of any module, made loud."""
+
 from mmengine.model import PretrainedInit, update_init_info
 from torch import nn
 
 from mmuniqrnet.registry import WEIGHT_INITIALIZERS
+
 from .files import CheckpointError, read_checkpoint, state_dict_of
 from .fit import judge, require
 from .loading import check_fit, report
@@ -34,7 +36,7 @@ class LoudPretrainedInit(PretrainedInit):
             if hasattr(module, 'backbone'):
                 fit = check_fit(state, module.state_dict())
             else:
-                fit = judge(state, module.state_dict(), new=('gates.', ))
+                fit = judge(state, module.state_dict(), new=('gates.',))
                 require(fit, what='it', shapes=True)
         except CheckpointError as error:
             raise CheckpointError(f'init_cfg of {name}, {self.checkpoint}: {error}') from None

@@ -1,4 +1,5 @@
 """Load a checkpoint into a model or a backbone, and say so loudly when it does not fit."""
+
 import logging
 from pathlib import Path
 from typing import Mapping, Sequence
@@ -57,13 +58,15 @@ def backbone_weights(state: Mapping[str, Tensor], layout: str = 'auto') -> swin.
     return converted._replace(left_out=others | converted.left_out)
 
 
-def check_fit(state: Mapping[str, Tensor],
-              reference: Mapping[str, Tensor],
-              *,
-              share: float = 0.95,
-              required: Sequence[str] | None = ('backbone', 'text_encoder'),
-              new: Sequence[str] = NEW_BY_DESIGN,
-              allow: Sequence[str] = ()) -> Fit:
+def check_fit(
+    state: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    *,
+    share: float = 0.95,
+    required: Sequence[str] | None = ('backbone', 'text_encoder'),
+    new: Sequence[str] = NEW_BY_DESIGN,
+    allow: Sequence[str] = (),
+) -> Fit:
     """Judge the weights for a whole model, part by part.
 
     A part that the checkpoint has anything of must match; one it has nothing of is new, unless it is required.
@@ -85,8 +88,12 @@ def check_fit(state: Mapping[str, Tensor],
     state = {name: value for name, value in state.items() if not name.startswith(allow)}
     reference = {name: value for name, value in reference.items() if not name.startswith(allow)}
     fit = judge(state, reference, [*new, *sorted(optional)])
-    wrong = [f'{part[:-1] or "model"} has {matched} of {total} tensors right ({fit.problem(part)})'
-             for part in fit.parts() for matched, total in [fit.counts(part)] if matched < share * total]
+    wrong = [
+        f'{part[:-1] or "model"} has {matched} of {total} tensors right ({fit.problem(part)})'
+        for part in fit.parts()
+        for matched, total in [fit.counts(part)]
+        if matched < share * total
+    ]
     wrong = wrong or [str(mismatch) for mismatch in fit.mismatched[:1]]
     if wrong:
         raise CheckpointError('; '.join(wrong) + hint(state))

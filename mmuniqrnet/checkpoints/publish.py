@@ -1,21 +1,25 @@
 """Weights to give away: one safetensors file that knows its config, and what made it."""
+
 import json
 from pathlib import Path
 
 from mmuniqrnet.config import UserError, load_config
 from mmuniqrnet.evaluation.report import MARK
 from mmuniqrnet.version import __version__
+
 from .config_text import config_of
 from .files import CheckpointError, read_checkpoint, refuse_overwriting, state_dict_of, write_checkpoint
 from .inference_config import inference_config
 
 
-def publish(source: str | Path,
-            target: str | Path,
-            config: str | Path | None = None,
-            command: str | None = None,
-            figures: str | Path | None = None,
-            overwrite: bool = False) -> dict[str, str]:
+def publish(
+    source: str | Path,
+    target: str | Path,
+    config: str | Path | None = None,
+    command: str | None = None,
+    figures: str | Path | None = None,
+    overwrite: bool = False,
+) -> dict[str, str]:
     """Write the weights of a training as ``.safetensors``, with a config that stands by itself.
 
     Optimiser, history and the rest stay behind. Of a training with mmengine's ``EMAHook`` the averaged weights are
@@ -48,7 +52,8 @@ def publish(source: str | Path,
         seed=meta.get('seed'),
         figures=None if figures is None else _figures(figures),
         weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
-        mmuniqrnet_version=__version__)
+        mmuniqrnet_version=__version__,
+    )
     words = {name: str(word) for name, word in words.items() if word is not None}
     write_checkpoint(dict(meta=words, state_dict=state), target)
     return words

@@ -1,4 +1,5 @@
 """QRNet's weights in the layout of its published code and in ours."""
+
 import re
 from typing import Mapping
 
@@ -31,12 +32,13 @@ LEFT_OUT = {
 OURS_ALONE = ('head.mask_branch.', 'head.score_branch.', 'head.pixel_guidance.')
 
 QRNET = (
-    SWIN.prefixed('visumodel.backbone.', 'backbone.') +
-    Renaming(GATE).prefixed('visumodel.backbone.layers.{i}.', 'backbone.gates.{i}.') +
-    Renaming(GATE).prefixed('visumodel.neck.fpn_down.{i}.', 'neck.gates.{i}.') +
-    Renaming([('visumodel.neck.lateral_convs.*', 'neck.lateral_convs.*')]) +
-    Renaming(ENCODER).prefixed('', 'head.encoder.') +
-    Renaming([('bbox_embed.layers.*', 'head.box_branch.mlp.layers.*'), ('textmodel.bert.*', 'text_encoder.model.*')]))
+    SWIN.prefixed('visumodel.backbone.', 'backbone.')
+    + Renaming(GATE).prefixed('visumodel.backbone.layers.{i}.', 'backbone.gates.{i}.')
+    + Renaming(GATE).prefixed('visumodel.neck.fpn_down.{i}.', 'neck.gates.{i}.')
+    + Renaming([('visumodel.neck.lateral_convs.*', 'neck.lateral_convs.*')])
+    + Renaming(ENCODER).prefixed('', 'head.encoder.')
+    + Renaming([('bbox_embed.layers.*', 'head.box_branch.mlp.layers.*'), ('textmodel.bert.*', 'text_encoder.model.*')])
+)
 
 
 def is_qrnet(keys) -> bool:

@@ -1,4 +1,5 @@
 """What a model of given sizes consists of, to judge a checkpoint by, when there is no config that says so."""
+
 import re
 from typing import Mapping
 
@@ -6,8 +7,16 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from mmuniqrnet.models import (BoxBranch, MaskBranch, PixelGuidance, QRNetSwin, QueryAwareFusion, ScoreBranch,
-                               VisualLinguisticEncoder)
+from mmuniqrnet.models import (
+    BoxBranch,
+    MaskBranch,
+    PixelGuidance,
+    QRNetSwin,
+    QueryAwareFusion,
+    ScoreBranch,
+    VisualLinguisticEncoder,
+)
+
 from .swin import swin_settings
 
 
@@ -23,14 +32,16 @@ def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> di
     Raises:
         CheckpointError: If not even the backbone's sizes can be read.
     """
-    sizes = swin_settings({name.removeprefix('backbone.'): value for name, value in state.items()
-                           if name.startswith('backbone.')})
+    sizes = swin_settings(
+        {name.removeprefix('backbone.'): value for name, value in state.items() if name.startswith('backbone.')}
+    )
     channels = [sizes['embed_dims'] * 2**i for i in range(len(sizes['depths']))]
     gates = gate_settings(state)
     neck_dim = _size(state, r'neck\.lateral_convs\.\d+\.conv\.weight', 0, 256)
     embed_dims = _size(state, r'head\.encoder\.(text_proj|visual_proj)\.weight', 0, 256)
     text_dim = _size(state, r'head\.encoder\.text_proj\.weight', 1, 0) or _size(
-        state, r'backbone\.gates\..*\.decoder\.weight', 1, 768)
+        state, r'backbone\.gates\..*\.decoder\.weight', 1, 768
+    )
     model = nn.Module()
     model.backbone = QRNetSwin(text_dim=text_dim, **gates, **sizes)
     model.neck = QueryAwareFusion(channels, neck_dim, text_dim, **gates)
@@ -45,8 +56,9 @@ def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> di
         num_levels=_size(state, r'head\.encoder\.level_embed\.weight', 0, 5),
         # How the slots divide between text and levels leaves no trace in the weights.
         num_text_tokens=0,
-        levels=(0, ),
-        level_sizes=((1, _size(state, r'head\.encoder\.position\.weight', 0, 521) - 1), ))
+        levels=(0,),
+        level_sizes=((1, _size(state, r'head\.encoder\.position\.weight', 0, 521) - 1),),
+    )
     model.head.box_branch = BoxBranch(embed_dims)
     if additions:
         model.head.mask_branch = MaskBranch(embed_dims, neck_dim)
@@ -60,8 +72,11 @@ def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> di
 
 def gate_settings(state: Mapping[str, Tensor]) -> dict:
     """The arguments with which the QD-ATTs of backbone and neck have these weights' sizes."""
-    gates = {name.removeprefix('backbone.gates.'): value for name, value in state.items()
-             if re.fullmatch(r'backbone\.gates\..*\.V', name)}
+    gates = {
+        name.removeprefix('backbone.gates.'): value
+        for name, value in state.items()
+        if re.fullmatch(r'backbone\.gates\..*\.V', name)
+    }
     settings = {f'{kind}_gate': any(f'.{kind}.' in name for name in gates) for kind in ('channel', 'spatial')}
     for stage in sorted({name.split('.')[0] for name in gates}):
         squeeze, excite = (gates.get(f'{stage}.channel.{layer}.V') for layer in ('squeeze', 'excite'))
@@ -84,7 +99,8 @@ def bert_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         num_hidden_layers=_count(state, rf'{layer}(\d+)\.', 12),
         intermediate_size=_size(state, rf'{layer}\d+\.intermediate\.dense\.weight', 0, 3072),
         max_position_embeddings=_size(state, rf'{embeddings}position_embeddings\.weight', 0, 512),
-        type_vocab_size=_size(state, rf'{embeddings}token_type_embeddings\.weight', 0, 2))
+        type_vocab_size=_size(state, rf'{embeddings}token_type_embeddings\.weight', 0, 2),
+    )
     with torch.device('meta'):
         bert = BertModel(config, add_pooling_layer=False)
     return {f'text_encoder.model.{name}': value for name, value in bert.state_dict().items()}

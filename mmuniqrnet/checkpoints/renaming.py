@@ -1,4 +1,5 @@
 """Two layouts of the same tensors, as a table that reads in both directions."""
+
 import re
 from typing import Sequence
 

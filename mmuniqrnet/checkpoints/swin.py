@@ -1,4 +1,5 @@
 """Swin's weights in the layouts of its original code, of timm and of mmdet, which is ours."""
+
 import re
 from fnmatch import fnmatchcase
 from typing import Collection, Mapping, NamedTuple
@@ -10,17 +11,19 @@ from .files import CheckpointError
 from .renaming import Renaming
 
 # (original, ours); timm's differ by where patch merging belongs.
-SWIN = Renaming([
-    ('patch_embed.proj.*', 'patch_embed.projection.*'),
-    ('patch_embed.norm.*', 'patch_embed.norm.*'),
-    ('layers.{i}.blocks.{j}.attn.*', 'stages.{i}.blocks.{j}.attn.w_msa.*'),
-    ('layers.{i}.blocks.{j}.mlp.fc1.*', 'stages.{i}.blocks.{j}.ffn.layers.0.0.*'),
-    ('layers.{i}.blocks.{j}.mlp.fc2.*', 'stages.{i}.blocks.{j}.ffn.layers.1.*'),
-    ('layers.{i}.blocks.{j}.norm1.*', 'stages.{i}.blocks.{j}.norm1.*'),
-    ('layers.{i}.blocks.{j}.norm2.*', 'stages.{i}.blocks.{j}.norm2.*'),
-    ('layers.{i}.downsample.*', 'stages.{i}.downsample.*'),
-    ('norm{i}.*', 'norm{i}.*'),
-])
+SWIN = Renaming(
+    [
+        ('patch_embed.proj.*', 'patch_embed.projection.*'),
+        ('patch_embed.norm.*', 'patch_embed.norm.*'),
+        ('layers.{i}.blocks.{j}.attn.*', 'stages.{i}.blocks.{j}.attn.w_msa.*'),
+        ('layers.{i}.blocks.{j}.mlp.fc1.*', 'stages.{i}.blocks.{j}.ffn.layers.0.0.*'),
+        ('layers.{i}.blocks.{j}.mlp.fc2.*', 'stages.{i}.blocks.{j}.ffn.layers.1.*'),
+        ('layers.{i}.blocks.{j}.norm1.*', 'stages.{i}.blocks.{j}.norm1.*'),
+        ('layers.{i}.blocks.{j}.norm2.*', 'stages.{i}.blocks.{j}.norm2.*'),
+        ('layers.{i}.downsample.*', 'stages.{i}.downsample.*'),
+        ('norm{i}.*', 'norm{i}.*'),
+    ]
+)
 # A classifier's last norm and head, and shift masks, which the model makes for any image size.
 NOT_OURS = re.compile(r'norm\.(weight|bias)|(head|fc)\..*|.*\.attn_mask')
 
@@ -33,6 +36,7 @@ class Converted(NamedTuple):
         left_out: Those that have none, which is known and meant.
         unexpected: Names that no table knows.
     """
+
     state: dict[str, Tensor]
     left_out: dict[str, Tensor]
     unexpected: list[str]
@@ -61,11 +65,15 @@ def to_mmdet(state: Mapping[str, Tensor], layout: str = 'auto') -> Converted:
     """
     found = detect_layout(state)
     if found is None:
-        raise CheckpointError(f"these are no weights of Swin in any known layout (original, timm, mmdet); the names "
-                              f"begin with {', '.join(list(state)[:3]) or 'nothing'}.")
+        raise CheckpointError(
+            f'these are no weights of Swin in any known layout (original, timm, mmdet); the names '
+            f'begin with {", ".join(list(state)[:3]) or "nothing"}.'
+        )
     if layout not in ('auto', found):
-        raise CheckpointError(f"the weights are in {found}'s layout, not in {layout}'s as said; "
-                              "layout='auto' (convert_weights=False in a backbone) tells by the names.")
+        raise CheckpointError(
+            f"the weights are in {found}'s layout, not in {layout}'s as said; "
+            "layout='auto' (convert_weights=False in a backbone) tells by the names."
+        )
     out, left_out, unexpected = {}, {}, []
     for key, value in state.items():
         if NOT_OURS.fullmatch(key):
@@ -105,8 +113,7 @@ def original_order(name: str, value: Tensor) -> Tensor:
     return value.unflatten(-1, (-1, 2, 2)).transpose(-1, -2).movedim(-3, -1).flatten(-3).contiguous()
 
 
-def resize_windows(state: Mapping[str, Tensor],
-                   reference: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def resize_windows(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Weights for the windows of another model, and the names of the bias tables that were interpolated for it.
 
     Bias tables [(2w - 1)^2, heads] are interpolated, bicubic, as the original code does; index buffers, which follow
@@ -124,14 +131,14 @@ def resize_windows(state: Mapping[str, Tensor],
         if key.endswith('relative_position_index'):
             out[key] = target.clone()
         elif key.endswith('relative_position_bias_table') and value.shape[1:] == target.shape[1:]:
-            out[key] = resize_table(value, round(len(target)**0.5))
+            out[key] = resize_table(value, round(len(target) ** 0.5))
             resized.append(key)
     return out, resized
 
 
 def resize_table(table: Tensor, side: int) -> Tensor:
     """A bias table [s * s, heads] as [side * side, heads]."""
-    square = table.T.unflatten(1, (round(len(table)**0.5), -1))[None].float()  # [1, heads, s, s]
+    square = table.T.unflatten(1, (round(len(table) ** 0.5), -1))[None].float()  # [1, heads, s, s]
     square = F.interpolate(square, size=(side, side), mode='bicubic', align_corners=False)
     return square[0].flatten(1).T.to(table.dtype).contiguous()
 
@@ -146,18 +153,25 @@ def swin_settings(state: Mapping[str, Tensor]) -> dict:
     """
     blocks: dict[int, int] = {}
     for key in state:
-        if (found := re.match(r'stages\.(\d+)\.blocks\.(\d+)\.', key)):
+        if found := re.match(r'stages\.(\d+)\.blocks\.(\d+)\.', key):
             blocks[int(found[1])] = max(blocks.get(int(found[1]), 0), int(found[2]) + 1)
     stages = range(max(4, 1 + max(blocks, default=0)))
     absent = [i for i in stages if i not in blocks]
     if absent:
-        raise CheckpointError(f"the weights have no blocks of stage {', '.join(map(str, absent))} of Swin; a Swin has "
-                              'at least 4 stages.')
+        raise CheckpointError(
+            f'the weights have no blocks of stage {", ".join(map(str, absent))} of Swin; a Swin has at least 4 stages.'
+        )
     tables = [_first(state, f'stages.{i}.blocks.*.attn.w_msa.relative_position_bias_table') for i in stages]
     windows = [len(table) for table in tables if table is not None]
     patch = _first(state, 'patch_embed.projection.weight')
-    width = next((value for name in ('patch_embed.projection.bias', 'patch_embed.norm.weight', 'norm0.weight')
-                  if (value := state.get(name)) is not None), patch)
+    width = next(
+        (
+            value
+            for name in ('patch_embed.projection.bias', 'patch_embed.norm.weight', 'norm0.weight')
+            if (value := state.get(name)) is not None
+        ),
+        patch,
+    )
     hidden = _first(state, 'stages.*.blocks.*.ffn.layers.0.0.weight')
     if width is None or not windows:
         raise CheckpointError('the weights of Swin are not whole: they have no patch embedding or no bias tables.')
@@ -168,10 +182,11 @@ def swin_settings(state: Mapping[str, Tensor]) -> dict:
         strides=(patch_size, *(2 for _ in stages[1:])),
         depths=tuple(blocks[i] for i in stages),
         num_heads=tuple(1 if table is None else table.shape[1] for table in tables),
-        window_size=(round(windows[0]**0.5) + 1) // 2,
+        window_size=(round(windows[0] ** 0.5) + 1) // 2,
         mlp_ratio=4 if hidden is None else hidden.shape[0] // hidden.shape[1],
         out_indices=tuple(stages),
-        qkv_bias=any(key.endswith('w_msa.qkv.bias') for key in state))
+        qkv_bias=any(key.endswith('w_msa.qkv.bias') for key in state),
+    )
 
 
 def _first(state: Mapping[str, Tensor], pattern: str) -> Tensor | None:

@@ -1,4 +1,5 @@
 """Boxes, masks and their compact storage, as all readers of referring expressions share them."""
+
 import pickle
 from collections.abc import Iterable, Sequence
 
@@ -103,7 +104,7 @@ class InstanceStore:
 
     def __getitem__(self, index: int) -> dict:
         start = 0 if index == 0 else self._ends[index - 1]
-        return pickle.loads(memoryview(self._bytes[start:self._ends[index]]))
+        return pickle.loads(memoryview(self._bytes[start : self._ends[index]]))
 
     def __deepcopy__(self, memo: dict) -> 'InstanceStore':
         # Immutable: subsets of a data set share it.

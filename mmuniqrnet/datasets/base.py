@@ -1,4 +1,5 @@
 """What all data sets of referring expressions have in common: one item per expression, instances stored once."""
+
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -45,24 +46,26 @@ class BaseReferringDataset(BaseDataset):
         FileNotFoundError: The first image, or the file of ``exclude_img_ids``, does not exist.
     """
 
-    METAINFO = dict(classes=('referent', ))
-    PREFIX_KEYS: tuple[str, ...] = ('img_path', )
+    METAINFO = dict(classes=('referent',))
+    PREFIX_KEYS: tuple[str, ...] = ('img_path',)
 
-    def __init__(self,
-                 ann_file: str,
-                 data_root: str = '',
-                 data_prefix: dict = dict(img_path=''),
-                 split: str | Sequence[str] = 'train',
-                 dataset_name: str = 'refcoco',
-                 check_images: bool = True,
-                 metainfo: Mapping | Config | None = None,
-                 filter_cfg: dict | None = None,
-                 indices: int | Sequence[int] | None = None,
-                 serialize_data: bool = True,
-                 pipeline: Sequence[dict | Callable] = (),
-                 test_mode: bool = False,
-                 lazy_init: bool = False,
-                 max_refetch: int = 1000) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        data_prefix: dict = dict(img_path=''),
+        split: str | Sequence[str] = 'train',
+        dataset_name: str = 'refcoco',
+        check_images: bool = True,
+        metainfo: Mapping | Config | None = None,
+        filter_cfg: dict | None = None,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        pipeline: Sequence[dict | Callable] = (),
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        max_refetch: int = 1000,
+    ) -> None:
         self.split = split
         self.dataset_name = dataset_name
         self.check_images = check_images and bool(data_prefix.get('img_path'))
@@ -80,7 +83,8 @@ class BaseReferringDataset(BaseDataset):
             pipeline=list(pipeline),
             test_mode=test_mode,
             lazy_init=lazy_init,
-            max_refetch=max_refetch)
+            max_refetch=max_refetch,
+        )
 
     @staticmethod
     def _refuse_unknown(given: dict, known: Sequence[str], argument: str) -> None:
@@ -102,7 +106,8 @@ class BaseReferringDataset(BaseDataset):
         if self.check_images and data_list and not fileio.exists(data_list[0]['img_path']):
             raise FileNotFoundError(
                 f'The image {data_list[0]["img_path"]} does not exist; the images of {self.dataset_name} belong in '
-                f'{self.data_prefix["img_path"]} (data_prefix["img_path"], under data_root).')
+                f'{self.data_prefix["img_path"]} (data_prefix["img_path"], under data_root).'
+            )
         return data_list
 
     def filter_data(self) -> list[dict]:
@@ -110,12 +115,15 @@ class BaseReferringDataset(BaseDataset):
         excluded = self._excluded_images(cfg.get('exclude_img_ids', ()))
         needs_target = cfg.get('filter_empty_gt', False)
         kept = [
-            item for item in self.data_list
+            item
+            for item in self.data_list
             if item['img_id'] not in excluded and (item['instance_index'] or not needs_target)
         ]
         if not kept:
-            raise ValueError(f'{self.ann_file}: no expression of split {", ".join(self.splits)} is left; the file has '
-                             f'{len(self.data_list)} before filter_cfg.')
+            raise ValueError(
+                f'{self.ann_file}: no expression of split {", ".join(self.splits)} is left; the file has '
+                f'{len(self.data_list)} before filter_cfg.'
+            )
         return kept
 
     def _excluded_images(self, images: Collection[int | str] | str) -> set[int | str]:
@@ -132,8 +140,10 @@ class BaseReferringDataset(BaseDataset):
         strange = [image for image in images if type(image) not in known]
         if strange and known:
             # Else 7 would not be '7', and nothing would be left out.
-            raise ValueError(f'{where} has the image id {strange[0]!r}, but those of {self.ann_file} are of type '
-                             f'{", ".join(sorted(kind.__name__ for kind in known))}.')
+            raise ValueError(
+                f'{where} has the image id {strange[0]!r}, but those of {self.ann_file} are of type '
+                f'{", ".join(sorted(kind.__name__ for kind in known))}.'
+            )
         return set(images)
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
@@ -148,5 +158,7 @@ class BaseReferringDataset(BaseDataset):
         """ValueError that names the splits which the file has, unless it has all the chosen ones."""
         missing = [name for name in self.splits if name not in available]
         if missing or not self.splits:
-            raise ValueError(f'{path} has no split {", ".join(map(repr, missing)) or "(none was named)"}; it has '
-                             f'{", ".join(map(repr, sorted(available)))}.')
+            raise ValueError(
+                f'{path} has no split {", ".join(map(repr, missing)) or "(none was named)"}; it has '
+                f'{", ".join(map(repr, sorted(available)))}.'
+            )

@@ -1,4 +1,5 @@
 """COCO's annotations to JSON Lines of referring expressions, by phrases for each category."""
+
 import json
 import os
 from collections import Counter
@@ -16,15 +17,21 @@ def phrases_by_category(path: str) -> dict[str, list[str]]:
     """
     require_file(path, 'the file of phrases', 'a JSON object of lists: phrases by category')
     phrases = load_json(path)
-    if not isinstance(phrases, dict) or not phrases or not all(
+    if (
+        not isinstance(phrases, dict)
+        or not phrases
+        or not all(
             isinstance(texts, list) and texts and all(isinstance(text, str) and text.strip() for text in texts)
-            for texts in phrases.values()):
+            for texts in phrases.values()
+        )
+    ):
         raise ValueError(f'{path} should hold a JSON object of lists of phrases, {{"cup": ["the cup", "a mug"]}}.')
     return phrases
 
 
-def coco_to_records(coco: Mapping, phrases: Mapping[str, Sequence[str]], only_single: bool = True,
-                    split: str | None = None) -> list[dict]:
+def coco_to_records(
+    coco: Mapping, phrases: Mapping[str, Sequence[str]], only_single: bool = True, split: str | None = None
+) -> list[dict]:
     """Records of :class:`ReferJsonlDataset`, one an object, in the order of the annotations.
 
     Args:
@@ -40,8 +47,9 @@ def coco_to_records(coco: Mapping, phrases: Mapping[str, Sequence[str]], only_si
     names = {category['id']: category['name'] for category in coco['categories']}
     unknown = sorted(set(phrases) - set(names.values()))
     if unknown:
-        raise ValueError(f'the annotations have no category {", ".join(unknown)}; they have '
-                         f'{", ".join(sorted(names.values()))}.')
+        raise ValueError(
+            f'the annotations have no category {", ".join(unknown)}; they have {", ".join(sorted(names.values()))}.'
+        )
     images = {image['id']: image for image in coco['images']}
     group_of = {a['id']: (a['image_id'], a['category_id']) for a in coco['annotations']}
     members = Counter(group_of.values())
@@ -65,8 +73,10 @@ def coco_to_records(coco: Mapping, phrases: Mapping[str, Sequence[str]], only_si
             record['split'] = split
         records.append(record)
     if not records:
-        raise ValueError('no object is left: none has a phrase' +
-                         (' and is the only one of its category in its image.' if only_single else '.'))
+        raise ValueError(
+            'no object is left: none has a phrase'
+            + (' and is the only one of its category in its image.' if only_single else '.')
+        )
     return records
 
 

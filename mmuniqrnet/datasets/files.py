@@ -1,4 +1,5 @@
 """Reading annotation files, with errors that say what is missing and where it belongs."""
+
 import difflib
 import json
 import os
@@ -39,8 +40,10 @@ def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> An
         try:
             return json.load(file, object_hook=object_hook)
         except json.JSONDecodeError as error:
-            raise ValueError(f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
-                             'it may be cut off, or a web page saved under this name.') from None
+            raise ValueError(
+                f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
+                'it may be cut off, or a web page saved under this name.'
+            ) from None
         except UnicodeDecodeError as error:
             raise ValueError(f'{path} is not valid JSON: byte {error.start} is not UTF-8 text.') from None
 

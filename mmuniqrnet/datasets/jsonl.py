@@ -1,8 +1,10 @@
 """Custom referring expressions from JSON Lines."""
+
 from collections.abc import Sequence
 from typing import Any
 
 from mmuniqrnet.registry import DATASETS
+
 from .annotations import InstanceStore
 from .base import BaseReferringDataset
 from .jsonl_check import Problem, read_and_validate, validate_jsonl
@@ -47,14 +49,16 @@ class ReferJsonlDataset(BaseReferringDataset):
 
     PREFIX_KEYS = ('img_path', 'mask_path')
 
-    def __init__(self,
-                 ann_file: str,
-                 data_root: str = '',
-                 data_prefix: dict = dict(img_path=''),
-                 split: str | Sequence[str] = 'train',
-                 dataset_name: str = 'custom',
-                 check_images: bool = True,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        data_prefix: dict = dict(img_path=''),
+        split: str | Sequence[str] = 'train',
+        dataset_name: str = 'custom',
+        check_images: bool = True,
+        **kwargs: Any,
+    ) -> None:
         self.open_images = check_images
         super().__init__(
             ann_file=ann_file,
@@ -63,17 +67,24 @@ class ReferJsonlDataset(BaseReferringDataset):
             split=split,
             dataset_name=dataset_name,
             check_images=False,  # every image is opened, if any
-            **kwargs)
+            **kwargs,
+        )
 
     def load_expressions(self) -> tuple[list[dict], InstanceStore]:
-        records, problems = read_and_validate(self.ann_file, self.data_prefix['img_path'],
-                                              self.data_prefix.get('mask_path'), self.open_images,
-                                              read_masks=False)
+        records, problems = read_and_validate(
+            self.ann_file,
+            self.data_prefix['img_path'],
+            self.data_prefix.get('mask_path'),
+            self.open_images,
+            read_masks=False,
+        )
         if problems:
             shown = '; '.join(map(str, problems[:SHOWN_PROBLEMS]))
             more = f'; and {len(problems) - SHOWN_PROBLEMS} more' if len(problems) > SHOWN_PROBLEMS else ''
-            raise ValueError(f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}'
-                             f'{more} (tools/dataset_tools/validate.py lists them all).')
+            raise ValueError(
+                f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}'
+                f'{more} (tools/dataset_tools/validate.py lists them all).'
+            )
         records = self._choose(records)
         expressions = []
         for index, (number, record) in enumerate(records):
@@ -84,22 +95,26 @@ class ReferJsonlDataset(BaseReferringDataset):
                 ann_id=number,
                 dataset=self.dataset_name,
                 split=record['split'],
-                instance_index=[] if record['instance'] is None else [index])
+                instance_index=[] if record['instance'] is None else [index],
+            )
             if record['size'] is not None:
                 common['width'], common['height'] = record['size']
             expressions += [
                 dict(common, sent_id=f'{number}_{n}', text=text) for n, text in enumerate(record['expressions'])
             ]
         return expressions, InstanceStore(
-            dict(record['instance'] or {}, bbox_label=0, ignore_flag=0) for _, record in records)
+            dict(record['instance'] or {}, bbox_label=0, ignore_flag=0) for _, record in records
+        )
 
     def _choose(self, records: list[tuple[int, dict]]) -> list[tuple[int, dict]]:
         """The chosen splits' records."""
         available = {record['split'] for _, record in records}
         if available == {None}:
             if len(self.splits) != 1:
-                raise ValueError(f'{self.ann_file} has no "split" in its lines, so it is one split and cannot be '
-                                 f'{" and ".join(self.splits) or "none"}.')
+                raise ValueError(
+                    f'{self.ann_file} has no "split" in its lines, so it is one split and cannot be '
+                    f'{" and ".join(self.splits) or "none"}.'
+                )
             return [(number, dict(record, split=self.splits[0])) for number, record in records]
         self.refuse_unknown_split(available, self.ann_file)
         return [(number, record) for number, record in records if record['split'] in self.splits]

@@ -1,4 +1,5 @@
 """Reading and checking custom data: JSON Lines, one object of one image a line."""
+
 import json
 import math
 import os
@@ -19,6 +20,7 @@ TOLERANCE = 0.01
 
 class Problem(NamedTuple):
     """What is wrong with a line of the file (counted from 1)."""
+
     line: int
     reason: str
 
@@ -45,7 +47,8 @@ def _header(path: str) -> tuple[tuple[int, int], str]:
 
 def _is_numbers(value: Any) -> bool:
     return isinstance(value, list) and all(
-        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value)
+        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value
+    )
 
 
 def _is_whole(value: Any, minimum: int = 0) -> bool:
@@ -215,10 +218,9 @@ def read_jsonl(path: str, reader: LineReader) -> Iterator[tuple[int, dict, list[
                 yield number, *reader.read(text)
 
 
-def validate_jsonl(path: str,
-                   images_root: str = '',
-                   masks_root: str | None = None,
-                   open_images: bool = True) -> list[Problem]:
+def validate_jsonl(
+    path: str, images_root: str = '', masks_root: str | None = None, open_images: bool = True
+) -> list[Problem]:
     """All problems of a JSON Lines file, in the order of its lines; an empty list if it can be used.
 
     Args:
@@ -230,8 +232,9 @@ def validate_jsonl(path: str,
     return read_and_validate(path, images_root, masks_root, open_images, read_masks=open_images)[1]
 
 
-def read_and_validate(path: str, images_root: str, masks_root: str | None, open_images: bool,
-                      read_masks: bool) -> tuple[list[tuple[int, dict]], list[Problem]]:
+def read_and_validate(
+    path: str, images_root: str, masks_root: str | None, open_images: bool, read_masks: bool
+) -> tuple[list[tuple[int, dict]], list[Problem]]:
     """The good lines' (number, record), and all problems; see :func:`validate_jsonl` and :class:`LineReader`."""
     reader = LineReader(images_root, images_root if masks_root is None else masks_root, open_images, read_masks)
     records, problems = [], []
@@ -241,7 +244,8 @@ def read_and_validate(path: str, images_root: str, masks_root: str | None, open_
             records.append((number, record))
     if any(record['split'] for _, record in records):
         problems += [
-            Problem(number, '"split" is missing, but other lines have it') for number, record in records
+            Problem(number, '"split" is missing, but other lines have it')
+            for number, record in records
             if not record['split']
         ]
     if not records and not problems:

@@ -1,4 +1,5 @@
 """COCO's annotations for pre-training a backbone, without the images that referring expressions are tested on."""
+
 import json
 import os
 from typing import NamedTuple
@@ -15,6 +16,7 @@ class Kept(NamedTuple):
         left_out: Images that were in the file and on the list.
         not_there: Images on the list that the file never had.
     """
+
     images: int
     annotations: int
     left_out: int
@@ -49,8 +51,10 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
     excluded = set(ids)
     there = {image['id'] for image in content['images']}
     if not there & excluded:
-        raise ValueError(f'{source} has none of the {len(excluded)} images of {exclude}, which are of COCO train2014 '
-                         'and train2017: is it another part of COCO?')
+        raise ValueError(
+            f'{source} has none of the {len(excluded)} images of {exclude}, which are of COCO train2014 '
+            'and train2017: is it another part of COCO?'
+        )
     content['images'] = [image for image in content['images'] if image['id'] not in excluded]
     content['annotations'] = [ann for ann in content['annotations'] if ann['image_id'] not in excluded]
     # Under another name first: a file cut short would pass for a whole one.

@@ -1,4 +1,5 @@
 """RefCOCO, RefCOCO+, RefCOCOg, ReferItGame and gRefCOCO in the layout of the REFER toolkit."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -6,6 +7,7 @@ from mmengine.fileio import join_path
 from mmengine.utils import is_abs
 
 from mmuniqrnet.registry import DATASETS
+
 from .annotations import InstanceStore, as_mask, xywh_to_xyxy
 from .base import BaseReferringDataset
 from .files import load_json, load_refs, require_file
@@ -35,15 +37,17 @@ class ReferDataset(BaseReferringDataset):
         ValueError: A file is malformed, or refs and annotations do not fit together.
     """
 
-    def __init__(self,
-                 ann_file: str,
-                 split_file: str,
-                 data_root: str = '',
-                 data_prefix: dict = dict(img_path=''),
-                 split: str | Sequence[str] = 'train',
-                 dataset_name: str = 'refcoco',
-                 check_images: bool = True,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        split_file: str,
+        data_root: str = '',
+        data_prefix: dict = dict(img_path=''),
+        split: str | Sequence[str] = 'train',
+        dataset_name: str = 'refcoco',
+        check_images: bool = True,
+        **kwargs: Any,
+    ) -> None:
         self.split_file = split_file
         super().__init__(
             ann_file=ann_file,
@@ -52,7 +56,8 @@ class ReferDataset(BaseReferringDataset):
             split=split,
             dataset_name=dataset_name,
             check_images=check_images,
-            **kwargs)
+            **kwargs,
+        )
 
     def _join_prefix(self) -> None:
         if self.split_file and self.data_root and not is_abs(self.split_file):
@@ -67,8 +72,10 @@ class ReferDataset(BaseReferringDataset):
         for ref in refs:
             image = images.get(ref['image_id'])
             if image is None:
-                raise ValueError(f'{self.split_file}: ref_id {ref["ref_id"]} is on image_id {ref["image_id"]}, which '
-                                 f'{self.ann_file} does not have; do the two files belong together?')
+                raise ValueError(
+                    f'{self.split_file}: ref_id {ref["ref_id"]} is on image_id {ref["image_id"]}, which '
+                    f'{self.ann_file} does not have; do the two files belong together?'
+                )
             for ann_id in self._ann_ids(ref):
                 self._check_annotation(ref, ann_id, annotations.get(ann_id))
             common = dict(
@@ -78,7 +85,8 @@ class ReferDataset(BaseReferringDataset):
                 ann_id=ref['ann_id'],
                 dataset=self.dataset_name,
                 split=ref['split'],
-                instance_index=[position[ann_id] for ann_id in self._ann_ids(ref)])
+                instance_index=[position[ann_id] for ann_id in self._ann_ids(ref)],
+            )
             common.update({key: image[key] for key in ('height', 'width') if key in image})
             expressions += [
                 dict(common, text=self._text(ref, sentence), sent_id=sentence['sent_id'])
@@ -91,18 +99,20 @@ class ReferDataset(BaseReferringDataset):
         require_file(self.split_file, 'split_file', 'the refs, such as refs(unc).p of the REFER toolkit')
         refs = load_refs(self.split_file)
         if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs) or not refs:
-            raise ValueError(f'{self.split_file} should hold a list of refs (dicts), as REFER\'s refs(unc).p does.')
+            raise ValueError(f"{self.split_file} should hold a list of refs (dicts), as REFER's refs(unc).p does.")
         for ref in refs:
             missing = [key for key in ('ref_id', 'image_id', 'ann_id', 'split', 'sentences') if key not in ref]
             if missing:
-                raise ValueError(f'{self.split_file}: ref_id {ref.get("ref_id", "(none)")} lacks '
-                                 f'{", ".join(missing)}; is this a file of refs?')
+                raise ValueError(
+                    f'{self.split_file}: ref_id {ref.get("ref_id", "(none)")} lacks '
+                    f'{", ".join(missing)}; is this a file of refs?'
+                )
         self.refuse_unknown_split({ref['split'] for ref in refs}, self.split_file)
         return [ref for ref in refs if ref['split'] in self.splits]
 
     def _load_instances(self, wanted: set[int]) -> tuple[dict[int, dict], dict[int, dict]]:
         """All images, and the wanted annotations, by id."""
-        require_file(self.ann_file, 'ann_file', 'images and annotations in COCO\'s format, REFER\'s instances.json')
+        require_file(self.ann_file, 'ann_file', "images and annotations in COCO's format, REFER's instances.json")
 
         def drop_unreferred(node: dict) -> dict | None:
             # RefCOCO refers to a quarter of the annotations in its file: the others' polygons need not pile up.
@@ -114,8 +124,10 @@ class ReferDataset(BaseReferringDataset):
         for image in content['images']:
             if not {'id', 'file_name'} <= image.keys():
                 raise ValueError(f'{self.ann_file}: an image lacks "id" or "file_name": {image}.')
-        return ({image['id']: image for image in content['images']},
-                {ann['id']: ann for ann in content['annotations'] if ann is not None and ann.get('id') in wanted})
+        return (
+            {image['id']: image for image in content['images']},
+            {ann['id']: ann for ann in content['annotations'] if ann is not None and ann.get('id') in wanted},
+        )
 
     def _ann_ids(self, ref: dict) -> list[int]:
         ids = ref['ann_id'] if isinstance(ref['ann_id'], list) else [ref['ann_id']]
@@ -129,16 +141,19 @@ class ReferDataset(BaseReferringDataset):
         if annotation is None:
             raise ValueError(f'{where}{self.ann_file} does not have; do the two files belong together?')
         if annotation['image_id'] != ref['image_id']:
-            raise ValueError(f'{where}is on image_id {annotation["image_id"]} in {self.ann_file}, not on '
-                             f'{ref["image_id"]}; do the two files belong together?')
+            raise ValueError(
+                f'{where}is on image_id {annotation["image_id"]} in {self.ann_file}, not on '
+                f'{ref["image_id"]}; do the two files belong together?'
+            )
 
     def _text(self, ref: dict, sentence: dict) -> str:
         if 'sent_id' not in sentence:
             raise ValueError(f'{self.split_file}: a sentence of ref_id {ref["ref_id"]} lacks sent_id.')
         text = sentence.get('raw', sentence.get('sent'))
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f'{self.split_file}: the expression of ref_id {ref["ref_id"]}, sent_id '
-                             f'{sentence["sent_id"]}, is empty.')
+            raise ValueError(
+                f'{self.split_file}: the expression of ref_id {ref["ref_id"]}, sent_id {sentence["sent_id"]}, is empty.'
+            )
         return text.strip()
 
     @staticmethod

@@ -1,4 +1,5 @@
 """ReferItGame in the JSON files that the visual grounding literature passes on (Hu et al., CVPR 2016)."""
+
 import glob
 import os
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from mmengine.fileio import join_path
 from mmengine.utils import is_abs
 
 from mmuniqrnet.registry import DATASETS
+
 from .annotations import InstanceStore
 from .base import BaseReferringDataset
 from .files import load_json, require_file
@@ -49,17 +51,19 @@ class ReferItDataset(BaseReferringDataset):
 
     PREFIX_KEYS = ('img_path', 'mask_path')
 
-    def __init__(self,
-                 ann_file: str = 'referit_bbox.json',
-                 query_file: str = 'referit_query_{split}.json',
-                 size_file: str = 'referit_imsize.json',
-                 data_root: str = '',
-                 data_prefix: dict = dict(img_path=''),
-                 split: str | Sequence[str] = 'train',
-                 dataset_name: str = 'referit',
-                 exclude_images: Sequence[str] = UNUSABLE_IMAGES,
-                 check_images: bool = True,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        ann_file: str = 'referit_bbox.json',
+        query_file: str = 'referit_query_{split}.json',
+        size_file: str = 'referit_imsize.json',
+        data_root: str = '',
+        data_prefix: dict = dict(img_path=''),
+        split: str | Sequence[str] = 'train',
+        dataset_name: str = 'referit',
+        exclude_images: Sequence[str] = UNUSABLE_IMAGES,
+        check_images: bool = True,
+        **kwargs: Any,
+    ) -> None:
         self.query_file = query_file
         self.size_file = size_file
         self.exclude_images = exclude_images
@@ -72,7 +76,8 @@ class ReferItDataset(BaseReferringDataset):
             split=split,
             dataset_name=dataset_name,
             check_images=check_images,
-            **kwargs)
+            **kwargs,
+        )
 
     def _join_prefix(self) -> None:
         for name in ('query_file', 'size_file'):
@@ -83,7 +88,7 @@ class ReferItDataset(BaseReferringDataset):
 
     def load_expressions(self) -> tuple[list[dict], InstanceStore]:
         queries = {split: self._load_queries(split) for split in self.splits}
-        boxes = self._load_mapping(self.ann_file, 'ann_file', 'the boxes by key, ReferItGame\'s referit_bbox.json')
+        boxes = self._load_mapping(self.ann_file, 'ann_file', "the boxes by key, ReferItGame's referit_bbox.json")
         sizes = self._load_mapping(self.size_file, 'size_file', 'image sizes by name, referit_imsize.json')
         expressions, instances = [], []
         for split, query_file in queries.items():
@@ -93,9 +98,11 @@ class ReferItDataset(BaseReferringDataset):
                 if name in self.exclude_images:
                     continue
                 if key not in boxes or name not in sizes:
-                    raise ValueError(f'{self._query_path(split)}: {key} has no '
-                                     f'{"box" if key not in boxes else "image size"} in '
-                                     f'{self.ann_file if key not in boxes else self.size_file}.')
+                    raise ValueError(
+                        f'{self._query_path(split)}: {key} has no '
+                        f'{"box" if key not in boxes else "image size"} in '
+                        f'{self.ann_file if key not in boxes else self.size_file}.'
+                    )
                 width, height = sizes[name]
                 common = dict(
                     img_path=join_path(self.data_prefix['img_path'], name),
@@ -106,7 +113,8 @@ class ReferItDataset(BaseReferringDataset):
                     ann_id=key,
                     dataset=self.dataset_name,
                     split=split,
-                    instance_index=[len(instances)])
+                    instance_index=[len(instances)],
+                )
                 instances.append(self._instance(key, boxes[key], width, height))
                 for number, text in enumerate(texts):
                     if not text.strip():
@@ -118,17 +126,21 @@ class ReferItDataset(BaseReferringDataset):
     def _instance(self, key: str, box: list[int], width: int, height: int) -> dict:
         x1, y1, x2, y2 = box
         if not (0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height):
-            raise ValueError(f'{self.ann_file}: the box {box} of {key} is not within its image of {width}x{height} '
-                             'pixels; boxes are expected as x1, y1, x2, y2, last pixel included.')
-        instance: dict[str, Any] = dict(bbox=[float(x1), float(y1), x2 + 1., y2 + 1.], bbox_label=0, ignore_flag=0)
+            raise ValueError(
+                f'{self.ann_file}: the box {box} of {key} is not within its image of {width}x{height} '
+                'pixels; boxes are expected as x1, y1, x2, y2, last pixel included.'
+            )
+        instance: dict[str, Any] = dict(bbox=[float(x1), float(y1), x2 + 1.0, y2 + 1.0], bbox_label=0, ignore_flag=0)
         if self.has_masks:
             instance['mask_path'] = join_path(self.data_prefix['mask_path'], f'{key}.mat')
         return instance
 
     def _check_first_mask(self, instances: list[dict]) -> None:
         if self.check_masks and instances and not fileio.exists(instances[0]['mask_path']):
-            raise FileNotFoundError(f'The mask {instances[0]["mask_path"]} does not exist; SAIAPR\'s masks, '
-                                    '{image}_{region}.mat, belong in data_prefix["mask_path"], in one folder.')
+            raise FileNotFoundError(
+                f"The mask {instances[0]['mask_path']} does not exist; SAIAPR's masks, "
+                '{image}_{region}.mat, belong in data_prefix["mask_path"], in one folder.'
+            )
 
     def _query_path(self, split: str) -> str:
         return self.query_file.replace('{split}', split)
@@ -138,10 +150,10 @@ class ReferItDataset(BaseReferringDataset):
             raise ValueError(f'query_file "{self.query_file}" needs "{{split}}" in it to read several splits.')
         before, _, after = self.query_file.partition('{split}')
         found = glob.glob(f'{glob.escape(before)}*{glob.escape(after)}')
-        others = sorted(path[len(before):len(path) - len(after)] for path in found)
+        others = sorted(path[len(before) : len(path) - len(after)] for path in found)
         if others and not os.path.exists(self._query_path(split)):
             raise ValueError(f'{os.path.dirname(before) or "."} has no split {split!r}; it has {", ".join(others)}.')
-        content = 'the expressions by key, ReferItGame\'s referit_query_{train,val,test}.json'
+        content = "the expressions by key, ReferItGame's referit_query_{train,val,test}.json"
         return self._load_mapping(self._query_path(split), 'query_file', content)
 
     @staticmethod

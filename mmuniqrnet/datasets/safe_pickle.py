@@ -1,4 +1,5 @@
 """Reading REFER's ``refs(*).p`` without running what a downloaded file might contain."""
+
 import io
 import pickle
 from typing import Any
@@ -39,7 +40,10 @@ def load_plain_pickle(path: str, data: bytes | None = None) -> Any:
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f'{path} was refused: this pickle asks for `{error}`, which could run code, but the refs need only plain '
-            'containers, strings and numbers; get the file from the REFER authors, or save it as JSON.') from None
+            'containers, strings and numbers; get the file from the REFER authors, or save it as JSON.'
+        ) from None
     except Exception as error:  # malformed pickles raise nearly every built-in exception
-        raise ValueError(f'{path} is not a readable pickle ({type(error).__name__}: {error}); it may be cut off, or a '
-                         'web page saved under this name: download it again.') from None
+        raise ValueError(
+            f'{path} is not a readable pickle ({type(error).__name__}: {error}); it may be cut off, or a '
+            'web page saved under this name: download it again.'
+        ) from None

@@ -1,4 +1,5 @@
 """Expressions of one image, one after the other, so that the image need be decoded once for all of them."""
+
 from collections.abc import Iterator, Sized
 
 import torch
@@ -40,7 +41,8 @@ class SameImageSampler(DefaultSampler):
         generator = torch.Generator()
         generator.manual_seed(self.seed + self.epoch)
         groups = [
-            group for indices in self._of_images
+            group
+            for indices in self._of_images
             for group in indices[torch.randperm(len(indices), generator=generator)].split(self.group_size)
         ]
         return torch.cat([groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]).tolist()
@@ -48,9 +50,9 @@ class SameImageSampler(DefaultSampler):
     def __iter__(self) -> Iterator[int]:
         order = self.order()
         if self.round_up:
-            order = (order * (self.total_size // len(order) + 1))[:self.total_size]
+            order = (order * (self.total_size // len(order) + 1))[: self.total_size]
         # DefaultSampler counts so, too: without rounding up, the last ranks have one less
         each, rest = divmod(len(order), self.world_size)
         counts = [each + (rank < rest) for rank in range(self.world_size)]
-        start = sum(counts[:self.rank])
-        return iter(order[start:start + counts[self.rank]])
+        start = sum(counts[: self.rank])
+        return iter(order[start : start + counts[self.rank]])

@@ -1,4 +1,5 @@
 """How far a model gets that sees every object but does not read the expression."""
+
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -23,8 +24,10 @@ def text_blind_accuracy(items: Iterable[dict]) -> float:
     boxes = defaultdict(list)
     for item in items:
         if len(item['instances']) != 1 or 'bbox' not in item['instances'][0]:
-            raise ValueError(f'The text-blind guess needs exactly one box an expression; that of image '
-                             f'{item["img_id"]}, "{item.get("text", "")}", has other than that.')
+            raise ValueError(
+                f'The text-blind guess needs exactly one box an expression; that of image '
+                f'{item["img_id"]}, "{item.get("text", "")}", has other than that.'
+            )
         boxes[item['img_id']].append(tuple(item['instances'][0]['bbox']))
     if not boxes:
         raise ValueError('The text-blind guess needs at least one expression.')
@@ -41,7 +44,7 @@ def text_blind_by_set(dataset: Dataset) -> dict[str, float]:
     for index in range(len(dataset)):
         item = dataset.get_data_info(index)
         if len(item['instances']) == 1 and 'bbox' in item['instances'][0]:
-            items[f"{item['dataset']}/{item['split']}"].append(item)
+            items[f'{item["dataset"]}/{item["split"]}'].append(item)
     return {name: text_blind_accuracy(found) for name, found in items.items()}
 
 
@@ -53,4 +56,4 @@ def _most_right(targets: np.ndarray) -> int:
     guesses = np.concatenate([low, high - low], -1).reshape(-1, 4)
     truths = np.concatenate([objects[:, :2], objects[:, 2:] - objects[:, :2]], -1)
     iou = mask_utils.iou(guesses, truths, [0] * len(truths))
-    return int(((iou >= .5) @ expressions).max())
+    return int(((iou >= 0.5) @ expressions).max())

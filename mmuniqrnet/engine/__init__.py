@@ -1,4 +1,5 @@
 """What runs around the model in training: hooks and the strategies that balance losses."""
+
 from .balance_strategies import BALANCE_STRATEGIES, BalanceStrategy
 from .hooks import CheckLoadHook, LossBalanceHook, ReferringVisualizationHook
 

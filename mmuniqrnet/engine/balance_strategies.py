@@ -11,6 +11,7 @@ strategy for new weights after every optimiser step. A strategy is therefore pla
 
 What it has to remember between steps it names in ``remembers``; that much is saved in checkpoints and restored.
 """
+
 import math
 from abc import ABC, abstractmethod
 from copy import deepcopy
@@ -40,7 +41,7 @@ class BalanceStrategy(ABC):
 
     def initial_weights(self) -> Floats:
         """Weight of each task in the first optimiser step."""
-        return dict.fromkeys(self.tasks, 1.)
+        return dict.fromkeys(self.tasks, 1.0)
 
     def wants_gradient_norms(self) -> bool:
         """Whether the next ``update`` is to be given gradient norms, each a partial backward pass."""
@@ -62,8 +63,10 @@ class BalanceStrategy(ABC):
 
     def load_state_dict(self, state: dict) -> None:
         if set(state) != set(self.remembers):
-            raise KeyError(f'the state of {type(self).__name__} consists of {sorted(self.remembers)}, '
-                           f'but the one to restore has {sorted(state)}')
+            raise KeyError(
+                f'the state of {type(self).__name__} consists of {sorted(self.remembers)}, '
+                f'but the one to restore has {sorted(state)}'
+            )
         for name in self.remembers:
             if hasattr(getattr(self, name), 'load_state_dict'):
                 getattr(self, name).load_state_dict(state[name])
@@ -108,10 +111,12 @@ class Fixed(BalanceStrategy):
 
     def __init__(self, tasks: Sequence[str], weights: Floats | None = None) -> None:
         super().__init__(tasks)
-        self.weights = dict.fromkeys(tasks, 1.) if weights is None else {k: float(v) for k, v in weights.items()}
+        self.weights = dict.fromkeys(tasks, 1.0) if weights is None else {k: float(v) for k, v in weights.items()}
         if set(self.weights) != set(self.tasks):
-            raise ValueError(f'strategy "fixed" needs one weight for each of the tasks {self.tasks}, '
-                             f'but its weights are for {list(self.weights)}')
+            raise ValueError(
+                f'strategy "fixed" needs one weight for each of the tasks {self.tasks}, '
+                f'but its weights are for {list(self.weights)}'
+            )
 
     def initial_weights(self) -> Floats:
         return dict(self.weights)
@@ -128,7 +133,7 @@ class Magnitude(BalanceStrategy):
         decay: of the moving averages, which start at the first losses.
     """
 
-    remembers = ('averages', )
+    remembers = ('averages',)
 
     def __init__(self, tasks: Sequence[str], decay: float = 0.99) -> None:
         super().__init__(tasks)
@@ -156,23 +161,24 @@ class DynamicWeightAverage(BalanceStrategy):
 
     remembers = ('sums', 'steps', 'history', 'weights')
 
-    def __init__(self, tasks: Sequence[str], window: int = 100, temperature: float = 2.) -> None:
+    def __init__(self, tasks: Sequence[str], window: int = 100, temperature: float = 2.0) -> None:
         super().__init__(tasks)
         if window < 1 or temperature <= 0:
-            raise ValueError('strategy "dwa" needs window >= 1 and temperature > 0, '
-                             f'but they are {window} and {temperature}')
+            raise ValueError(
+                f'strategy "dwa" needs window >= 1 and temperature > 0, but they are {window} and {temperature}'
+            )
         self.window = window
         self.temperature = temperature
         self.weights = self.initial_weights()
         self.history: list[Floats] = []
-        self.sums, self.steps = dict.fromkeys(self.tasks, 0.), 0
+        self.sums, self.steps = dict.fromkeys(self.tasks, 0.0), 0
 
     def update(self, losses: Floats, gradient_norms: Floats | None = None) -> Floats:
         self.sums = {task: self.sums[task] + losses[task] for task in self.tasks}
         self.steps += 1
         if self.steps == self.window:
             self.history = self.history[-1:] + [{task: self.sums[task] / self.window for task in self.tasks}]
-            self.sums, self.steps = dict.fromkeys(self.tasks, 0.), 0
+            self.sums, self.steps = dict.fromkeys(self.tasks, 0.0), 0
             if len(self.history) == 2:
                 before, last = self.history
                 logits = [last[task] / max(before[task], TINY) / self.temperature for task in self.tasks]
@@ -192,11 +198,11 @@ class Uncertainty(BalanceStrategy):
         lr: learning rate of s, about the largest change of log w in one step.
     """
 
-    remembers = ('log_variances', )
+    remembers = ('log_variances',)
 
     def __init__(self, tasks: Sequence[str], lr: float = 0.01) -> None:
         super().__init__(tasks)
-        self.log_variances = LearnedVector([0.] * len(self.tasks), lr)
+        self.log_variances = LearnedVector([0.0] * len(self.tasks), lr)
 
     def initial_weights(self) -> Floats:
         return {task: math.exp(-s) / 2 for task, s in zip(self.tasks, self.log_variances.values.tolist())}
@@ -223,14 +229,16 @@ class GradNorm(BalanceStrategy):
 
     remembers = ('weights', 'first_losses', 'steps')
 
-    def __init__(self, tasks: Sequence[str], alpha: float = 1.5, lr: float = 0.025, interval: int = 10,
-                 min_weight: float = 1e-3) -> None:
+    def __init__(
+        self, tasks: Sequence[str], alpha: float = 1.5, lr: float = 0.025, interval: int = 10, min_weight: float = 1e-3
+    ) -> None:
         super().__init__(tasks)
         if interval < 1 or min_weight <= 0:
-            raise ValueError('strategy "gradnorm" needs interval >= 1 and min_weight > 0, '
-                             f'but they are {interval} and {min_weight}')
+            raise ValueError(
+                f'strategy "gradnorm" needs interval >= 1 and min_weight > 0, but they are {interval} and {min_weight}'
+            )
         self.alpha, self.interval, self.min_weight = alpha, interval, min_weight
-        self.weights = LearnedVector([1.] * len(self.tasks), lr)
+        self.weights = LearnedVector([1.0] * len(self.tasks), lr)
         self.first_losses: Floats = {}
         self.steps = 0
 
@@ -246,7 +254,7 @@ class GradNorm(BalanceStrategy):
             weighted = [weight * norm for weight, norm in zip(values.tolist(), norms)]
             ratios = [losses[task] / self.first_losses[task] for task in self.tasks]
             mean_ratio = sum(ratios) / len(ratios)
-            targets = [sum(weighted) / len(weighted) * (ratio / mean_ratio)**self.alpha for ratio in ratios]
+            targets = [sum(weighted) / len(weighted) * (ratio / mean_ratio) ** self.alpha for ratio in ratios]
             self.weights.step([norm * ((w > t) - (w < t)) for norm, w, t in zip(norms, weighted, targets)])
             values.clamp_(min=self.min_weight)
             values.mul_(len(self.tasks) / values.sum())
@@ -264,7 +272,7 @@ class RandomWeights(BalanceStrategy):
             differs from theirs; the paper has 1.
     """
 
-    remembers = ('draws', )
+    remembers = ('draws',)
 
     def __init__(self, tasks: Sequence[str], seed: int = 0, total: float | None = None) -> None:
         super().__init__(tasks)

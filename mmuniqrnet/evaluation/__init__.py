@@ -1,4 +1,5 @@
 """How predictions are counted: the metric, the published protocols, reports and the worst cases."""
+
 from .calibration import Threshold, at_threshold, best_threshold
 from .figures import figures
 from .other_metrics import DetectionMetric, SegmentationMetric
@@ -8,7 +9,21 @@ from .report import table_from_metrics, to_json, to_markdown, to_text, write_rep
 from .results_file import figures_from_file, read_results
 
 __all__ = [
-    'PROTOCOLS', 'DetectionMetric', 'Protocol', 'ReferringMetric', 'SegmentationMetric', 'Threshold', 'at_threshold',
-    'best_threshold', 'figures', 'figures_from_file', 'get_protocol', 'read_results', 'table_from_metrics', 'to_json',
-    'to_markdown', 'to_text', 'write_report'
+    'PROTOCOLS',
+    'DetectionMetric',
+    'Protocol',
+    'ReferringMetric',
+    'SegmentationMetric',
+    'Threshold',
+    'at_threshold',
+    'best_threshold',
+    'figures',
+    'figures_from_file',
+    'get_protocol',
+    'read_results',
+    'table_from_metrics',
+    'to_json',
+    'to_markdown',
+    'to_text',
+    'write_report',
 ]

@@ -1,4 +1,5 @@
 """Whether a score can be trusted: pure functions on arrays, of scores and of what came of the answers."""
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -33,6 +34,7 @@ def expected_calibration_error(scores: Sequence[float], qualities: Sequence[floa
 
 class Threshold(NamedTuple):
     """What refusing below ``refuse_below`` gives; N-acc, T-acc and their mean, the balanced accuracy, in per cent."""
+
     refuse_below: float
     n_acc: float
     t_acc: float
@@ -65,7 +67,7 @@ def best_threshold(records: Sequence[Mapping[str, Any]]) -> Threshold:
     n_acc = (refused[0] + (empty & ~there).sum()) / (~there).sum()
     t_acc = (len(open_scores[1]) - refused[1]) / there.sum()
     best = int(np.argmax(n_acc + t_acc))
-    return at_threshold(records, 0. if best == 0 else _short_number(levels[best - 1], levels[best]))
+    return at_threshold(records, 0.0 if best == 0 else _short_number(levels[best - 1], levels[best]))
 
 
 def _columns(records: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,5 @@
 """One expression's prediction against its truth: the small record from which every figure follows."""
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +13,8 @@ NEEDED = ('dataset', 'split', 'sent_id', 'img_id', 'text', 'ori_shape', 'instanc
 
 
 def score_expression(
-        sample: Mapping[str, Any],
-        protocol: Protocol,
-        refuse_below: float | None = None,
-        keep_masks: bool = False) -> dict[str, Any]:
+    sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | None = None, keep_masks: bool = False
+) -> dict[str, Any]:
     """Score one data sample (``to_dict()`` of it) against the truth it carries.
 
     Boxes are xyxy in original pixels. Of several predictions the one with the highest score counts. What cannot be
@@ -34,16 +33,19 @@ def score_expression(
     """
     missing = [key for key in NEEDED if key not in sample]
     if missing:
-        raise ValueError(f'the data sample of {_name(sample)} has no {missing} in its metainfo, which ReferringMetric '
-                         'needs; add them to the meta_keys of the transform that packs the sample')
+        raise ValueError(
+            f'the data sample of {_name(sample)} has no {missing} in its metainfo, which ReferringMetric '
+            'needs; add them to the meta_keys of the transform that packs the sample'
+        )
     try:
         return _score(sample, protocol, refuse_below, keep_masks)
     except ValueError as error:
         raise ValueError(f'{_name(sample)}: {error}') from None
 
 
-def _score(sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | None,
-           keep_masks: bool) -> dict[str, Any]:
+def _score(
+    sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | None, keep_masks: bool
+) -> dict[str, Any]:
     height, width = (int(side) for side in sample['ori_shape'][:2])
     instances = sample['instances']
     prediction = _best_prediction(sample.get('pred_instances', {}), protocol.mask_field)
@@ -57,11 +59,13 @@ def _score(sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | 
     empty = bool(not mask.any() if mask is not None else has_box and box is None)
     record = {key: sample.get(key) for key in ('dataset', 'split', 'sent_id', 'ref_id', 'img_id', 'img_path', 'text')}
     record.update(
-        height=height, width=width, score=score, targets=len(instances), empty=empty, refused=bool(refused or empty))
+        height=height, width=width, score=score, targets=len(instances), empty=empty, refused=bool(refused or empty)
+    )
 
     def judge(box: list[float] | None, mask: np.ndarray | None) -> dict[str, Any]:
-        return (_score_box(box, has_box, instances, protocol, (height, width))
-                | _score_mask(mask, instances, protocol, (height, width), keep_masks))
+        return _score_box(box, has_box, instances, protocol, (height, width)) | _score_mask(
+            mask, instances, protocol, (height, width), keep_masks
+        )
 
     judged = judge(box, mask)
     record['quality'] = 0.0 if not instances else judged['box_iou' if has_box else 'mask_iou']
@@ -75,8 +79,9 @@ def _score(sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | 
     return record
 
 
-def _score_box(box: list[float] | None, has_box: bool, instances: list, protocol: Protocol,
-               size: tuple[int, int]) -> dict[str, Any]:
+def _score_box(
+    box: list[float] | None, has_box: bool, instances: list, protocol: Protocol, size: tuple[int, int]
+) -> dict[str, Any]:
     truth = truth_box(instances)
     if truth is not None and protocol.clip_truth_box:
         limits = np.array([size[1] - 1, size[0] - 1] * 2)
@@ -89,8 +94,9 @@ def _score_box(box: list[float] | None, has_box: bool, instances: list, protocol
     return dict(truth_box=truth, pred_box=box, box_iou=iou)
 
 
-def _score_mask(mask: np.ndarray | None, instances: list, protocol: Protocol, size: tuple[int, int],
-                keep_masks: bool) -> dict[str, Any]:
+def _score_mask(
+    mask: np.ndarray | None, instances: list, protocol: Protocol, size: tuple[int, int], keep_masks: bool
+) -> dict[str, Any]:
     truth = truth_mask(instances, *size) if mask is not None or keep_masks else None
     result: dict[str, Any] = dict(mask_intersection=None, mask_union=None, mask_iou=None)
     if truth is not None and mask is not None:
@@ -99,14 +105,16 @@ def _score_mask(mask: np.ndarray | None, instances: list, protocol: Protocol, si
             compared = resize_nearest(truth, *mask.shape, like=protocol.resize_truth)
         intersection, union = mask_overlap(mask, compared)
         crowd = protocol.parts_as_crowd and any(
-            isinstance(instance['mask'], list) and len(instance['mask']) > 1 for instance in instances)
-        denominator = (int(np.count_nonzero(mask)) if crowd else union)
+            isinstance(instance['mask'], list) and len(instance['mask']) > 1 for instance in instances
+        )
+        denominator = int(np.count_nonzero(mask)) if crowd else union
         if denominator:
             denominator += protocol.union_epsilon
         result = dict(
             mask_intersection=intersection,
             mask_union=union,
-            mask_iou=ratio(intersection, denominator, empty=protocol.empty_iou))
+            mask_iou=ratio(intersection, denominator, empty=protocol.empty_iou),
+        )
     if keep_masks:
         result['truth_mask'] = None if truth is None else encode_mask(truth)
         result['pred_mask'] = None if mask is None else encode_mask(mask)
@@ -146,7 +154,7 @@ def _best_prediction(instances: Mapping[str, Any], mask_field: str) -> dict[str,
     if boxes is not None:
         found['box'] = boxes[best].astype(float).tolist()
         if not np.isfinite(boxes[best]).all():
-            raise ValueError(f"the predicted box {found['box']} is not finite; has training diverged?")
+            raise ValueError(f'the predicted box {found["box"]} is not finite; has training diverged?')
     if masks is not None:
         found['mask'] = masks[best]
     return found
@@ -156,13 +164,16 @@ def _pred_mask(mask: np.ndarray | None, protocol: Protocol, size: tuple[int, int
     if mask is None:
         return None
     if protocol.mask_field != 'input_masks' and mask.shape != size:
-        raise ValueError(f'the predicted mask is {list(mask.shape)}, but the image is {list(size)} (height, width); '
-                         'predictions must be in original pixels')
+        raise ValueError(
+            f'the predicted mask is {list(mask.shape)}, but the image is {list(size)} (height, width); '
+            'predictions must be in original pixels'
+        )
     if protocol.mask_field == 'mask_probs':
         return mask > protocol.mask_threshold
     if mask.dtype.kind == 'f':
         raise ValueError(
-            f'pred_instances.{protocol.mask_field} must be bool, not {mask.dtype}: threshold it in the model')
+            f'pred_instances.{protocol.mask_field} must be bool, not {mask.dtype}: threshold it in the model'
+        )
     return mask.astype(bool)
 
 
@@ -177,4 +188,4 @@ def _to_numpy(field: Any) -> np.ndarray | None:
 
 
 def _name(sample: Mapping[str, Any]) -> str:
-    return f"expression {sample.get('sent_id')} of {sample.get('dataset')}/{sample.get('split')}"
+    return f'expression {sample.get("sent_id")} of {sample.get("dataset")}/{sample.get("split")}'

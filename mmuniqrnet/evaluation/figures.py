@@ -1,4 +1,5 @@
 """From records of single expressions to the figures of one evaluation set, in per cent."""
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -43,8 +44,10 @@ def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = No
     if masks:
         found['N_mask'] = len(masks)
         found['oIoU'] = 100 * ratio(
-            sum(record['mask_intersection'] for record in masks), sum(record['mask_union'] for record in masks),
-            empty=protocol.empty_iou)
+            sum(record['mask_intersection'] for record in masks),
+            sum(record['mask_union'] for record in masks),
+            empty=protocol.empty_iou,
+        )
         found['mIoU'] = _mean(record['mask_iou'] for record in masks)
         found.update(_precision([r for r in masks if r['targets'] or protocol.figures is not None], protocol))
     both = [record for record in boxes if record['mask_iou'] is not None]
@@ -113,8 +116,10 @@ def _first_sentences(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     first: dict[Any, Mapping[str, Any]] = {}
     for record in records:
         if record['ref_id'] is None:
-            raise ValueError(f"expression {record['sent_id']} has no ref_id, by which this protocol finds the first "
-                             'sentence of each ref; add it to the meta_keys of the transform that packs the sample')
+            raise ValueError(
+                f'expression {record["sent_id"]} has no ref_id, by which this protocol finds the first '
+                'sentence of each ref; add it to the meta_keys of the transform that packs the sample'
+            )
         kept = first.setdefault(record['ref_id'], record)
         if record['sent_id'] < kept['sent_id']:
             first[record['ref_id']] = record

@@ -1,4 +1,5 @@
 """Measure a model on a data set: stage by stage, whether its gates and features agree with the text."""
+
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,19 +16,21 @@ from mmuniqrnet.config import UserError
 from mmuniqrnet.models.layers import QueryDynamicAttention, SpatialGate
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.visualization.gates import maps_on_image, record_outputs, token_grid
+
 from .text_consistency import Consistency, measure
 from .truth import truth_mask
 
 Maps = dict[str, np.ndarray]
 
 
-def measure_model(model: nn.Module,
-                  dataset: Dataset,
-                  *,
-                  limit: int | None = None,
-                  batch_size: int = 32,
-                  look: Callable[[DetDataSample, Maps], None] = lambda sample, gates: None
-                  ) -> dict[str, list[Consistency]]:
+def measure_model(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    limit: int | None = None,
+    batch_size: int = 32,
+    look: Callable[[DetDataSample, Maps], None] = lambda sample, gates: None,
+) -> dict[str, list[Consistency]]:
     """Every spatial gate, the gated tokens (squared norm) and the neck's levels (squared norm), against the truth.
 
     Expressions without exactly one object with a mask are passed over. An image's objects are those that some
@@ -49,8 +52,9 @@ def measure_model(model: nn.Module,
     """
     objects = _objects_of(dataset)
     if not objects:
-        raise UserError("no expression of the config's test data set has one object with a mask, so nothing can be "
-                        'measured.')
+        raise UserError(
+            "no expression of the config's test data set has one object with a mask, so nothing can be measured."
+        )
     measured = defaultdict(list)
     subset = Subset(dataset, range(min(limit or len(dataset), len(dataset))))
     for batch in DataLoader(subset, batch_size, collate_fn=pseudo_collate):

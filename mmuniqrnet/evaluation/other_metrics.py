@@ -1,4 +1,5 @@
 """mmdet's and mmseg's metrics beside ours: adapters that show them one expression as what they count."""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,8 +60,9 @@ class DetectionMetric(_Adapter):
         if any(instance.get('bbox') is None for instance in sample['instances']):
             raise ValueError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
         # CocoMetric turns bytes into str in place, and the truth is not its own.
-        instances = [dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i
-                     for i in sample['instances']]
+        instances = [
+            dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i for i in sample['instances']
+        ]
         return dict(sample, instances=instances, img_id=_name(sample))
 
 
@@ -84,8 +86,10 @@ class SegmentationMetric(_Adapter):
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         truth = truth_mask(sample['instances'], *sample['ori_shape'][:2])
         if truth is None or 'masks' not in sample['pred_instances']:
-            raise ValueError(f'{_name(sample)} has no mask in its {"truth" if truth is None else "answer"}, without '
-                             'which segmentation metrics can not count.')
+            raise ValueError(
+                f'{_name(sample)} has no mask in its {"truth" if truth is None else "answer"}, without '
+                'which segmentation metrics can not count.'
+            )
         found = sample['pred_instances']
         masks = found['masks']
         if len(masks) == 0:
@@ -96,8 +100,9 @@ class SegmentationMetric(_Adapter):
         return dict(
             sample,
             pred_sem_seg=dict(data=mask[None]),
-            gt_sem_seg=dict(data=torch.from_numpy(truth.astype('uint8'))[None]))
+            gt_sem_seg=dict(data=torch.from_numpy(truth.astype('uint8'))[None]),
+        )
 
 
 def _name(sample: Mapping[str, Any]) -> str:
-    return f"{sample['dataset']}/{sample['split']}/{sample['sent_id']}"
+    return f'{sample["dataset"]}/{sample["split"]}/{sample["sent_id"]}'

@@ -5,6 +5,7 @@ differently and which field of ``pred_instances`` it needs beyond the usual ones
 field cannot be scored by that protocol: a mask that was already thresholded and resized to the original image does not
 hold what the published code looked at.
 """
+
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +34,7 @@ class Protocol:
             prediction, not over the union.
         clip_truth_box: The truth box is clipped to [0, width - 1] x [0, height - 1].
     """
+
     name: str
     figures: tuple[str, ...] | None = None
     mask_field: Literal['masks', 'mask_probs', 'input_masks'] = 'masks'
@@ -52,8 +54,7 @@ PROTOCOLS = {
     for protocol in (
         Protocol(name='original'),
         # test.py of yz93/LAVT-RIS: image and truth stretched to 480 x 480, compared there, batch size 1.
-        Protocol(
-            name='lavt', figures=('oIoU', 'mIoU', *PR_NAMES), mask_field='input_masks', empty_iou=0.0),
+        Protocol(name='lavt', figures=('oIoU', 'mIoU', *PR_NAMES), mask_field='input_masks', empty_iou=0.0),
         # inference() in engine/engine.py of DerrickWang005/CRIS.pytorch, called by its test.py: all sentences.
         Protocol(
             name='cris',
@@ -62,7 +63,8 @@ PROTOCOLS = {
             mask_threshold=0.35,
             pr_inclusive=False,
             empty_iou=0.0,
-            union_epsilon=1e-6),
+            union_epsilon=1e-6,
+        ),
         # validate() in the same file: what it prints while training, on the first sentence of each ref.
         Protocol(
             name='cris_val',
@@ -72,7 +74,8 @@ PROTOCOLS = {
             pr_inclusive=False,
             empty_iou=0.0,
             union_epsilon=1e-6,
-            first_sentence_only=True),
+            first_sentence_only=True,
+        ),
         # seqtr/apis/test.py of seanzhuh/SeqTR, with is_crowd and box as its LoadImageAnnotationsFromFile sets them.
         # It also counts the duplicates that a distributed sampler pads with; here they are dropped.
         Protocol(
@@ -83,7 +86,8 @@ PROTOCOLS = {
             empty_iou=0.0,
             batch_means=True,
             parts_as_crowd=True,
-            clip_truth_box=True),
+            clip_truth_box=True,
+        ),
     )
 }
 

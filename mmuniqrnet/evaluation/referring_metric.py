@@ -1,4 +1,5 @@
 """The metric of REC and RES for mmengine: figures per evaluation set, in original pixels, each expression once."""
+
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -49,13 +50,14 @@ class ReferringMetric(BaseMetric):
     default_prefix = ''
 
     def __init__(
-            self,
-            protocol: str = 'original',
-            refuse_below: float | None = None,
-            outfile_prefix: str | None = None,
-            collect_device: str = 'cpu',
-            collect_dir: str | None = None,
-            prefix: str | None = None) -> None:
+        self,
+        protocol: str = 'original',
+        refuse_below: float | None = None,
+        outfile_prefix: str | None = None,
+        collect_device: str = 'cpu',
+        collect_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
         self.protocol = get_protocol(protocol)
         if refuse_below is not None and protocol != 'original':
@@ -72,7 +74,8 @@ class ReferringMetric(BaseMetric):
         self._batches += 1
         for sample in data_samples:
             record = score_expression(
-                sample, self.protocol, self.refuse_below, keep_masks=self.outfile_prefix is not None)
+                sample, self.protocol, self.refuse_below, keep_masks=self.outfile_prefix is not None
+            )
             self._check_file(record['dataset'], record['split'])
             self.results.append(dict(record, batch=batch))
 
@@ -93,7 +96,10 @@ class ReferringMetric(BaseMetric):
         if len(unique) != self._expected:
             print_log(
                 f'ReferringMetric: the data set has {self._expected} items, but {len(unique)} different expressions '
-                'were scored; the figures are of these', logger='current', level=logging.WARNING)
+                'were scored; the figures are of these',
+                logger='current',
+                level=logging.WARNING,
+            )
         sets: dict[tuple[str, str], list[dict]] = {}
         for record in unique:
             sets.setdefault((record['dataset'], record['split']), []).append(record)
@@ -128,7 +134,8 @@ def drop_duplicates(records: Sequence[dict]) -> list[dict]:
         kept = first.setdefault((record['dataset'], record['split'], record['sent_id']), record)
         if (kept['img_id'], kept['text']) != (record['img_id'], record['text']):
             raise ValueError(
-                f"two expressions of {record['dataset']}/{record['split']} have sent_id {record['sent_id']}: "
+                f'two expressions of {record["dataset"]}/{record["split"]} have sent_id {record["sent_id"]}: '
                 f"'{kept['text']}' on image {kept['img_id']} and '{record['text']}' on image {record['img_id']}; give "
-                'each expression its own sent_id')
+                'each expression its own sent_id'
+            )
     return list(first.values())

@@ -1,4 +1,5 @@
 """Evaluation figures as tables: for the console, as Markdown and as JSON; one row an evaluation set."""
+
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,16 +10,30 @@ from .protocols import PR_NAMES, PROTOCOLS
 Row = dict[str, Any]
 
 SET = 'set'
-COLUMNS = ('N', 'Acc@0.5', 'box_mIoU', 'oIoU', 'mIoU', *PR_NAMES, 'agreement', 'box_mask_IoU', 'gIoU', 'cIoU', 'N-acc',
-           'T-acc', 'AUROC', 'ECE')
+COLUMNS = (
+    'N',
+    'Acc@0.5',
+    'box_mIoU',
+    'oIoU',
+    'mIoU',
+    *PR_NAMES,
+    'agreement',
+    'box_mask_IoU',
+    'gIoU',
+    'cIoU',
+    'N-acc',
+    'T-acc',
+    'AUROC',
+    'ECE',
+)
 # told in the table only where they say something that N does not
 PARTIAL_COUNTS = ('N_box', 'N_mask')
 MARK = 'mmuniqrnet.evaluation.report/1'
 
 
 def table_from_metrics(
-        metrics: Mapping[str, float],
-        extra: Mapping[str, Mapping[str, float | str]] | None = None) -> list[Row]:
+    metrics: Mapping[str, float], extra: Mapping[str, Mapping[str, float | str]] | None = None
+) -> list[Row]:
     """Rows, one an evaluation set and protocol, from metrics with keys ``{dataset}/{split}/{figure}``.
 
     Args:
@@ -61,7 +76,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table."""
     head, *body = _aligned(rows, escape=True)
     rule = ['-' * len(head[0]), *('-' * (len(cell) - 1) + ':' for cell in head[1:])]
-    return '\n'.join(f"| {' | '.join(cells)} |" for cells in (head, rule, *body))
+    return '\n'.join(f'| {" | ".join(cells)} |' for cells in (head, rule, *body))
 
 
 def to_json(rows: Sequence[Row], facts: Mapping[str, str] | None = None) -> str:
@@ -70,10 +85,11 @@ def to_json(rows: Sequence[Row], facts: Mapping[str, str] | None = None) -> str:
 
 
 def write_report(
-        out_dir: str | Path,
-        metrics: Mapping[str, float],
-        extra: Mapping[str, Mapping[str, float | str]] | None = None,
-        facts: Mapping[str, str] | None = None) -> tuple[Path, Path]:
+    out_dir: str | Path,
+    metrics: Mapping[str, float],
+    extra: Mapping[str, Mapping[str, float | str]] | None = None,
+    facts: Mapping[str, str] | None = None,
+) -> tuple[Path, Path]:
     """Write ``results.json`` and ``results.md``; an earlier report of this kind is replaced.
 
     Args:
@@ -99,7 +115,9 @@ def write_report(
     stated = ''.join(f'- {name}: {value}\n' for name, value in (facts or {}).items())
     md_path.write_text(
         f'# Results\n<!-- {MARK} -->\n\n{stated}\n{to_markdown(rows)}\n\n'
-        'In per cent, in pixels of the original images; N counts expressions.\n', encoding='utf-8')
+        'In per cent, in pixels of the original images; N counts expressions.\n',
+        encoding='utf-8',
+    )
     return json_path, md_path
 
 
@@ -111,8 +129,10 @@ def _aligned(rows: Sequence[Row], escape: bool = False) -> list[list[str]]:
     if escape:
         table = [[cell.replace('|', '\\|') for cell in cells] for cells in table]
     widths = [max(len(cells[index]) for cells in table) for index in range(len(columns))]
-    return [[cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]
-            for cells in table]
+    return [
+        [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]
+        for cells in table
+    ]
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,5 @@
 """The JSON Lines file of an evaluation: one line an expression, from which every figure can be computed again."""
+
 import json
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,5 @@
 """Overlap of boxes and masks: pure functions on arrays, in whatever pixels their arguments are in."""
+
 from typing import Literal
 
 import cv2

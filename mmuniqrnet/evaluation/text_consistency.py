@@ -1,4 +1,5 @@
 """Do the features of a stage agree with the text: how much of their energy lies on the object that is meant?"""
+
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ class Consistency(NamedTuple):
         preferred: Whether, of the image's objects, the true one has the greatest mean energy; a map that does not know
             the text is right for one of n. None where the image has one object only.
     """
+
     inside: float
     area: float
     pointing: bool
@@ -41,12 +43,13 @@ def measure(energy: np.ndarray, masks: Sequence[np.ndarray], target: int) -> Con
             raise ValueError(f'a mask is {list(mask.shape)}, but the map is {list(energy.shape)} (height, width)')
     if not masks[target].any():
         raise ValueError('the mask of the object that is meant is empty')
-    means = [float(energy[mask].mean(dtype=np.float64)) if mask.any() else -1. for mask in masks]
+    means = [float(energy[mask].mean(dtype=np.float64)) if mask.any() else -1.0 for mask in masks]
     return Consistency(
         inside=float(energy[masks[target]].sum(dtype=np.float64)) / total,
         area=float(masks[target].mean()),
         pointing=bool(masks[target].flat[int(energy.argmax())]),
-        preferred=int(np.argmax(means)) == target if sum(mask.any() for mask in masks) > 1 else None)
+        preferred=int(np.argmax(means)) == target if sum(mask.any() for mask in masks) > 1 else None,
+    )
 
 
 def summarise(measured: Mapping[str, Sequence[Consistency]]) -> list[dict[str, float | str | int]]:
@@ -61,5 +64,7 @@ def summarise(measured: Mapping[str, Sequence[Consistency]]) -> list[dict[str, f
                 inside=100 * float(np.mean([value.inside for value in values])),
                 area=100 * float(np.mean([value.area for value in values])),
                 pointing=100 * float(np.mean([value.pointing for value in values])),
-                preferred=100 * float(np.mean(choices)) if choices else float('nan')))
+                preferred=100 * float(np.mean(choices)) if choices else float('nan'),
+            )
+        )
     return rows

@@ -1,4 +1,5 @@
 """The truth of an expression, from the ``instances`` of its item: one box, one mask, in original pixels."""
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -48,8 +49,10 @@ def decode_segmentation(segmentation: list | Mapping, height: int, width: int) -
     if isinstance(segmentation, list) and segmentation and all(_is_polygon(part) for part in segmentation):
         parts = coco_mask.frPyObjects([list(part) for part in segmentation], height, width)
         return coco_mask.decode(coco_mask.merge(parts)).astype(bool)
-    raise ValueError('a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
-                     f"RLE dict with 'size' and 'counts', not {str(segmentation)[:80]}")
+    raise ValueError(
+        'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
+        f"RLE dict with 'size' and 'counts', not {str(segmentation)[:80]}"
+    )
 
 
 def _is_polygon(part: object) -> bool:

@@ -1,4 +1,5 @@
 """The worst answers of an evaluation, drawn: what to look at first when figures are lower than hoped."""
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +9,7 @@ import numpy as np
 
 from mmuniqrnet.visualization.drawing import PRED_RGB, TRUTH_RGB, Answer, draw_answer
 from mmuniqrnet.visualization.folder import PictureFolder
+
 from .results_file import read_results
 from .truth import decode_segmentation
 
@@ -16,8 +18,9 @@ INDEX = 'worst_cases.md'
 INDEX_HEAD = '# Worst cases'
 
 
-def rank_worst(records: Sequence[Mapping[str, Any]], by: Literal['mask_iou', 'box_iou'],
-               top: int) -> list[Mapping[str, Any]]:
+def rank_worst(
+    records: Sequence[Mapping[str, Any]], by: Literal['mask_iou', 'box_iou'], top: int
+) -> list[Mapping[str, Any]]:
     """The ``top`` records with the lowest ``by``, the worst first; those of which it could not be told are left out.
 
     Raises:
@@ -48,7 +51,8 @@ def draw_case(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
     height, width = record['height'], record['width']
     if image.shape[:2] != (height, width):
         raise ValueError(
-            f"image {record['img_path']} is {list(image.shape[:2])}, but [{height}, {width}] was evaluated")
+            f'image {record["img_path"]} is {list(image.shape[:2])}, but [{height}, {width}] was evaluated'
+        )
     sides = []
     for side in ('truth', 'pred'):
         box, mask = record.get(f'{side}_box'), record.get(f'{side}_mask')
@@ -62,10 +66,8 @@ def draw_case(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
 
 
 def write_worst_cases(
-        results: str | Path,
-        out_dir: str | Path,
-        top: int = 20,
-        by: Literal['mask_iou', 'box_iou'] | None = None) -> list[Path]:
+    results: str | Path, out_dir: str | Path, top: int = 20, by: Literal['mask_iou', 'box_iou'] | None = None
+) -> list[Path]:
     """Draw the worst cases of a results file to ``out_dir``, with an index of them, ``worst_cases.md``.
 
     Args:
@@ -90,7 +92,7 @@ def write_worst_cases(
     folder = PictureFolder(out_dir, INDEX, INDEX_HEAD, f' of {Path(results).name} by {by}')
     paths = []
     for number, (record, picture) in enumerate(zip(worst, pictures), 1):
-        about = f"{_figures_of(record)}; \"{record['text']}\" (sent_id {record['sent_id']}, {record['img_path']})"
+        about = f'{_figures_of(record)}; "{record["text"]}" (sent_id {record["sent_id"]}, {record["img_path"]})'
         path = folder.add(f'worst_{number:03d}.png', about)
         cv2.imwrite(str(path), picture)
         paths.append(path)
@@ -101,8 +103,9 @@ def _read_image(record: Mapping[str, Any]) -> np.ndarray:
     path = record['img_path']
     if path is None or not Path(path).is_file():
         raise FileNotFoundError(
-            f"image {path} of expression {record['sent_id']} not found; the results name it as it was when "
-            'they were made, relative to the folder they were made from')
+            f'image {path} of expression {record["sent_id"]} not found; the results name it as it was when '
+            'they were made, relative to the folder they were made from'
+        )
     # annotations refer to the pixels as stored, whatever the EXIF says
     image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
@@ -111,6 +114,9 @@ def _read_image(record: Mapping[str, Any]) -> np.ndarray:
 
 
 def _figures_of(record: Mapping[str, Any]) -> str:
-    told = [f'{name} IoU {100 * record[key]:.1f}' for name, key in (('mask', 'mask_iou'), ('box', 'box_iou'))
-            if record[key] is not None]
+    told = [
+        f'{name} IoU {100 * record[key]:.1f}'
+        for name, key in (('mask', 'mask_iou'), ('box', 'box_iou'))
+        if record[key] is not None
+    ]
     return ', '.join(told)

@@ -1,4 +1,5 @@
 """An export against the network that it was made of, on real pictures and texts."""
+
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from mmuniqrnet.config import UserError
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.models.uniqrnet import UniQRNet
 from mmuniqrnet.structures import Placement
+
 from .network import NetworkInputs
 from .predictor import OnnxPredictor
 
@@ -34,6 +36,7 @@ Run = Callable[[NetworkInputs], Mapping[str, np.ndarray]]
 
 class Difference(NamedTuple):
     """The largest difference of something, and what is allowed."""
+
     what: str
     value: float
     limit: float
@@ -48,20 +51,24 @@ def refshapes_questions(folder: Path, count: int = 6) -> list[Question]:
     for ref in json.loads((root / 'refs.json').read_text()):
         asked.setdefault(ref['image_id'], []).extend(sentence['raw'] for sentence in ref['sentences'])
     # The shortest and the longest text of each, so that lengths differ within a batch.
-    questions = [(str(root / 'images' / files[image]), text) for image, texts in asked.items()
-                 for text in (min(texts, key=len), max(texts, key=len))]
+    questions = [
+        (str(root / 'images' / files[image]), text)
+        for image, texts in asked.items()
+        for text in (min(texts, key=len), max(texts, key=len))
+    ]
     return questions[:count]
 
 
 def in_batches(questions: Sequence[Question]) -> list[list[Question]]:
     """Each question alone, and all in batches of three, those of the last batch taken from the start again."""
     repeated = [*questions, *questions, *questions]
-    return [repeated[i:i + size] for size in BATCHES for i in range(0, len(questions), size)]
+    return [repeated[i : i + size] for size in BATCHES for i in range(0, len(questions), size)]
 
 
 @torch.no_grad()
-def compare_network(model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question],
-                    run: Run) -> list[Difference]:
+def compare_network(
+    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question], run: Run
+) -> list[Difference]:
     """The outputs of an exported network, ``run``, against the model's own on what its test pipeline makes of them.
 
     The model's texts are padded to ``max_length``, those of ``run`` to the longest of the batch only.
@@ -78,19 +85,24 @@ def compare_network(model: UniQRNet, pipeline: Sequence[dict], questions: Sequen
         if 'mask_logits' in out:
             expected['mask_logits'] = out['mask_logits']
         text = model.text_encoder.tokenizer(
-            [expression for _, expression in batch], padding=True, truncation=True,
-            max_length=model.text_encoder.max_length, return_tensors='pt')
+            [expression for _, expression in batch],
+            padding=True,
+            truncation=True,
+            max_length=model.text_encoder.max_length,
+            return_tensors='pt',
+        )
         got = run(NetworkInputs(images, text['input_ids'], text['attention_mask'], windows(samples)))
         for name, value in expected.items():
             difference = float(np.abs(value.numpy() - got[name]).max())
-            largest[name] = max(largest.get(name, 0.), difference if np.isfinite(difference) else float('inf'))
+            largest[name] = max(largest.get(name, 0.0), difference if np.isfinite(difference) else float('inf'))
     return [Difference(name, value, TOLERANCE) for name, value in largest.items()]
 
 
-def compare_preparation(model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question],
-                        predictor: OnnxPredictor) -> list[Difference]:
+def compare_preparation(
+    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question], predictor: OnnxPredictor
+) -> list[Difference]:
     """What the predictor makes of pictures and texts against what the test pipeline makes of them."""
-    image, window, tokens = 0., 0., 0.
+    image, window, tokens = 0.0, 0.0, 0.0
     for path, expression in questions:
         images, samples = prepare(model, pipeline, [(path, expression)])
         got = predictor.inputs(predictor.place(path), [expression])
@@ -98,20 +110,23 @@ def compare_preparation(model: UniQRNet, pipeline: Sequence[dict], questions: Se
         image = max(image, float(np.abs(images.numpy() - got['image']).mean()))
         window = max(window, float(np.abs(windows(samples).numpy() - got['window']).max()))
         length = got['input_ids'].shape[1]
-        same = (np.array_equal(ids[:, :length], got['input_ids']) and
-                int(mask.sum()) == int(got['attention_mask'].sum()))
+        same = np.array_equal(ids[:, :length], got['input_ids']) and int(mask.sum()) == int(got['attention_mask'].sum())
         tokens = max(tokens, float(not same))
-    return [Difference('predictor: image (mean)', image, IMAGE_TOLERANCE),
-            Difference('predictor: place (pixels)', window, 0.), Difference('predictor: tokens', tokens, 0.)]
+    return [
+        Difference('predictor: image (mean)', image, IMAGE_TOLERANCE),
+        Difference('predictor: place (pixels)', window, 0.0),
+        Difference('predictor: tokens', tokens, 0.0),
+    ]
 
 
-def compare_answers(inferencer: UniQRNetInferencer, questions: Sequence[Question],
-                    predictor: OnnxPredictor) -> list[Difference]:
+def compare_answers(
+    inferencer: UniQRNetInferencer, questions: Sequence[Question], predictor: OnnxPredictor
+) -> list[Difference]:
     """The predictor's answers against the inferencer's, in original pixels."""
     box, score, pixels = [], [], []
     for path, expression in questions:
-        expected, = inferencer(path, expression)['predictions']
-        got, = predictor(path, expression)
+        (expected,) = inferencer(path, expression)['predictions']
+        (got,) = predictor(path, expression)
         if 'error' in expected:
             raise UserError(expected['error'])
         score.append(abs(expected['score'] - got['score']))
@@ -129,8 +144,9 @@ def prepare(model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Quest
     """Images [B, 3, H, W] and data samples, by the test pipeline."""
     with DefaultScope.overwrite_default_scope('mmuniqrnet'):
         compose = Compose([dict(step) for step in pipeline])
-        items = [compose(dict(img_path=path, text=text, img_id=i, sent_id=i))
-                 for i, (path, text) in enumerate(questions)]
+        items = [
+            compose(dict(img_path=path, text=text, img_id=i, sent_id=i)) for i, (path, text) in enumerate(questions)
+        ]
     data = model.data_preprocessor(pseudo_collate(items), False)
     return data['inputs'], data['data_samples']
 
@@ -138,8 +154,9 @@ def prepare(model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Quest
 def windows(samples: Sequence[Any]) -> torch.Tensor:
     """[B, 4] as in :class:`NetworkInputs`."""
     places = [Placement.of(sample) for sample in samples]
-    return torch.tensor([[p.offset[1], p.offset[0], p.offset[1] + p.img_shape[1], p.offset[0] + p.img_shape[0]]
-                         for p in places])
+    return torch.tensor(
+        [[p.offset[1], p.offset[0], p.offset[1] + p.img_shape[1], p.offset[0] + p.img_shape[0]] for p in places]
+    )
 
 
 def describe(differences: Sequence[Difference]) -> str:
@@ -156,4 +173,4 @@ def require_equal(differences: Sequence[Difference]) -> None:
     """
     wrong = [f'{d.what} by {d.value:.2e} (at most {d.limit:.0e})' for d in differences if not d.value <= d.limit]
     if wrong:
-        raise UserError(f"the export does not answer as PyTorch does, so nothing was written: {', '.join(wrong)}.")
+        raise UserError(f'the export does not answer as PyTorch does, so nothing was written: {", ".join(wrong)}.')

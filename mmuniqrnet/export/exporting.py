@@ -7,22 +7,33 @@ from pathlib import Path
 import torch
 
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
+
 from . import predictor
-from .check import (Difference, Question, compare_answers, compare_network, compare_preparation, describe,
-                    refshapes_questions, require_equal)
+from .check import (
+    Difference,
+    Question,
+    compare_answers,
+    compare_network,
+    compare_preparation,
+    describe,
+    refshapes_questions,
+    require_equal,
+)
 from .folder import new_export
 from .network import ExportedNetwork, NetworkInputs
 from .recipe import exported_tokenizer, predictor_settings
 from .writing import DEFAULT_OPSET, to_program, write_onnx, write_program
 
 
-def export(inferencer: UniQRNetInferencer,
-           folder: str | Path,
-           *,
-           opset: int = DEFAULT_OPSET,
-           torch_export: bool = False,
-           questions: Sequence[Question] = (),
-           overwrite: bool = False) -> list[Difference]:
+def export(
+    inferencer: UniQRNetInferencer,
+    folder: str | Path,
+    *,
+    opset: int = DEFAULT_OPSET,
+    torch_export: bool = False,
+    questions: Sequence[Question] = (),
+    overwrite: bool = False,
+) -> list[Difference]:
     """Write a network as ``model.onnx``, and what a predictor needs beside it, once they answer as PyTorch does.
 
     Args:
@@ -63,12 +74,15 @@ def export(inferencer: UniQRNetInferencer,
             print('writing model.pt2 ...')
             write_program(program, new / 'model.pt2')
             run = program_runner(new / 'model.pt2', network.output_names)
-            differences += [d._replace(what=f'model.pt2: {d.what}')
-                            for d in compare_network(model, pipeline, questions, run)]
-        print(f'largest differences from PyTorch on {len(questions)} expressions, alone and in batches of three:\n'
-              f'{describe(differences)}')
+            differences += [
+                d._replace(what=f'model.pt2: {d.what}') for d in compare_network(model, pipeline, questions, run)
+            ]
+        print(
+            f'largest differences from PyTorch on {len(questions)} expressions, alone and in batches of three:\n'
+            f'{describe(differences)}'
+        )
         require_equal(differences)
-    print(f"written to {folder}: {', '.join(sorted(path.name for path in Path(folder).iterdir()))}")
+    print(f'written to {folder}: {", ".join(sorted(path.name for path in Path(folder).iterdir()))}')
     return differences
 
 

@@ -1,4 +1,5 @@
 """The folder of an export: whole or not at all, over nothing else's files."""
+
 import os
 import shutil
 import tempfile
@@ -29,8 +30,9 @@ def require_room(folder: str | Path, overwrite: bool = False) -> Path:
     found = sorted(path.name for path in folder.iterdir() if path.name != '__pycache__')
     others = [name for name in found if name not in CONTENTS]
     if others:
-        raise UserError(f'{folder} holds {others[0]}, which is no part of an export, and is left as it is; give a new '
-                        'folder.')
+        raise UserError(
+            f'{folder} holds {others[0]}, which is no part of an export, and is left as it is; give a new folder.'
+        )
     if found and not overwrite:
         raise UserError(f'{folder} holds an export already; give another folder, or --overwrite.')
     return folder

@@ -22,6 +22,7 @@ class NetworkInputs(NamedTuple):
         window: [B, 4] int64, where the image lies on the canvas: x1, y1, x2, y2 in canvas pixels, the last two
             exclusive; (0, 0, W, H) for an image that fills it.
     """
+
     image: Tensor
     input_ids: Tensor
     attention_mask: Tensor
@@ -72,7 +73,8 @@ class ExportedNetwork(nn.Module):
         """To ``max_length`` tokens: the encoder has a position for each, and the visual tokens come after them."""
         missing = self.max_length - text.tokens.shape[1]
         return TextFeatures(
-            F.pad(text.tokens, (0, 0, 0, missing)), text.sentence, F.pad(text.padding_mask, (0, missing), value=True))
+            F.pad(text.tokens, (0, 0, 0, missing)), text.sentence, F.pad(text.padding_mask, (0, missing), value=True)
+        )
 
     def _padding(self, window: Tensor) -> Tensor:
         """[B, 4] -> [B, H, W] bool, True where there is no image."""

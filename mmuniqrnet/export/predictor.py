@@ -5,6 +5,7 @@ An export has it beside the model:
 
     python predictor.py IMAGE "EXPRESSION" ["EXPRESSION" ...]
 """
+
 import json
 import math
 import sys
@@ -25,6 +26,7 @@ class Placed(NamedTuple):
         window: Where the image lies on the canvas: x1, y1, x2, y2 in canvas pixels.
         ori_shape: (height, width) of the original image.
     """
+
     canvas: np.ndarray
     window: tuple[int, int, int, int]
     ori_shape: tuple[int, int]
@@ -44,20 +46,25 @@ class OnnxPredictor:
         ValueError: If they were written for a later version of this file.
     """
 
-    def __init__(self,
-                 folder: str | Path = Path(__file__).parent,
-                 threads: int | None = None,
-                 providers: Sequence[str] = ('CPUExecutionProvider', )) -> None:
+    def __init__(
+        self,
+        folder: str | Path = Path(__file__).parent,
+        threads: int | None = None,
+        providers: Sequence[str] = ('CPUExecutionProvider',),
+    ) -> None:
         import onnxruntime
         from tokenizers import Tokenizer
+
         folder = Path(folder)
         for name in ('model.onnx', 'tokenizer.json', 'preprocess.json'):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f'{folder} has no {name}; give the folder that tools/export.py wrote.')
         self.settings = json.loads((folder / 'preprocess.json').read_text(encoding='utf-8'))
         if self.settings['format'] != 1:
-            raise ValueError(f"{folder / 'preprocess.json'} is of format {self.settings['format']} and this predictor "
-                             'reads format 1; take the predictor.py of the same export.')
+            raise ValueError(
+                f'{folder / "preprocess.json"} is of format {self.settings["format"]} and this predictor '
+                'reads format 1; take the predictor.py of the same export.'
+            )
         self.tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
         options = onnxruntime.SessionOptions()
         if threads is not None:
@@ -65,11 +72,13 @@ class OnnxPredictor:
         self.session = onnxruntime.InferenceSession(str(folder / 'model.onnx'), options, providers=list(providers))
         self.outputs = [output.name for output in self.session.get_outputs()]
 
-    def __call__(self,
-                 image: ImageLike,
-                 expressions: str | Sequence[str],
-                 batch_size: int = 16,
-                 refuse_below: float | None = None) -> list[dict[str, Any]]:
+    def __call__(
+        self,
+        image: ImageLike,
+        expressions: str | Sequence[str],
+        batch_size: int = 16,
+        refuse_below: float | None = None,
+    ) -> list[dict[str, Any]]:
         """One answer per expression, in order.
 
         Args:
@@ -99,7 +108,7 @@ class OnnxPredictor:
         name = str(image) if isinstance(image, (str, Path)) else 0
         answers = []
         for start in range(0, len(expressions), batch_size):
-            batch = expressions[start:start + batch_size]
+            batch = expressions[start : start + batch_size]
             values = self.session.run(self.outputs, self.inputs(placed, batch))
             for i, expression in enumerate(batch):
                 out = {key: value[i] for key, value in zip(self.outputs, values)}
@@ -117,12 +126,14 @@ class OnnxPredictor:
         if settings['channels'] == 'BGR':
             resized = resized[..., ::-1]
         if new[0] > height or new[1] > width:
-            raise ValueError(f'an image of {new[0]} x {new[1]} (height x width, after resizing) does not fit the '
-                             f'canvas of {height} x {width}.')
+            raise ValueError(
+                f'an image of {new[0]} x {new[1]} (height x width, after resizing) does not fit the '
+                f'canvas of {height} x {width}.'
+            )
         top, left = ((height - new[0]) // 2, (width - new[1]) // 2) if settings['placement'] == 'center' else (0, 0)
         mean, std = (np.array(settings[key], dtype=np.float32) for key in ('mean', 'std'))
         canvas = np.zeros((3, height, width), dtype=np.float32)
-        canvas[:, top:top + new[0], left:left + new[1]] = ((resized - mean) / std).transpose(2, 0, 1)
+        canvas[:, top : top + new[0], left : left + new[1]] = ((resized - mean) / std).transpose(2, 0, 1)
         return Placed(canvas, (left, top, left + new[1], top + new[0]), image.shape[:2])
 
     def inputs(self, placed: Placed, expressions: Sequence[str]) -> dict[str, np.ndarray]:
@@ -133,7 +144,8 @@ class OnnxPredictor:
             image=np.repeat(placed.canvas[None], batch, axis=0),
             input_ids=np.array([e.ids for e in encoded], dtype=np.int64),
             attention_mask=np.array([e.attention_mask for e in encoded], dtype=np.int64),
-            window=np.array([placed.window] * batch, dtype=np.int64))
+            window=np.array([placed.window] * batch, dtype=np.int64),
+        )
 
     def _answer(self, out: dict[str, np.ndarray], placed: Placed, refuse_below: float | None) -> dict[str, Any]:
         height, width = placed.ori_shape
@@ -157,8 +169,7 @@ def read_rgb(image: ImageLike) -> np.ndarray:
     """[H, W, 3] uint8; the pixels as stored, so an EXIF rotation is not applied."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError('an array has to be RGB, uint8 and [H, W, 3]; this is '
-                             f'{image.dtype} {list(image.shape)}.')
+            raise ValueError(f'an array has to be RGB, uint8 and [H, W, 3]; this is {image.dtype} {list(image.shape)}.')
         return image
     if isinstance(image, (str, Path)):
         path = Path(image)
@@ -203,8 +214,9 @@ def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     w0, w1 = (np.where(beyond, edge, w).astype(np.int32)[:, None] for w, edge in ((w0, 2048), (w1, 0)))
     rows = (pixels[:, first] * w0 + pixels[:, np.minimum(first + 1, width - 1)] * w1) >> 4
     first, w0, w1 = taps(height, new_height)
-    upper, lower = (rows[np.clip(first + k, 0, height - 1)] * w.astype(np.int32)[:, None, None] >> 16
-                    for k, w in ((0, w0), (1, w1)))
+    upper, lower = (
+        rows[np.clip(first + k, 0, height - 1)] * w.astype(np.int32)[:, None, None] >> 16 for k, w in ((0, w0), (1, w1))
+    )
     return np.clip((upper + lower + 2) >> 2, 0, 255).astype(np.uint8)
 
 
@@ -217,8 +229,9 @@ def resize_map(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
         first = np.minimum(place.astype(np.int64), old - 1)
         weight = (place - first).astype(np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
-        values = (np.take(values, first, axis) * (1 - weight) +
-                  np.take(values, np.minimum(first + 1, old - 1), axis) * weight)
+        values = (
+            np.take(values, first, axis) * (1 - weight) + np.take(values, np.minimum(first + 1, old - 1), axis) * weight
+        )
     return values
 
 

@@ -1,4 +1,5 @@
 """What a predictor has to know beside the network: how images and texts go in, how outputs become answers."""
+
 from typing import Any, Mapping, Sequence
 
 from tokenizers import Tokenizer
@@ -14,17 +15,28 @@ FORMAT = 1
 # The test pipelines that predictor.py can follow: these transforms, once each, in this order. Each may have the
 # settings named here, with one of the values given; None stands for any value.
 STEPS: tuple[tuple[tuple[str, ...], dict[str, tuple | None]], ...] = (
-    (('LoadImageFromFile', 'LoadImageOnce'),
-     dict(color_type=('color_ignore_orientation', ), imdecode_backend=('cv2', ), to_float32=(False, ),
-          ignore_empty=None, backend_args=None, file_client_args=None)),
-    (('ReferResize', 'Resize'),
-     dict(scale=None, keep_ratio=None, backend=('cv2', ), interpolation=('bilinear', ), clip_object_border=None)),
+    (
+        ('LoadImageFromFile', 'LoadImageOnce'),
+        dict(
+            color_type=('color_ignore_orientation',),
+            imdecode_backend=('cv2',),
+            to_float32=(False,),
+            ignore_empty=None,
+            backend_args=None,
+            file_client_args=None,
+        ),
+    ),
+    (
+        ('ReferResize', 'Resize'),
+        dict(scale=None, keep_ratio=None, backend=('cv2',), interpolation=('bilinear',), clip_object_border=None),
+    ),
     (('PackReferInputs', 'PackDetInputs'), dict(extra_keys=None, meta_keys=None)),
 )
 
 
-def predictor_settings(model: UniQRNet, pipeline: Sequence[Mapping[str, Any]],
-                       refuse_below: float | None = None) -> dict[str, Any]:
+def predictor_settings(
+    model: UniQRNet, pipeline: Sequence[Mapping[str, Any]], refuse_below: float | None = None
+) -> dict[str, Any]:
     """The content of ``preprocess.json``.
 
     Args:
@@ -52,9 +64,11 @@ def predictor_settings(model: UniQRNet, pipeline: Sequence[Mapping[str, Any]],
             keep_ratio=bool(resize.get('keep_ratio', False)),
             channels='RGB' if preprocessor._channel_conversion else 'BGR',
             mean=preprocessor.mean.flatten().tolist(),
-            std=preprocessor.std.flatten().tolist()),
+            std=preprocessor.std.flatten().tolist(),
+        ),
         mask_threshold=model.head.mask_threshold,
-        refuse_below=refuse_below)
+        refuse_below=refuse_below,
+    )
 
 
 def require_canvas(model: UniQRNet) -> ReferDataPreprocessor:
@@ -64,8 +78,10 @@ def require_canvas(model: UniQRNet) -> ReferDataPreprocessor:
         UserError: If it is another one.
     """
     if not isinstance(model.data_preprocessor, ReferDataPreprocessor):
-        raise UserError('an exported network has a canvas of fixed size, which ReferDataPreprocessor gives; the '
-                        f'config has {type(model.data_preprocessor).__name__}.')
+        raise UserError(
+            'an exported network has a canvas of fixed size, which ReferDataPreprocessor gives; the '
+            f'config has {type(model.data_preprocessor).__name__}.'
+        )
     return model.data_preprocessor
 
 
@@ -73,8 +89,10 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """The settings of the pipeline's resizing, when the whole pipeline is one that the predictor can follow."""
     names = [step['type'].rpartition('.')[2] for step in pipeline]
     if len(names) != len(STEPS) or any(name not in known for name, (known, _) in zip(names, STEPS)):
-        raise UserError(f"the test pipeline is {', '.join(names) or 'empty'}; the predictor of an export can follow "
-                        'LoadImageFromFile, ReferResize, PackReferInputs.')
+        raise UserError(
+            f'the test pipeline is {", ".join(names) or "empty"}; the predictor of an export can follow '
+            'LoadImageFromFile, ReferResize, PackReferInputs.'
+        )
     for name, step, (_, settings) in zip(names, pipeline, STEPS):
         for key, value in step.items():
             if key == 'type':
@@ -82,11 +100,14 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             if key not in settings:
                 raise UserError(f'the predictor of an export can not follow {key}={value!r} of {name}.')
             if settings[key] is not None and value not in settings[key]:
-                raise UserError(f'the predictor of an export can follow {key}={settings[key][0]!r} of {name}, not '
-                                f'{value!r}.')
+                raise UserError(
+                    f'the predictor of an export can follow {key}={settings[key][0]!r} of {name}, not {value!r}.'
+                )
     if pipeline[0].get('color_type') is None:
-        raise UserError(f'{names[0]} turns images by their EXIF, which the predictor of an export can not follow; '
-                        "give it color_type='color_ignore_orientation'.")
+        raise UserError(
+            f'{names[0]} turns images by their EXIF, which the predictor of an export can not follow; '
+            "give it color_type='color_ignore_orientation'."
+        )
     return pipeline[1]
 
 
@@ -98,10 +119,11 @@ def exported_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int) -> T
     """
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if not isinstance(backend, Tokenizer):
-        raise UserError(f'{type(tokenizer).__name__} is a tokenizer in Python only and can not be exported; take one '
-                        "of transformers' fast tokenizers.")
+        raise UserError(
+            f'{type(tokenizer).__name__} is a tokenizer in Python only and can not be exported; take one '
+            "of transformers' fast tokenizers."
+        )
     copy = Tokenizer.from_str(backend.to_str())
     copy.enable_truncation(max_length, direction=tokenizer.truncation_side)
-    copy.enable_padding(
-        direction=tokenizer.padding_side, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
+    copy.enable_padding(direction=tokenizer.padding_side, pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token)
     return copy

@@ -1,4 +1,5 @@
 """The network as a file: a torch.export program (.pt2) and ONNX."""
+
 import logging
 import warnings
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from torch.export import Dim, ExportedProgram
 
 from mmuniqrnet.config import UserError
 from mmuniqrnet.version import __version__
+
 from .network import ExportedNetwork, NetworkInputs
 
 # The lowest that has all that is needed, so that old onnxruntimes read it, too.
@@ -34,8 +36,10 @@ def require_exporter() -> None:
         except ImportError:
             missing.append(name)
     if missing:
-        raise UserError(f"{', '.join(missing)} can't be imported; pip install {' '.join(missing)}, or "
-                        'pip install "mmuniqrnet[export]".')
+        raise UserError(
+            f"{', '.join(missing)} can't be imported; pip install {' '.join(missing)}, or "
+            'pip install "mmuniqrnet[export]".'
+        )
 
 
 def example_inputs(network: ExportedNetwork) -> NetworkInputs:
@@ -48,7 +52,8 @@ def example_inputs(network: ExportedNetwork) -> NetworkInputs:
         image=torch.zeros(batch, 3, height, width),
         input_ids=torch.ones(batch, length, dtype=torch.long),
         attention_mask=mask,
-        window=torch.tensor([[0, height // 8, width, height - height // 8]] * batch))
+        window=torch.tensor([[0, height // 8, width, height - height // 8]] * batch),
+    )
 
 
 def to_program(network: ExportedNetwork) -> ExportedProgram:
@@ -67,10 +72,7 @@ def write_program(program: ExportedProgram, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def write_onnx(program: ExportedProgram,
-               path: Path,
-               output_names: tuple[str, ...],
-               opset: int = DEFAULT_OPSET) -> None:
+def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ...], opset: int = DEFAULT_OPSET) -> None:
     """As ONNX, its inputs named as those of :class:`NetworkInputs`, open sizes ``batch`` and ``length``."""
     with torch.no_grad(), _quiet():
         onnx_program = torch.onnx.export(
@@ -79,7 +81,8 @@ def write_onnx(program: ExportedProgram,
             opset_version=opset,
             input_names=list(NetworkInputs._fields),
             output_names=list(output_names),
-            verbose=False)
+            verbose=False,
+        )
     model = onnx_program.model
     ids = next(value for value in model.graph.inputs if value.name == 'input_ids')
     names = {str(size): name for size, name in zip(ids.shape, ('batch', 'length'))}

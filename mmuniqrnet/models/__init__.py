@@ -1,14 +1,35 @@
 from .backbones import QRNetSwin
 from .data_preprocessor import ReferDataPreprocessor
 from .encoders import VisualLinguisticEncoder
-from .heads import (BoxBranch, BoxMaskConsistencyLoss, DecodeHeadMaskBranch, LovaszMaskLoss, MaskBranch,
-                    PixelGuidance, PointingBoxBranch, ScoreBranch, UniQRNetHead)
+from .heads import (
+    BoxBranch,
+    BoxMaskConsistencyLoss,
+    DecodeHeadMaskBranch,
+    LovaszMaskLoss,
+    MaskBranch,
+    PixelGuidance,
+    PointingBoxBranch,
+    ScoreBranch,
+    UniQRNetHead,
+)
 from .necks import QueryAwareFusion
 from .text_encoder import TextEncoder
 from .uniqrnet import UniQRNet
 
 __all__ = [
-    'UniQRNet', 'TextEncoder', 'QRNetSwin', 'QueryAwareFusion', 'VisualLinguisticEncoder', 'UniQRNetHead', 'BoxBranch',
-    'PointingBoxBranch', 'MaskBranch', 'DecodeHeadMaskBranch', 'ScoreBranch', 'PixelGuidance',
-    'BoxMaskConsistencyLoss', 'LovaszMaskLoss', 'ReferDataPreprocessor'
+    'UniQRNet',
+    'TextEncoder',
+    'QRNetSwin',
+    'QueryAwareFusion',
+    'VisualLinguisticEncoder',
+    'UniQRNetHead',
+    'BoxBranch',
+    'PointingBoxBranch',
+    'MaskBranch',
+    'DecodeHeadMaskBranch',
+    'ScoreBranch',
+    'PixelGuidance',
+    'BoxMaskConsistencyLoss',
+    'LovaszMaskLoss',
+    'ReferDataPreprocessor',
 ]

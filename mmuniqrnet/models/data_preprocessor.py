@@ -30,14 +30,16 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         ValueError: If an image is larger than the canvas.
     """
 
-    def __init__(self,
-                 canvas_size: int | Sequence[int] = 640,
-                 placement: str = 'random',
-                 test_placement: str = 'center',
-                 mean: Sequence[float] = (123.675, 116.28, 103.53),
-                 std: Sequence[float] = (58.395, 57.12, 57.375),
-                 bgr_to_rgb: bool = True,
-                 non_blocking: bool = False) -> None:
+    def __init__(
+        self,
+        canvas_size: int | Sequence[int] = 640,
+        placement: str = 'random',
+        test_placement: str = 'center',
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        bgr_to_rgb: bool = True,
+        non_blocking: bool = False,
+    ) -> None:
         super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb, non_blocking=non_blocking)
         for name in (placement, test_placement):
             if name not in ('random', 'center', 'corner'):
@@ -58,14 +60,16 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         for i, (image, sample) in enumerate(zip(images, data_samples)):
             height, width = image.shape[-2:]
             top, left = self._place(height, width, self.placement if training else self.test_placement)
-            canvas[i, :, top:top + height, left:left + width] = image
-            inside[i, :, top:top + height, left:left + width] = True
+            canvas[i, :, top : top + height, left : left + width] = image
+            inside[i, :, top : top + height, left : left + width] = True
             sample.set_metainfo(
                 dict(
                     img_shape=(height, width),
                     canvas_offset=(top, left),
                     batch_input_shape=self.canvas_size,
-                    pad_shape=self.canvas_size))
+                    pad_shape=self.canvas_size,
+                )
+            )
             if training:
                 self._move_truth(sample, top, left)
         if self._channel_conversion:
@@ -79,7 +83,8 @@ class ReferDataPreprocessor(DetDataPreprocessor):
             raise ValueError(
                 f'ReferDataPreprocessor: an image of {height} x {width} (height x width) does not fit the canvas of '
                 f'{self.canvas_size[0]} x {self.canvas_size[1]}; resize to at most that in the pipeline '
-                f"(dict(type='mmdet.Resize', scale=..., keep_ratio=True)) or raise canvas_size.")
+                f"(dict(type='mmdet.Resize', scale=..., keep_ratio=True)) or raise canvas_size."
+            )
         if placement == 'corner':
             return 0, 0
         if placement == 'center':
@@ -94,5 +99,5 @@ class ReferDataPreprocessor(DetDataPreprocessor):
             truth.bboxes = truth.bboxes + truth.bboxes.new_tensor([left, top, left, top])
         if 'masks' in truth:
             bitmaps = np.zeros((len(truth.masks), *self.canvas_size), dtype=np.uint8)
-            bitmaps[:, top:top + truth.masks.height, left:left + truth.masks.width] = truth.masks.to_ndarray()
+            bitmaps[:, top : top + truth.masks.height, left : left + truth.masks.width] = truth.masks.to_ndarray()
             truth.masks = BitmapMasks(bitmaps, *self.canvas_size)

@@ -34,20 +34,24 @@ class TextEncoder(BaseModule):
         ValueError: If ``model`` or ``tokenizer`` can't be found, in one sentence.
     """
 
-    def __init__(self,
-                 model: str | dict = 'bert-base-uncased',
-                 tokenizer: str | None = None,
-                 max_length: int = 20,
-                 sentence: str = 'cls',
-                 frozen: bool = False,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        model: str | dict = 'bert-base-uncased',
+        tokenizer: str | None = None,
+        max_length: int = 20,
+        sentence: str = 'cls',
+        frozen: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if sentence not in ('cls', 'mean'):
             raise ValueError(f"TextEncoder: sentence must be 'cls' or 'mean', not {sentence!r}.")
         if tokenizer is None:
             if not isinstance(model, str):
-                raise ValueError('TextEncoder: a model built from a configuration has no tokenizer of its own; give '
-                                 "tokenizer='NAME or FOLDER'.")
+                raise ValueError(
+                    'TextEncoder: a model built from a configuration has no tokenizer of its own; give '
+                    "tokenizer='NAME or FOLDER'."
+                )
             tokenizer = model
         self.max_length = max_length
         self.sentence = sentence
@@ -56,8 +60,10 @@ class TextEncoder(BaseModule):
         self.model = load_encoder(model, self.tokenizer)
         longest = getattr(self.model.config, 'max_position_embeddings', None)
         if longest is not None and max_length > longest:
-            raise ValueError(f'TextEncoder: max_length={max_length} is more than the {longest} positions that the model '
-                             'has (max_position_embeddings).')
+            raise ValueError(
+                f'TextEncoder: max_length={max_length} is more than the {longest} positions that the model '
+                'has (max_position_embeddings).'
+            )
         # An unused layer has no gradient, and DDP would wait for it.
         if getattr(self.model, 'pooler', None) is not None:
             self.model.pooler = None
@@ -84,11 +90,8 @@ class TextEncoder(BaseModule):
     def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Expressions -> token ids [B, L] and attention mask [B, L] (1 = token), on the encoder's device."""
         batch = self.tokenizer(
-            list(expressions),
-            padding='max_length',
-            truncation=True,
-            max_length=self.max_length,
-            return_tensors='pt')
+            list(expressions), padding='max_length', truncation=True, max_length=self.max_length, return_tensors='pt'
+        )
         device = next(self.model.parameters()).device
         return batch['input_ids'].to(device), batch['attention_mask'].to(device)
 
@@ -136,12 +139,16 @@ def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTr
     unknown = [key for key in settings if not hasattr(default, key)]
     if unknown:
         near = get_close_matches(unknown[0], default.to_dict(), n=1)
-        raise ValueError(f"TextEncoder: the configuration of model_type {model_type!r} has no {', '.join(unknown)}" +
-                         (f'; did you mean {near[0]}?' if near else '.'))
+        raise ValueError(
+            f'TextEncoder: the configuration of model_type {model_type!r} has no {", ".join(unknown)}'
+            + (f'; did you mean {near[0]}?' if near else '.')
+        )
     return AutoModel.from_config(AutoConfig.for_model(model_type, **settings))
 
 
 def _not_found(what: str, name: str, error: Exception) -> str:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (f'TextEncoder: there is no text {what} {name!r}: it is neither a folder with a Hugging Face {what} nor one '
-            f'that the Hugging Face hub or its cache gave ({reason}). Give a folder, or a name while online.')
+    return (
+        f'TextEncoder: there is no text {what} {name!r}: it is neither a folder with a Hugging Face {what} nor one '
+        f'that the Hugging Face hub or its cache gave ({reason}). Give a folder, or a name while online.'
+    )

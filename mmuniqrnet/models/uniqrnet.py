@@ -19,6 +19,7 @@ class Features(NamedTuple):
         text: The text encoder's features.
         padding_mask: [B, H, W] bool over the canvas, True where there is no image.
     """
+
     stages: tuple[Tensor, ...]
     levels: tuple[Tensor, ...]
     text: TextFeatures
@@ -33,6 +34,7 @@ class Seen(NamedTuple):
             or the images if it has none. None where the levels are there.
         levels: The neck's maps, finest first, if neither backbone nor neck takes a sentence; else None.
     """
+
     backbone: Any
     levels: tuple[Tensor, ...] | None
 
@@ -60,13 +62,15 @@ class UniQRNet(BaseDetector):
         init_cfg: mmengine initialisation.
     """
 
-    def __init__(self,
-                 text_encoder: dict | nn.Module,
-                 backbone: dict | nn.Module,
-                 head: dict | nn.Module,
-                 neck: dict | nn.Module | None = None,
-                 data_preprocessor: dict | nn.Module | None = None,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        text_encoder: dict | nn.Module,
+        backbone: dict | nn.Module,
+        head: dict | nn.Module,
+        neck: dict | nn.Module | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=self._build(data_preprocessor), init_cfg=init_cfg)
         self.text_encoder = self._build(text_encoder)
         self.backbone = self._build(backbone)
@@ -126,7 +130,9 @@ class UniQRNet(BaseDetector):
         answers = self.head.predict(levels, text, padding_mask, batch_data_samples)
         return self.add_pred_to_datasample(batch_data_samples, answers)
 
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> dict[str, Tensor]:
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> dict[str, Tensor]:
         """What the head's branches say, on the canvas."""
         _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)
         return self.head(levels, text, padding_mask)
@@ -134,8 +140,10 @@ class UniQRNet(BaseDetector):
     @staticmethod
     def _expressions(data_samples: list[DetDataSample] | None) -> list[str]:
         if not data_samples or any('text' not in sample for sample in data_samples):
-            raise ValueError("UniQRNet: every data sample needs its expression as metainfo 'text'; pack samples with "
-                             "dict(type='mmuniqrnet.PackReferInputs').")
+            raise ValueError(
+                "UniQRNet: every data sample needs its expression as metainfo 'text'; pack samples with "
+                "dict(type='mmuniqrnet.PackReferInputs')."
+            )
         return [sample.text for sample in data_samples]
 
     @staticmethod

@@ -1,4 +1,5 @@
 """One way to draw an answer to an expression, for the visualizer, the worst cases and whoever else needs a picture."""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from mmuniqrnet.evaluation.scores import box_iou, mask_overlap, ratio
 from mmuniqrnet.evaluation.truth import truth_mask
+
 from .sheet import enlarge, lay_out
 
 TRUTH_RGB, PRED_RGB = (0, 175, 80), (255, 80, 0)
@@ -25,6 +27,7 @@ class Answer:
         mask: bool [H, W] of the image's size; None where there is none to show.
         score: 0..1; None where there is none to tell.
     """
+
     boxes: Sequence[Sequence[float]] = ()
     mask: np.ndarray | None = None
     score: float | None = None
@@ -39,26 +42,31 @@ class Answer:
     def of_prediction(cls, pred_instances: Mapping[str, Any]) -> 'Answer | None':
         """The best of ``pred_instances`` (``bboxes`` [n, 4], ``masks`` [n, H, W], ``scores`` [n]); None if n = 0."""
         fields = {key: pred_instances[key] for key in ('bboxes', 'masks', 'scores') if key in pred_instances}
-        fields = {key: value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)
-                  for key, value in fields.items()}
+        fields = {
+            key: value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)
+            for key, value in fields.items()
+        }
         if not fields or min(map(len, fields.values())) == 0:
             return None
         best = int(fields['scores'].argmax()) if 'scores' in fields else 0
         return cls(
             boxes=[fields['bboxes'][best].tolist()] if 'bboxes' in fields else [],
             mask=fields['masks'][best].astype(bool) if 'masks' in fields else None,
-            score=float(fields['scores'][best]) if 'scores' in fields else None)
+            score=float(fields['scores'][best]) if 'scores' in fields else None,
+        )
 
 
-def draw_answer(image: np.ndarray,
-                expression: str,
-                truth: Answer | None = None,
-                prediction: Answer | None = None,
-                *,
-                ious: Mapping[str, float | None] | None = None,
-                note: str = '',
-                side_by_side: bool = True,
-                min_side: int = MIN_SIDE) -> np.ndarray:
+def draw_answer(
+    image: np.ndarray,
+    expression: str,
+    truth: Answer | None = None,
+    prediction: Answer | None = None,
+    *,
+    ious: Mapping[str, float | None] | None = None,
+    note: str = '',
+    side_by_side: bool = True,
+    min_side: int = MIN_SIDE,
+) -> np.ndarray:
     """The expression and, under it, the truth (green) and the prediction (orange): outlines of boxes, tinted masks.
 
     Args:
@@ -82,8 +90,10 @@ def draw_answer(image: np.ndarray,
     """
     for name, answer in (('truth', truth), ('prediction', prediction)):
         if answer is not None and answer.mask is not None and answer.mask.shape != image.shape[:2]:
-            raise ValueError(f'the mask of the {name} is {list(answer.mask.shape)}, but the image of "{expression}" '
-                             f'is {list(image.shape[:2])} (height, width); answers must be in pixels of the image')
+            raise ValueError(
+                f'the mask of the {name} is {list(answer.mask.shape)}, but the image of "{expression}" '
+                f'is {list(image.shape[:2])} (height, width); answers must be in pixels of the image'
+            )
     shown: list[tuple[str, list[tuple[Answer, tuple[int, int, int]]]]] = []
     if truth is not None:
         shown.append((_truth_caption(truth), [(truth, TRUTH_RGB)]))
@@ -127,9 +137,9 @@ def _prediction_caption(prediction: Answer, ious: Mapping[str, float | None], no
     return ', '.join(words)
 
 
-def paint_answers(canvas: np.ndarray,
-                  answers: Sequence[tuple[Answer, tuple[int, int, int]]],
-                  factor: int = 1) -> np.ndarray:
+def paint_answers(
+    canvas: np.ndarray, answers: Sequence[tuple[Answer, tuple[int, int, int]]], factor: int = 1
+) -> np.ndarray:
     """A copy of the canvas with answers in their colours (RGB); masks first, to hide no box.
 
     Args:

@@ -1,4 +1,5 @@
 """What the text asks for: the gates of QD-ATT, recorded from a forward pass and drawn on the image."""
+
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.models.layers.query_dynamic_attention import ChannelGate, SpatialGate
 from mmuniqrnet.structures import Placement
+
 from .drawing import MIN_SIDE
 from .sheet import enlarge, lay_out
 
@@ -47,14 +49,17 @@ def record_outputs(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[dict[s
     model = model.module if is_model_wrapper(model) else model
     parts = {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
     if not parts:
-        raise ValueError(f'{type(model).__name__} has no channel or spatial gates '
-                         f'({", ".join(kind.__name__ for kind in kinds)}); its backbone and neck are text-agnostic or '
-                         'their gates are switched off')
+        raise ValueError(
+            f'{type(model).__name__} has no channel or spatial gates '
+            f'({", ".join(kind.__name__ for kind in kinds)}); its backbone and neck are text-agnostic or '
+            'their gates are switched off'
+        )
     recorded: dict[str, Tensor] = {}
 
     def keep(name: str):
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
             recorded[name] = output.detach().float().cpu()
+
         return hook
 
     handles = [part.register_forward_hook(keep(name)) for name, part in parts.items()]
@@ -95,11 +100,9 @@ def maps_on_image(maps: Mapping[str, Tensor], placement: Placement, index: int =
     return {name: placement.map_to_original(values[index][None])[0].numpy() for name, values in maps.items()}
 
 
-def draw_gates(image: np.ndarray,
-               expression: str,
-               maps: Mapping[str, np.ndarray],
-               min_side: int = MIN_SIDE,
-               columns: int = COLUMNS) -> np.ndarray:
+def draw_gates(
+    image: np.ndarray, expression: str, maps: Mapping[str, np.ndarray], min_side: int = MIN_SIDE, columns: int = COLUMNS
+) -> np.ndarray:
     """The image and, beside it, each map as heat: blue to yellow is that map's own least to greatest value.
 
     Args:
@@ -119,11 +122,13 @@ def draw_gates(image: np.ndarray,
     panels = [('image', canvas)]
     for name, values in maps.items():
         if values.shape != image.shape[:2]:
-            raise ValueError(f'the map {name} is {list(values.shape)}, but the image is {list(image.shape[:2])} '
-                             '(height, width); maps_on_image brings it there')
+            raise ValueError(
+                f'the map {name} is {list(values.shape)}, but the image is {list(image.shape[:2])} '
+                '(height, width); maps_on_image brings it there'
+            )
         heat = heat_on_image(canvas, values)
         low, high = float(values.min()), float(values.max())
-        panels.append((f"{name.replace('.gates.', ' ')}: {low:.2g} to {high:.2g}", heat))
+        panels.append((f'{name.replace(".gates.", " ")}: {low:.2g} to {high:.2g}', heat))
     return lay_out(expression, panels, columns=columns, min_width=min_side)
 
 
@@ -157,5 +162,6 @@ def token_grid(places: int, canvas_shape: tuple[int, int]) -> tuple[int, int]:
         h, w = -(-height // stride), -(-width // stride)
         if h * w == places:
             return h, w
-    raise ValueError(f'{places} places are no grid of a canvas of {height} x {width} (height x width) pixels at any '
-                     'stride')
+    raise ValueError(
+        f'{places} places are no grid of a canvas of {height} x {width} (height x width) pixels at any stride'
+    )

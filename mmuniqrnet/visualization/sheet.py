@@ -1,4 +1,5 @@
 """A sheet: the expression on top, under it images of one size, each with its caption."""
+
 from collections.abc import Sequence
 
 import cv2
@@ -27,10 +28,9 @@ def enlarge(image: np.ndarray, min_side: int) -> tuple[np.ndarray, int]:
     return cv2.resize(image, size, interpolation=cv2.INTER_NEAREST), factor
 
 
-def lay_out(expression: str,
-            panels: Sequence[tuple[str, np.ndarray]],
-            columns: int | None = None,
-            min_width: int = 0) -> np.ndarray:
+def lay_out(
+    expression: str, panels: Sequence[tuple[str, np.ndarray]], columns: int | None = None, min_width: int = 0
+) -> np.ndarray:
     """Put panels side by side under the expression.
 
     Args:
@@ -59,7 +59,7 @@ def lay_out(expression: str,
         for caption, (_, image) in zip(captions[chosen], panels[chosen]):
             cell = np.full((tallest + height, column, 3), 255, np.uint8)
             if caption is not None:
-                cell[:caption.shape[0], :caption.shape[1]] = caption
+                cell[: caption.shape[0], : caption.shape[1]] = caption
             cell[tallest:, :width] = image
             row += [cell, np.full((tallest + height, GAP, 3), 255, np.uint8)]
         rows.append(np.concatenate(row[:-1], axis=1))

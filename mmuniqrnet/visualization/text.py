@@ -1,4 +1,5 @@
 """Text in any script as pixels: OpenCV's fonts have ASCII only."""
+
 import unicodedata
 import warnings
 from collections.abc import Callable
@@ -84,14 +85,17 @@ def _font_for(character: str) -> Path:
     if ord(character) in _characters(DEJAVU):
         return DEJAVU
     from matplotlib.font_manager import fontManager  # looks through the machine's fonts: slow the first time
+
     for entry in fontManager.ttflist:
         path = Path(entry.fname)
         if path.name.startswith('LastResort'):  # it has a sign for every script, but no letters
             continue
         if ord(character) in _characters(path):
             return path
-    warnings.warn(f'no installed font has {character!r} (U+{ord(character):04X}), so pictures show an empty box for '
-                  'it; install a font of its script, such as Noto Sans')
+    warnings.warn(
+        f'no installed font has {character!r} (U+{ord(character):04X}), so pictures show an empty box for '
+        'it; install a font of its script, such as Noto Sans'
+    )
     return DEJAVU
 
 

@@ -5,6 +5,7 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.dist import master_only
 
 from mmuniqrnet.registry import VISUALIZERS
+
 from .drawing import Answer, draw_answer, without_low_score
 
 
@@ -20,27 +21,31 @@ class ReferringVisualizer(DetLocalVisualizer):
         min_side: Images are magnified so that their short side has at least so many pixels.
     """
 
-    def __init__(self,
-                 name: str = 'visualizer',
-                 image: np.ndarray | None = None,
-                 vis_backends: list | dict | None = None,
-                 save_dir: str | None = None,
-                 min_side: int = 320) -> None:
+    def __init__(
+        self,
+        name: str = 'visualizer',
+        image: np.ndarray | None = None,
+        vis_backends: list | dict | None = None,
+        save_dir: str | None = None,
+        min_side: int = 320,
+    ) -> None:
         super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
         self.min_side = min_side
 
     @master_only
-    def add_datasample(self,
-                       name: str,
-                       image: np.ndarray,
-                       data_sample: DetDataSample | None = None,
-                       draw_gt: bool = True,
-                       draw_pred: bool = True,
-                       show: bool = False,
-                       wait_time: float = 0,
-                       out_file: str | None = None,
-                       pred_score_thr: float = 0.0,
-                       step: int = 0) -> None:
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: DetDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        pred_score_thr: float = 0.0,
+        step: int = 0,
+    ) -> None:
         """Draw a data sample; to a window (``show``), to ``out_file``, and, with neither of them, to the backends.
 
         The picture is then also what ``get_image`` returns.
@@ -70,20 +75,22 @@ class ReferringVisualizer(DetLocalVisualizer):
         elif not show:
             self.add_image(name, picture, step)
 
-    def _draw(self, image: np.ndarray, data_sample: DetDataSample | None, draw_gt: bool, draw_pred: bool,
-              threshold: float) -> np.ndarray:
+    def _draw(
+        self, image: np.ndarray, data_sample: DetDataSample | None, draw_gt: bool, draw_pred: bool, threshold: float
+    ) -> np.ndarray:
         if data_sample is None:
             return draw_answer(image, '', min_side=self.min_side)
         meta = data_sample.metainfo
         size = tuple(meta.get('ori_shape', image.shape)[:2])
         if image.shape[:2] != size:
-            raise ValueError(f"image {meta.get('img_path')} is {list(image.shape[:2])}, but its data sample was made "
-                             f"from one of {list(size)} (height, width); read it with 'color_ignore_orientation'")
+            raise ValueError(
+                f'image {meta.get("img_path")} is {list(image.shape[:2])}, but its data sample was made '
+                f"from one of {list(size)} (height, width); read it with 'color_ignore_orientation'"
+            )
         truth, prediction, note = None, None, ''
         if draw_gt and meta.get('instances') is not None:
             truth = Answer.of_truth(meta['instances'], *size)
         if draw_pred and 'pred_instances' in data_sample:
             best = Answer.of_prediction(data_sample.pred_instances)
             prediction, note = (Answer(), 'nothing found') if best is None else without_low_score(best, threshold)
-        return draw_answer(
-            image, str(meta.get('text', '')), truth, prediction, note=note, min_side=self.min_side)
+        return draw_answer(image, str(meta.get('text', '')), truth, prediction, note=note, min_side=self.min_side)

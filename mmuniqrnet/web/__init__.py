@@ -2,6 +2,7 @@
 
 ``command`` starts it and ``page`` wires it up; all else is plain functions that know nothing of Gradio.
 """
+
 from .command import main
 
 __all__ = ['main']

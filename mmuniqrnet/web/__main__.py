@@ -1,4 +1,5 @@
 from mmuniqrnet.config import run_tool
+
 from .command import main
 
 run_tool(main)

@@ -1,4 +1,5 @@
 """From a picture and lines of text to answers."""
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -6,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmuniqrnet.config import UserError
+
 from .palette import COLOURS
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class Answers:
         name: The picture's, without any folder.
         predictions: The inferencer's dictionaries, one a phrase, none refused.
     """
+
     picture: np.ndarray
     name: str
     predictions: list[dict[str, Any]]
@@ -59,7 +62,7 @@ def phrases_of(text: str | None) -> list[str]:
 def ask(inferencer: 'UniQRNetInferencer', picture: np.ndarray, name: str, phrases: Sequence[str]) -> Answers:
     """Ask every phrase of the picture (RGB uint8 [H, W, 3])."""
     # no score is lower than 0, so that all can be shown later
-    predictions = inferencer([picture], [list(phrases)], batch_size=BATCH_SIZE, refuse_below=0.)['predictions']
+    predictions = inferencer([picture], [list(phrases)], batch_size=BATCH_SIZE, refuse_below=0.0)['predictions']
     return Answers(picture, name, [dict(prediction, image=name) for prediction in predictions])
 
 
@@ -85,8 +88,11 @@ def unknown_words(inferencer: 'UniQRNetInferencer', phrases: Sequence[str]) -> l
 def cut_phrases(inferencer: 'UniQRNetInferencer', phrases: Sequence[str]) -> list[int]:
     """The numbers, from 1 on, of the phrases whose end the model does not read."""
     encoder = inferencer.model.text_encoder
-    return [number for number, ids in enumerate(encoder.tokenizer(list(phrases))['input_ids'], 1)
-            if len(ids) > encoder.max_length]
+    return [
+        number
+        for number, ids in enumerate(encoder.tokenizer(list(phrases))['input_ids'], 1)
+        if len(ids) > encoder.max_length
+    ]
 
 
 def _is_spelled(pieces: list[str], unknown: str | None) -> bool:

@@ -26,13 +26,16 @@ VISITORS, KEEP = 20, 3600
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog='mmuniqrnet web', description='Ask pictures on a web page of this machine. Nothing is sent elsewhere.')
+        prog='mmuniqrnet web', description='Ask pictures on a web page of this machine. Nothing is sent elsewhere.'
+    )
     parser.add_argument('--config', help='config file (default: the one that the weights carry)')
     parser.add_argument(
-        '--weights', help='.pth or .safetensors file (default: the shipped model, which knows RefShapes)')
+        '--weights', help='.pth or .safetensors file (default: the shipped model, which knows RefShapes)'
+    )
     parser.add_argument('--device', help="such as 'cpu' or 'cuda:0' (default: a GPU if there is one)")
     parser.add_argument(
-        '--host', default='127.0.0.1', help='address to listen at (default: %(default)s, this machine only)')
+        '--host', default='127.0.0.1', help='address to listen at (default: %(default)s, this machine only)'
+    )
     parser.add_argument('--port', type=int, default=7860, help='port to listen at (default: %(default)s)')
     return parser.parse_args(argv)
 
@@ -43,9 +46,11 @@ def require_gradio() -> None:
         version = metadata.version('gradio')
     except metadata.PackageNotFoundError:
         raise UserError(f'the web page needs gradio, which is not installed: `{MEND}`.') from None
-    if not GRADIO <= release(version)[:2] < (GRADIO[0] + 1, ):
-        raise UserError(f'the web page is made for gradio {GRADIO[0]}.{GRADIO[1]} or later and below {GRADIO[0] + 1}, '
-                        f'and {version} is installed: `{MEND}`.')
+    if not GRADIO <= release(version)[:2] < (GRADIO[0] + 1,):
+        raise UserError(
+            f'the web page is made for gradio {GRADIO[0]}.{GRADIO[1]} or later and below {GRADIO[0] + 1}, '
+            f'and {version} is installed: `{MEND}`.'
+        )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -57,6 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     require_gradio()
     from mmuniqrnet.apis import UniQRNetInferencer
+
     inferencer = UniQRNetInferencer(model=args.config, weights=args.weights, device=args.device, show_progress=False)
     with end_signals() as ended, tempfile.TemporaryDirectory(prefix='mmuniqrnet-web-') as folder:
         serve(inferencer, Path(folder), args.host, args.port, about_model(args.config, args.weights), ended)
@@ -80,8 +86,9 @@ def end_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def serve(inferencer: 'UniQRNetInferencer', folder: Path, host: str, port: int, about: str,
-          ended: threading.Event) -> None:
+def serve(
+    inferencer: 'UniQRNetInferencer', folder: Path, host: str, port: int, about: str, ended: threading.Event
+) -> None:
     """Serve the page, all its files under ``folder``, until the event is set."""
     os.environ['GRADIO_TEMP_DIR'] = str(folder / 'uploads')  # gradio reads these two while it is imported
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
@@ -92,12 +99,25 @@ def serve(inferencer: 'UniQRNetInferencer', folder: Path, host: str, port: int, 
     page = Page(inferencer, folder, about).build(keep=KEEP)
     try:
         page.launch(
-            server_name=host, server_port=port, share=False, ssr_mode=False, inbrowser=False, quiet=True,
-            prevent_thread_lock=True, max_file_size=MAX_MEGABYTES * 2**20, state_session_capacity=VISITORS,
-            run_history=False, enable_monitoring=False, footer_links=[], theme=theme(), css=CSS)
+            server_name=host,
+            server_port=port,
+            share=False,
+            ssr_mode=False,
+            inbrowser=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            max_file_size=MAX_MEGABYTES * 2**20,
+            state_session_capacity=VISITORS,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=[],
+            theme=theme(),
+            css=CSS,
+        )
     except OSError as error:
-        raise UserError(f'the page can not be served at {host}:{port} ({error}); name another port, as in '
-                        f'`--port {port + 1}`.') from error
+        raise UserError(
+            f'the page can not be served at {host}:{port} ({error}); name another port, as in `--port {port + 1}`.'
+        ) from error
     try:
         print(f'The page is at http://{host}:{port} (Ctrl+C ends it).', flush=True)
         if host not in LOOPBACK:

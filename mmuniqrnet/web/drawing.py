@@ -1,4 +1,5 @@
 """What the page shows as pictures: all answers on one, and a heat map a gate."""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from pycocotools import mask as coco_mask
 from mmuniqrnet.visualization import Answer, heat_on_image, paint_answers
 from mmuniqrnet.visualization.sheet import enlarge
 from mmuniqrnet.visualization.text import DEJAVU
+
 from .palette import COLOURS, ink
 
 MIN_SIDE, MAX_SIDE = 480, 1600

@@ -1,4 +1,5 @@
 """Pictures to begin with: scenes of RefShapes that no training has seen."""
+
 from pathlib import Path
 from typing import NamedTuple
 

@@ -1,4 +1,5 @@
 """The files that people take along: a mask a phrase, and everything in one zip."""
+
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from mmuniqrnet.apis.answers import Question
 
 class Files(NamedTuple):
     """``masks`` has an entry a phrase, None where there is no mask."""
+
     masks: list[Path | None]
     everything: Path
 

@@ -1,4 +1,5 @@
 """The page's wiring in Gradio; what it shows and writes comes from the plain functions beside this file."""
+
 import shutil
 import tempfile
 import time
@@ -11,6 +12,7 @@ import gradio as gr
 import numpy as np
 
 from mmuniqrnet.config import sentence_of
+
 from .asking import Answers, ask, cut_phrases, gates_for, phrases_of, unknown_words
 from .drawing import draw_answers, draw_gates
 from .examples import write_examples
@@ -21,16 +23,21 @@ from .text import answer_table, error_line, gate_figures, heading, status_line
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer
 
-PRIVACY = (f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a temporary folder; '
-           'they are removed after an hour or so, and when the page is ended.')
+PRIVACY = (
+    f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a temporary folder; '
+    'they are removed after an hour or so, and when the page is ended.'
+)
 START = '<p class="status">The answers come here: choose a picture, type phrases, press Find.</p>'
-GATES = ('How far each gate lets each place through, under the phrase chosen: from blue, that gate\'s least value, to '
-         'yellow, its greatest.')
+GATES = (
+    "How far each gate lets each place through, under the phrase chosen: from blue, that gate's least value, to "
+    'yellow, its greatest.'
+)
 
 
 @dataclass(frozen=True)
 class Shown:
     """What one visitor sees, and the folder of its files."""
+
     answers: Answers
     folder: Path
 
@@ -56,37 +63,67 @@ class Page:
     def build(self, keep: int) -> gr.Blocks:
         """The page; it forgets pictures and answers ``keep`` seconds after they came."""
         with gr.Blocks(
-                title='mmuniqrnet', analytics_enabled=False, fill_width=True, delete_cache=(keep // 4, keep)) as page:
+            title='mmuniqrnet', analytics_enabled=False, fill_width=True, delete_cache=(keep // 4, keep)
+        ) as page:
             gr.HTML(heading(self.about))
             with gr.Row():
                 with gr.Column(scale=4):
                     picture = gr.Image(
-                        label='Picture', type='filepath', image_mode=None, sources=['upload', 'clipboard'], height=300,
-                        buttons=[], elem_id='picture')
+                        label='Picture',
+                        type='filepath',
+                        image_mode=None,
+                        sources=['upload', 'clipboard'],
+                        height=300,
+                        buttons=[],
+                        elem_id='picture',
+                    )
                     # The path as uploaded: gradio would decode it here, whatever its size, and show its own error.
                     picture.preprocess = lambda payload: payload and (payload.path, payload.orig_name)
                     gr.HTML('<p class="caption">Or choose an example, with phrases:</p>')
                     scenes = gr.Gallery(
-                        [str(example.path) for example in self.examples], show_label=False, columns=len(self.examples),
-                        allow_preview=False, object_fit='contain', buttons=[], format='png', elem_id='examples')
+                        [str(example.path) for example in self.examples],
+                        show_label=False,
+                        columns=len(self.examples),
+                        allow_preview=False,
+                        object_fit='contain',
+                        buttons=[],
+                        format='png',
+                        elem_id='examples',
+                    )
                     phrases = gr.Textbox(
-                        label='Phrases, one a line', lines=4, max_lines=8, elem_id='phrases',
-                        placeholder='the red circle\nlargest shape')
+                        label='Phrases, one a line',
+                        lines=4,
+                        max_lines=8,
+                        elem_id='phrases',
+                        placeholder='the red circle\nlargest shape',
+                    )
                     below = gr.Slider(
-                        0, 1, value=self.inferencer.refuse_below or 0, step=0.05, label='Refuse below',
-                        info='Answers with a lower score are not drawn.', elem_id='below')
+                        0,
+                        1,
+                        value=self.inferencer.refuse_below or 0,
+                        step=0.05,
+                        label='Refuse below',
+                        info='Answers with a lower score are not drawn.',
+                        elem_id='below',
+                    )
                     find = gr.Button('Find', variant='primary', elem_id='find')
                     gr.HTML(f'<p class="note">{PRIVACY}</p>')
                 with gr.Column(scale=6):
                     status = gr.HTML(START, elem_id='status')
                     with gr.Column(visible=False) as results:
                         drawn = gr.Image(
-                            label='Answers', interactive=False, format='png', buttons=['download', 'fullscreen'],
-                            elem_id='drawn')
+                            label='Answers',
+                            interactive=False,
+                            format='png',
+                            buttons=['download', 'fullscreen'],
+                            elem_id='drawn',
+                        )
                         table = gr.HTML(elem_id='table')
                         everything = gr.DownloadButton(
-                            'Download all: masks, predictions.json and this picture, as a zip', size='md',
-                            elem_id='everything')
+                            'Download all: masks, predictions.json and this picture, as a zip',
+                            size='md',
+                            elem_id='everything',
+                        )
             with gr.Column(visible=False) as gate_panel:
                 gates_on = gr.Checkbox(label='Show gates', info=GATES, elem_id='gates-on')
                 gate_phrase = gr.Radio(label='Gates of which phrase?', visible=False, elem_id='gate-phrase')
@@ -99,9 +136,16 @@ class Page:
             gate_inputs, gate_outputs = [shown, gates_on, gate_phrase], [gate_phrase, gates]
             for ask_event in (find.click, phrases.submit):
                 ask_event(self.find, [picture, phrases, below, shown], [*everywhere, gate_phrase], **model).then(
-                    self.gates, gate_inputs, gate_outputs, **model)
-            below.change(self.refuse, [shown, below], [drawn, table, everything, shown],
-                         trigger_mode='always_last', show_progress='hidden', api_visibility='private')
+                    self.gates, gate_inputs, gate_outputs, **model
+                )
+            below.change(
+                self.refuse,
+                [shown, below],
+                [drawn, table, everything, shown],
+                trigger_mode='always_last',
+                show_progress='hidden',
+                api_visibility='private',
+            )
             for gate_event in (gates_on.input, gate_phrase.input):
                 gate_event(self.gates, gate_inputs, gate_outputs, **model)
             picture.change(self.clear, [shown], everywhere, **quick)
@@ -121,8 +165,13 @@ class Page:
             pixels, phrases = read_picture(path, name), phrases_of(text)
             answers = ask(self.inferencer, pixels, name, phrases)
             *parts, new = self._present(answers, below)
-            line = status_line(len(phrases), name, time.perf_counter() - start,
-                               unknown_words(self.inferencer, phrases), cut_phrases(self.inferencer, phrases))
+            line = status_line(
+                len(phrases),
+                name,
+                time.perf_counter() - start,
+                unknown_words(self.inferencer, phrases),
+                cut_phrases(self.inferencer, phrases),
+            )
         except Exception as error:
             return *self.clear(shown, error_line(_sentence(error))), gr.skip()
         self.forget(shown)
@@ -133,7 +182,7 @@ class Page:
     def refuse(self, shown: Shown | None, below: float) -> tuple:
         """The same answers under another threshold."""
         if shown is None:
-            return (gr.skip(), ) * 4
+            return (gr.skip(),) * 4
         parts = self._present(shown.answers, below)
         self.forget(shown)
         return parts

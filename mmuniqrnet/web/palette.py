@@ -15,8 +15,10 @@ COLOURS = (
 
 def luminance(colour: tuple[int, int, int]) -> float:
     """WCAG's relative luminance, 0..1, of an sRGB colour of 0..255."""
-    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055)**2.4
-              for share in (value / 255 for value in colour)]
+    linear = [
+        share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4
+        for share in (value / 255 for value in colour)
+    ]
     return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear))
 
 

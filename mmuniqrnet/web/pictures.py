@@ -1,4 +1,5 @@
 """Reading what people upload, before it can do harm."""
+
 import warnings
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def read_picture(path: str | Path | None, name: str | None = None) -> np.ndarray
     if width * height > MAX_MEGAPIXELS * 1e6:
         raise UserError(f'{name} is {width} x {height} pixels: a picture may have {LIMITS}; save a smaller one.')
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise UserError(f'{name} is {width} x {height} pixels: one side may be at most {MAX_ASPECT} times the other; '
-                        'cut it.')
+        raise UserError(
+            f'{name} is {width} x {height} pixels: one side may be at most {MAX_ASPECT} times the other; cut it.'
+        )
     try:
         picture = mmcv.imfrombytes(Path(path).read_bytes(), flag='color', channel_order='rgb', backend='cv2')
     except Exception:  # a file cut off in the middle: mmcv or OpenCV, each in its own words

@@ -1,4 +1,5 @@
 """How the page looks: the fonts of the machine that shows it, so that nothing comes from elsewhere."""
+
 import gradio as gr
 
 FONT = ('system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'DejaVu Sans', 'sans-serif')
@@ -34,7 +35,12 @@ div.gates figcaption { font-size: 0.9em; margin-top: 2px; }
 
 def theme() -> gr.themes.Base:
     return gr.themes.Default(font=FONT, font_mono=MONO, primary_hue='blue').set(
-        block_info_text_color='*neutral_600', block_info_text_color_dark='*neutral_300',
-        block_label_text_color='*neutral_700', block_label_text_color_dark='*neutral_200',
-        block_title_text_color='*neutral_700', block_title_text_color_dark='*neutral_200',
-        button_primary_background_fill='*primary_700', button_primary_background_fill_hover='*primary_800')
+        block_info_text_color='*neutral_600',
+        block_info_text_color_dark='*neutral_300',
+        block_label_text_color='*neutral_700',
+        block_label_text_color_dark='*neutral_200',
+        block_title_text_color='*neutral_700',
+        block_title_text_color_dark='*neutral_200',
+        button_primary_background_fill='*primary_700',
+        button_primary_background_fill_hover='*primary_800',
+    )

@@ -1,4 +1,5 @@
 """The page's words as HTML; whatever comes from people is escaped."""
+
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -29,21 +30,26 @@ def answer_table(predictions: Sequence[Mapping[str, Any]], below: float, masks: 
     head = ''.join(f'<th scope="col">{heading}</th>' for heading in HEADINGS)
     numbers = range(1, len(predictions) + 1)
     rows = ''.join(_row(*row, below) for row in zip(numbers, predictions, COLOURS, masks))
-    return (f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-            '<p class="note">Boxes are in pixels of the picture, from its top left corner. The score is the overlap '
-            '(IoU) that the model expects its box to have with the right one.</p>')
+    return (
+        f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        '<p class="note">Boxes are in pixels of the picture, from its top left corner. The score is the overlap '
+        '(IoU) that the model expects its box to have with the right one.</p>'
+    )
 
 
-def _row(number: int, prediction: Mapping[str, Any], colour: tuple[int, int, int], mask: Path | None,
-         below: float) -> str:
+def _row(
+    number: int, prediction: Mapping[str, Any], colour: tuple[int, int, int], mask: Path | None, below: float
+) -> str:
     style = f'background:{css(colour)};color:{css(ink(colour))}'
     start = f'<td><span class="chip" style="{style}">{number}</span></td><td>{_text(prediction["expression"])}</td>'
     if 'error' in prediction:
         return f'<tr class="failed">{start}<td colspan="7">{_text(prediction["error"])}</td></tr>'
     score, box = prediction['score'], prediction['box'] or [None] * 4
     kind, verdict = ('refused', f'refused, below {below:.2f}') if prediction['refused'] else ('found', 'found')
-    return (f'<tr class="{kind}">{start}{_number(score, 3)}<td>{verdict}</td>'
-            f'{"".join(_number(value, 1) for value in box)}<td>{"–" if mask is None else _link(mask)}</td></tr>')
+    return (
+        f'<tr class="{kind}">{start}{_number(score, 3)}<td>{verdict}</td>'
+        f'{"".join(_number(value, 1) for value in box)}<td>{"–" if mask is None else _link(mask)}</td></tr>'
+    )
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -61,8 +67,10 @@ def gate_figures(maps: Sequence[tuple[np.ndarray, str]]) -> str:
     for picture, caption in maps:
         file = BytesIO()
         Image.fromarray(picture).save(file, 'PNG')
-        figures.append(f'<figure><img src="{_address(file.getvalue())}" alt="{_text(caption)}">'
-                       f'<figcaption>{_text(caption)}</figcaption></figure>')
+        figures.append(
+            f'<figure><img src="{_address(file.getvalue())}" alt="{_text(caption)}">'
+            f'<figcaption>{_text(caption)}</figcaption></figure>'
+        )
     return f'<div class="gates">{"".join(figures)}</div>'
 
 

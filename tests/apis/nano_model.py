@@ -1,4 +1,5 @@
 """The nano model with weights at random, as a checkpoint, and scenes to ask it about, for the tests of this folder."""
+
 import copy
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def nano_checkpoint(path: Path, cfg: Config | None = None) -> Path:
     for part in model.modules():
         if isinstance(part, DynamicLinear):  # V is zero as built, and the gates would not open
             torch.nn.init.normal_(part.V, std=0.3)
-    state = {name: value * 3 if name.startswith(('head.mask_branch', 'head.encoder')) else value
-             for name, value in model.state_dict().items()}
+    state = {
+        name: value * 3 if name.startswith(('head.mask_branch', 'head.encoder')) else value
+        for name, value in model.state_dict().items()
+    }
     write_checkpoint(dict(meta=dict(config=inference_config(cfg).pretty_text), state_dict=state), path)
     return path
 

@@ -33,7 +33,7 @@ def test_files_hold_the_answers(ask, tmp_path):
             assert np.array_equal(np.asarray(Image.open(tmp_path / answer['picture_file'])), drawn)
     names = [answer['mask_file'].lower() for answer in written if 'mask_file' in answer]
     assert len(set(names)) == len(names) == len(list((tmp_path / 'masks').iterdir()))
-    assert f"masks/image0_{texts[0].replace(' ', '_')}.png".lower() in names
+    assert f'masks/image0_{texts[0].replace(" ", "_")}.png'.lower() in names
     assert (tmp_path / 'notes.txt').read_text() == 'mine'
 
 
@@ -55,14 +55,20 @@ def test_refused_answers_have_no_mask_file_and_a_picture_that_says_so(ask, tmp_p
     picture, texts = scene(0)
     drawn = ask(picture, texts[1], draw=True)['visualization'][0]
     result = ask(picture, texts[1], out_dir=tmp_path, draw=True, refuse_below=1.0)
-    answer, = result['predictions']
+    (answer,) = result['predictions']
     assert answer['refused'] and 'mask_file' not in answer and not (tmp_path / 'masks').exists()
     assert not np.array_equal(result['visualization'][0], drawn)
 
 
-@pytest.mark.parametrize('text, name', [
-    ('the red star', 'a_the_red_star.png'), ('../../etc/passwd', 'a_etc_passwd.png'), ('?', 'a_.png'),
-    ('红色的星 ★', 'a_红色的星.png')])
+@pytest.mark.parametrize(
+    'text, name',
+    [
+        ('the red star', 'a_the_red_star.png'),
+        ('../../etc/passwd', 'a_etc_passwd.png'),
+        ('?', 'a_.png'),
+        ('红色的星 ★', 'a_红色的星.png'),
+    ],
+)
 def test_names_are_safe_and_readable(text, name, tmp_path):
     mask = coco_mask.encode(np.zeros((2, 3), np.uint8, order='F'))
     answer = AnswerFolder(tmp_path).add(Question('some/where/a.png', 0, text), dict(mask=mask))

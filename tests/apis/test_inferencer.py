@@ -20,10 +20,24 @@ from mmuniqrnet.visualization import gate_maps, record_gates
 torch.set_num_threads(1)
 CHANNELS = (24, 48, 96)
 FPN = dict(type='mmdet.FPN', in_channels=list(CHANNELS), out_channels=64, num_outs=3)
-RESNET = dict(type='mmdet.ResNet', depth=18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1),
-              out_indices=(0, 1, 2), base_channels=24)
-SWIN = dict(type='mmdet.SwinTransformer', embed_dims=24, depths=(2, 2, 2), num_heads=(2, 4, 8), window_size=4,
-            strides=(4, 2, 2), out_indices=(0, 1, 2))
+RESNET = dict(
+    type='mmdet.ResNet',
+    depth=18,
+    num_stages=3,
+    strides=(1, 2, 2),
+    dilations=(1, 1, 1),
+    out_indices=(0, 1, 2),
+    base_channels=24,
+)
+SWIN = dict(
+    type='mmdet.SwinTransformer',
+    embed_dims=24,
+    depths=(2, 2, 2),
+    num_heads=(2, 4, 8),
+    window_size=4,
+    strides=(4, 2, 2),
+    out_indices=(0, 1, 2),
+)
 
 
 @pytest.fixture(scope='module')
@@ -57,10 +71,13 @@ def files(scenes, tmp_path) -> list[str]:
     return paths
 
 
-def same(one: dict, other: dict, tolerance: float = 0.) -> bool:
+def same(one: dict, other: dict, tolerance: float = 0.0) -> bool:
     numbers = [[*answer['box'], answer['score']] for answer in (one, other)]
-    return np.allclose(*numbers, rtol=0, atol=tolerance) and one['mask'] == other['mask'] and (
-        one['expression'] == other['expression'])
+    return (
+        np.allclose(*numbers, rtol=0, atol=tolerance)
+        and one['mask'] == other['mask']
+        and (one['expression'] == other['expression'])
+    )
 
 
 # What is answered --------------------------------------------------------------------------------------------------
@@ -122,7 +139,9 @@ def test_a_folder_is_asked_in_the_order_of_its_names(ask, files, tmp_path):
     found = ask(folder, 'heart')['predictions']
     assert [answer['image'] for answer in found] == sorted(files)
     assert [answer['image'] for answer in ask([files[0], str(folder)], 'heart')['predictions']] == [
-        files[0], *sorted(files)]
+        files[0],
+        *sorted(files),
+    ]
 
 
 def test_datasamples_hold_the_same_answers(ask, scenes):
@@ -143,7 +162,7 @@ def test_gates_come_in_pixels_of_the_image(ask, scenes):
     sample = ask.pipeline(picture, texts[1])
     sample.data_sample.set_metainfo(dict(text=texts[1]))
     with record_gates(ask.model) as recorded:
-        done, = ask.model.test_step(dict(inputs=[sample.inputs], data_samples=[sample.data_sample]))
+        (done,) = ask.model.test_step(dict(inputs=[sample.inputs], data_samples=[sample.data_sample]))
     expected = gate_maps(recorded, done.batch_input_shape)
     assert set(answers[1]['gates']) == set(expected) and 'backbone.gates.0' in expected
     for name, maps in answers[1]['gates'].items():
@@ -173,12 +192,13 @@ def test_low_scores_are_refused(ask, scenes, weights):
         assert answer['score'] == before['score']
         assert answer['refused'] == (before['score'] < threshold)
         assert (answer['box'], answer['mask']) == (
-            (None, None) if answer['refused'] else (before['box'], before['mask']))
+            (None, None) if answer['refused'] else (before['box'], before['mask'])
+        )
     cfg = nano_config()
     cfg.test_evaluator = [dict(type='ReferringMetric'), dict(type='ReferringMetric', refuse_below=threshold)]
     by_config = UniQRNetInferencer(cfg, weights, 'cpu', show_progress=False)
     assert [a['refused'] for a in by_config(picture, texts)['predictions']] == [a['score'] < threshold for a in plain]
-    assert not any(answer['refused'] for answer in by_config(picture, texts, refuse_below=0.)['predictions'])
+    assert not any(answer['refused'] for answer in by_config(picture, texts, refuse_below=0.0)['predictions'])
 
 
 # What is computed once ---------------------------------------------------------------------------------------------
@@ -201,8 +221,13 @@ def counted(*parts: torch.nn.Module) -> list[int]:
 def test_what_no_text_changes_is_computed_once_an_image(batch_size, weights, scenes):
     inferencer = UniQRNetInferencer(weights=weights, device='cpu', show_progress=False)
     backbone = inferencer.model.backbone
-    rows = counted(backbone.patch_embed, backbone.stages[0].blocks[0], backbone.stages[0].blocks[1],
-                   backbone.gates[0], backbone.stages[1].blocks[0])
+    rows = counted(
+        backbone.patch_embed,
+        backbone.stages[0].blocks[0],
+        backbone.stages[0].blocks[1],
+        backbone.gates[0],
+        backbone.stages[1].blocks[0],
+    )
     images, asked = zip(*scenes)
     total = sum(map(len, asked))
     assert total > 2 * len(images)
@@ -210,16 +235,22 @@ def test_what_no_text_changes_is_computed_once_an_image(batch_size, weights, sce
     assert rows == [len(images)] * 3 + [total] * 2
 
 
-@pytest.mark.parametrize('name, backbone, neck', [
-    ('ResNet', RESNET, FPN), ('Swin', SWIN, FPN), ('Swin and gated neck', SWIN, None),
-    ('gated late', dict(nano_config().model.backbone, gated_stages=(2, )), None),
-    ('not gated', dict(nano_config().model.backbone, gated_stages=()), None)])
+@pytest.mark.parametrize(
+    'name, backbone, neck',
+    [
+        ('ResNet', RESNET, FPN),
+        ('Swin', SWIN, FPN),
+        ('Swin and gated neck', SWIN, None),
+        ('gated late', dict(nano_config().model.backbone, gated_stages=(2,)), None),
+        ('not gated', dict(nano_config().model.backbone, gated_stages=()), None),
+    ],
+)
 def test_what_a_text_agnostic_part_gives_is_computed_once_an_image(name, backbone, neck, scenes, tmp_path):
     inferencer = other(tmp_path, backbone=backbone, **({} if neck is None else dict(neck=neck)))
     model = inferencer.model
     images, asked = zip(*scenes)
     alone = [inferencer(image, text)['predictions'][0] for image, texts in scenes for text in texts]
-    parts = [model.backbone.stages[1].blocks[0] if name in ("gated late", "not gated") else model.backbone]
+    parts = [model.backbone.stages[1].blocks[0] if name in ('gated late', 'not gated') else model.backbone]
     rows = counted(*parts, model.neck)
     together = inferencer(list(images), list(asked), batch_size=3)['predictions']
     assert rows == [len(images), len(alone) if neck is None else len(images)]
@@ -262,15 +293,39 @@ def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
     (tmp_path / 'cut.png').write_bytes(open(files[0], 'rb').read()[:-100])
     (tmp_path / 'notes.txt').write_text('no image')
     wide = np.zeros((1, 4000, 3), np.uint8)
-    inputs = [picture, 'gone.png', str(tmp_path / 'cut.png'), str(tmp_path / 'notes.txt'), picture.astype(float),
-              picture[..., 0], Image.fromarray(picture[..., 0].astype(np.int32)), 7, 'https://host/a.png', wide,
-              Image.open(tmp_path / 'cut.png'), files[0]]
+    inputs = [
+        picture,
+        'gone.png',
+        str(tmp_path / 'cut.png'),
+        str(tmp_path / 'notes.txt'),
+        picture.astype(float),
+        picture[..., 0],
+        Image.fromarray(picture[..., 0].astype(np.int32)),
+        7,
+        'https://host/a.png',
+        wide,
+        Image.open(tmp_path / 'cut.png'),
+        files[0],
+    ]
     asked = [[text, ' ', text]] + [text] * 11
     found = ask(inputs, asked)['predictions']
     errors = [answer.get('error') for answer in found]
-    expected = [None, 'the expression is empty', None, 'there is no image gone.png', 'cut.png is damaged',
-                'notes.txt is no image', 'this is float64', 'this is uint8 [', "of mode 'I'", 'this is of type int',
-                'fetch it first', '4000 x 1 pixels', 'the PIL image can not be decoded', None]
+    expected = [
+        None,
+        'the expression is empty',
+        None,
+        'there is no image gone.png',
+        'cut.png is damaged',
+        'notes.txt is no image',
+        'this is float64',
+        'this is uint8 [',
+        "of mode 'I'",
+        'this is of type int',
+        'fetch it first',
+        '4000 x 1 pixels',
+        'the PIL image can not be decoded',
+        None,
+    ]
     for answer, error, words in zip(found, errors, expected, strict=True):
         assert (error is None) == (words is None), answer
         if words is not None:
@@ -284,15 +339,18 @@ def test_nothing_but_errors(ask):
     assert all('error' in answer for answer in result['predictions']) and result['visualization'] == [None, None]
 
 
-@pytest.mark.parametrize('images, expressions, options, error, words', [
-    (['a.png', 'b.png'], ['one'], {}, ValueError, '2 images and expressions for 1'),
-    (['a.png', 'b.png'], [['one'], ['two'], ['three']], {}, ValueError, '2 images and expressions for 3'),
-    (['a.png', 'b.png'], [['one'], [3]], {}, TypeError, r'expressions of image 1 are \[3\]'),
-    ('a.png', None, {}, TypeError, 'not a NoneType'),
-    ([], 'one', {}, ValueError, 'empty list'),
-    ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size is a positive'),
-    ('a.png', 'one', dict(return_vis=True), TypeError, "unexpected keyword argument 'return_vis'"),
-])
+@pytest.mark.parametrize(
+    'images, expressions, options, error, words',
+    [
+        (['a.png', 'b.png'], ['one'], {}, ValueError, '2 images and expressions for 1'),
+        (['a.png', 'b.png'], [['one'], ['two'], ['three']], {}, ValueError, '2 images and expressions for 3'),
+        (['a.png', 'b.png'], [['one'], [3]], {}, TypeError, r'expressions of image 1 are \[3\]'),
+        ('a.png', None, {}, TypeError, 'not a NoneType'),
+        ([], 'one', {}, ValueError, 'empty list'),
+        ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size is a positive'),
+        ('a.png', 'one', dict(return_vis=True), TypeError, "unexpected keyword argument 'return_vis'"),
+    ],
+)
 def test_what_can_not_be_asked_at_all_is_refused_at_once(ask, images, expressions, options, error, words):
     with pytest.raises(error, match=words):
         ask(images, expressions, **options)
@@ -308,7 +366,7 @@ def test_cut_text_is_said_once(ask, scenes):
     long = 'the red star ' + 'to the left of the blue ring ' * 3
     with pytest.warns(UserWarning) as caught:
         ask([picture, picture], [[long, 'red star'], [long]])
-    words, = [str(warning.message) for warning in caught]
+    (words,) = [str(warning.message) for warning in caught]
     assert '26 tokens, and the network reads 16' in words
     assert words.endswith('asked for "the red star to the left of the blue ring to the left of".')
     with warnings.catch_warnings():
@@ -318,11 +376,13 @@ def test_cut_text_is_said_once(ask, scenes):
 
 def test_broken_weights_are_said_to_be_broken(weights, scenes, tmp_path):
     checkpoint = read_checkpoint(weights)
-    state = {name: value * float('nan') if name.startswith('head.box_branch') else value
-             for name, value in checkpoint['state_dict'].items()}
+    state = {
+        name: value * float('nan') if name.startswith('head.box_branch') else value
+        for name, value in checkpoint['state_dict'].items()
+    }
     write_checkpoint(dict(checkpoint, state_dict=state), tmp_path / 'nan.safetensors')
     broken = UniQRNetInferencer(weights=tmp_path / 'nan.safetensors', show_progress=False)
-    answer, = broken(scenes[0][0], 'x')['predictions']
+    (answer,) = broken(scenes[0][0], 'x')['predictions']
     assert 'its weights are broken' in answer['error']
 
 
@@ -333,9 +393,13 @@ def test_config_and_weights_in_every_way(ask, weights, scenes, tmp_path):
     checkpoint = read_checkpoint(weights)
     torch.save(dict(meta=dict(cfg=nano_config().pretty_text), state_dict=checkpoint['state_dict']), tmp_path / 'a.pth')
     torch.save(checkpoint['state_dict'], tmp_path / 'bare.pth')
-    ways = [(None, tmp_path / 'a.pth'), (str(CONFIG), tmp_path / 'bare.pth'), (nano_config(), str(weights)),
-            (Config.fromfile(CONFIG).to_dict(), weights)]
-    expected, = ask(scenes[0][0], 'heart')['predictions']
+    ways = [
+        (None, tmp_path / 'a.pth'),
+        (str(CONFIG), tmp_path / 'bare.pth'),
+        (nano_config(), str(weights)),
+        (Config.fromfile(CONFIG).to_dict(), weights),
+    ]
+    (expected,) = ask(scenes[0][0], 'heart')['predictions']
     for model, path in ways:
         inferencer = UniQRNetInferencer(model, path, 'cpu', show_progress=False)
         assert same(inferencer(scenes[0][0], 'heart')['predictions'][0], expected)
@@ -357,16 +421,29 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
     UniQRNetInferencer(weights=tmp_path / 'lean.safetensors')
 
 
-@pytest.mark.parametrize('model, device, words', [
-    ('gone.py', None, 'there is no config gone.py'),
-    (dict(model=dict(type='mmdet.SwinTransformer'), test_dataloader=dict(dataset=dict(pipeline=[]))), None,
-     'is a SwinTransformer; this inferencer asks a UniQRNet'),
-    (dict(model=dict(type='UniQRNat'), test_dataloader=dict(dataset=dict(pipeline=[]))), None,
-     'the model can not be built: .*UniQRNat is not in the mmuniqrnet::model registry; import the package'),
-    (None, 'gpu', "there is no device 'gpu'"),
-    pytest.param(None, 'cuda:0', 'torch sees no CUDA GPU', marks=pytest.mark.skipif(
-        torch.cuda.is_available(), reason='needs a machine without GPU')),
-])
+@pytest.mark.parametrize(
+    'model, device, words',
+    [
+        ('gone.py', None, 'there is no config gone.py'),
+        (
+            dict(model=dict(type='mmdet.SwinTransformer'), test_dataloader=dict(dataset=dict(pipeline=[]))),
+            None,
+            'is a SwinTransformer; this inferencer asks a UniQRNet',
+        ),
+        (
+            dict(model=dict(type='UniQRNat'), test_dataloader=dict(dataset=dict(pipeline=[]))),
+            None,
+            'the model can not be built: .*UniQRNat is not in the mmuniqrnet::model registry; import the package',
+        ),
+        (None, 'gpu', "there is no device 'gpu'"),
+        pytest.param(
+            None,
+            'cuda:0',
+            'torch sees no CUDA GPU',
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU'),
+        ),
+    ],
+)
 def test_what_it_can_not_be_made_of(model, device, words, weights):
     with pytest.raises(UserError, match=words):
         UniQRNetInferencer(model, weights, device)

@@ -1,4 +1,5 @@
 """The inferencer answers as tools/test.py does: the same checkpoint, images and expressions, to the bit."""
+
 import importlib.util
 import pickle
 from pathlib import Path
@@ -24,9 +25,20 @@ def tested(tmp_path_factory) -> tuple[Path, list[dict]]:
     spec = importlib.util.spec_from_file_location('tool_test', ROOT / 'tools' / 'test.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    tool.main([str(CONFIG), str(weights), '--work-dir', str(folder), '--out', str(folder / 'answers.pkl'),
-               '--cfg-options', 'experiment_name=same', 'visualizer.name=same',
-               *(f'{part}_dataloader.dataset.data_root={folder / "data"}' for part in ('train', 'val', 'test'))])
+    tool.main(
+        [
+            str(CONFIG),
+            str(weights),
+            '--work-dir',
+            str(folder),
+            '--out',
+            str(folder / 'answers.pkl'),
+            '--cfg-options',
+            'experiment_name=same',
+            'visualizer.name=same',
+            *(f'{part}_dataloader.dataset.data_root={folder / "data"}' for part in ('train', 'val', 'test')),
+        ]
+    )
     DefaultScope._instance_dict.clear()
     return weights, pickle.loads((folder / 'answers.pkl').read_bytes())
 
@@ -44,7 +56,7 @@ def test_answers_equal_those_of_the_test_tool(tested, batch_size):
     for sample in expected:
         answer, truth = by_question[sample['img_path'], sample['text']], sample['pred_instances']
         box, score = truth['bboxes'][0].tolist(), truth['scores'][0].item()
-        mask, = truth['masks']
+        (mask,) = truth['masks']
         assert np.array_equal(coco_mask.decode(answer['mask']), coco_mask.decode(mask))
         if batch_size == 64:
             assert answer['box'] == box and answer['score'] == score

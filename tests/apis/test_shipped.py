@@ -1,4 +1,5 @@
 """The model that comes with the package, on scenes that it was not trained on."""
+
 import json
 from pathlib import Path
 
@@ -39,8 +40,12 @@ def test_most_answers_on_new_scenes_are_right():
     pictures, layouts, described = zip(*(draw_scene(1, 'val', index) for index in range(SCENES)))
     asked = [[one.raw for expressions in scene for one in expressions] for scene in described]
     answers = ask([picture[..., ::-1] for picture in pictures], asked)['predictions']
-    things = [thing for layout, scene in zip(layouts, described) for thing, expressions in zip(layout.objects, scene)
-              for _ in expressions]
+    things = [
+        thing
+        for layout, scene in zip(layouts, described)
+        for thing, expressions in zip(layout.objects, scene)
+        for _ in expressions
+    ]
     boxes, masks = [], []
     for answer, thing in zip(answers, things, strict=True):
         x, y, w, h = thing.bbox

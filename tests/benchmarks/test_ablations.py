@@ -1,4 +1,5 @@
 """The ablations' rows build what they say, and the report says what the runs gave."""
+
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ def ablations():
     import report
     import rows
     import run
+
     yield dict(rows=rows, run=run, report=report)
     sys.path.remove(str(FOLDER))
     for name in ('rows', 'run', 'report'):
@@ -54,10 +56,16 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
             pointing.add(name)
         assert head.mask_margin == (0.1 if name.endswith('-cut') else None)
         hooks[name] = [HOOKS.build(hook) for hook in cfg.custom_hooks]
-        built[name] = (count(model, 'backbone', ChannelGate), count(model, 'backbone', SpatialGate),
-                       count(model, 'neck', SpatialGate), count(head, '', BoxBranch), count(head, '', MaskBranch),
-                       count(head, '', PixelGuidance), head.box_from_mask,
-                       [hook.strategy for hook in hooks[name]])
+        built[name] = (
+            count(model, 'backbone', ChannelGate),
+            count(model, 'backbone', SpatialGate),
+            count(model, 'neck', SpatialGate),
+            count(head, '', BoxBranch),
+            count(head, '', MaskBranch),
+            count(head, '', PixelGuidance),
+            head.box_from_mask,
+            [hook.strategy for hook in hooks[name]],
+        )
     shape = {name: parts[:-1] for name, parts in built.items()}
     assert shape['joint'] == (3, 3, 2, 1, 1, 1, True)
     assert shape['gates-none'] == (0, 0, 0, 1, 1, 1, True)
@@ -81,12 +89,13 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     assert tasks['uncertainty'] == {'box', 'mask'} and tasks['uncertainty-aux'] == {'box', 'mask', 'aux'}
     assert tasks['uncertainty-each'] == {'l1', 'giou', 'bce', 'dice', 'aux'}
     for name in rows.GROUPS['balance']:
-        strategy, = balances[name]
+        (strategy,) = balances[name]
         kind = type(strategy).__name__.lower()
         assert kind == {'joint': 'magnitude', 'dwa': 'dynamicweightaverage', 'random': 'randomweights'}.get(
-            name, name.partition('-')[0])
+            name, name.partition('-')[0]
+        )
         if kind == 'fixed':
-            assert strategy.initial_weights() == dict(box=float(name.partition('-')[2]), mask=1.)
+            assert strategy.initial_weights() == dict(box=float(name.partition('-')[2]), mask=1.0)
 
 
 def test_rows_start_from_text_encoder_and_swin_without_gates(ablations, tmp_path):
@@ -97,7 +106,8 @@ def test_rows_start_from_text_encoder_and_swin_without_gates(ablations, tmp_path
         cfg = run.config_of('gates-none', 0, 'data', tmp_path / 'gates-none' / 'seed0')
         plain = MODELS.build(cfg.model)
         assert {key: t.shape for key, t in state.items()} == {
-            key: t.shape for key, t in plain.state_dict().items() if key.startswith(('text_encoder.', 'backbone.'))}
+            key: t.shape for key, t in plain.state_dict().items() if key.startswith(('text_encoder.', 'backbone.'))
+        }
         whole = state_dict_of(read_checkpoint(rows.STARTS[name]))
         assert all(torch.equal(tensor, whole[key]) for key, tensor in state.items())
 
@@ -113,7 +123,7 @@ def test_the_report_says_mean_and_spread_of_the_last_point(ablations, tmp_path, 
     rng = np.random.default_rng(0)
     ends = {}
     for name in rows.ROWS:
-        for seed in (0, 1, 2)[:2 if name == 'dwa' else 3]:
+        for seed in (0, 1, 2)[: 2 if name == 'dwa' else 3]:
             curve = [{'iter': i, **{figure: rng.uniform(10, 90) for figure in report.FIGURES}} for i in (125, 250)]
             if name == 'masks':
                 curve = [{'iter': p['iter'], 'mIoU': p['mIoU'], 'oIoU': p['oIoU']} for p in curve]
@@ -122,20 +132,24 @@ def test_the_report_says_mean_and_spread_of_the_last_point(ablations, tmp_path, 
             folder.mkdir(exist_ok=True)
             balance = [{'iter': 50, 'balance/weight_box': 1.2, 'balance/weight_mask': 0.8}]
             (folder / f'{name}_seed{seed}.json').write_text(
-                json.dumps(dict(row=name, seed=seed, iterations=250, seconds=36, curve=curve, balance=balance)))
+                json.dumps(dict(row=name, seed=seed, iterations=250, seconds=36, curve=curve, balance=balance))
+            )
     docs = tmp_path / 'docs'
     (docs / 'images').mkdir(parents=True)
-    marks = '\n'.join(f'Of {group}:\n<!-- {group} -->\nold\n<!-- end {group} -->' for group in (*rows.GROUPS, 'consistency'))
-    for seed, share in ((0, 20.), (1, 30.)):
-        maps = [dict(map='backbone 0 gate', N=5, inside=share / 2, area=4., pointing=share + 1, preferred=share + 2)]
+    marks = '\n'.join(
+        f'Of {group}:\n<!-- {group} -->\nold\n<!-- end {group} -->' for group in (*rows.GROUPS, 'consistency')
+    )
+    for seed, share in ((0, 20.0), (1, 30.0)):
+        maps = [dict(map='backbone 0 gate', N=5, inside=share / 2, area=4.0, pointing=share + 1, preferred=share + 2)]
         (tmp_path / 'runs' / f'consistency_joint_{seed}.json').write_text(
-            json.dumps(dict(row='joint', seed=seed, maps=maps)))
+            json.dumps(dict(row='joint', seed=seed, maps=maps))
+        )
     (docs / 'ablations.md').write_text(f'# Ablations\n\n{marks}\n\nThe end.\n')
     monkeypatch.setattr(sys, 'argv', ['report.py', '--results', str(tmp_path / 'runs'), '--docs', str(docs)])
     report.main()
     page = (docs / 'ablations.md').read_text()
     assert 'old' not in page and page.startswith('# Ablations') and page.endswith('The end.\n')
-    line, = [line for line in page.splitlines() if line.startswith('| `dwa`')]
+    (line,) = [line for line in page.splitlines() if line.startswith('| `dwa`')]
     cells = [cell.strip() for cell in line.strip('|').split('|')]
     assert cells[2:4] == [str(rows.ITERATIONS), '2']
     for cell, figure in zip(cells[4:], report.FIGURES):

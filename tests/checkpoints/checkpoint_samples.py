@@ -1,4 +1,5 @@
 """Small checkpoints in the layouts of others, for the tests of this folder."""
+
 import argparse
 
 import torch
@@ -23,14 +24,19 @@ class Text(torch.nn.Module):
                 num_hidden_layers=2,
                 num_attention_heads=2,
                 intermediate_size=8,
-                max_position_embeddings=16),
-            add_pooling_layer=False)
+                max_position_embeddings=16,
+            ),
+            add_pooling_layer=False,
+        )
 
 
 def small_uniqrnet(box_only: bool = True, embed_dims: int = 16, num_text_tokens: int = 6, **swin) -> UniQRNet:
     """A model with random weights, V of the gates included."""
-    mask = None if box_only else dict(
-        type='mmuniqrnet.MaskBranch', embed_dims=8, in_channels=32, feat_channels=8, norm_cfg=None)
+    mask = (
+        None
+        if box_only
+        else dict(type='mmuniqrnet.MaskBranch', embed_dims=8, in_channels=32, feat_channels=8, norm_cfg=None)
+    )
     sizes = SWIN | dict(embed_dims=embed_dims) | swin
     gates = {name: sizes[name] for name in ('channel_gate', 'spatial_gate') if name in sizes}
     model = UniQRNet(
@@ -46,9 +52,12 @@ def small_uniqrnet(box_only: bool = True, embed_dims: int = 16, num_text_tokens:
                 num_heads=2,
                 feedforward_dims=8,
                 num_text_tokens=num_text_tokens,
-                level_sizes=((2, 2), (1, 1))),
+                level_sizes=((2, 2), (1, 1)),
+            ),
             box_branch=BoxBranch(8),
-            mask_branch=mask))
+            mask_branch=mask,
+        ),
+    )
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model

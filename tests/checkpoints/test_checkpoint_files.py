@@ -10,19 +10,23 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
-from mmuniqrnet.checkpoints.files import (CheckpointError, read_checkpoint, refuse_overwriting, state_dict_of,
-                                          write_checkpoint)
+from mmuniqrnet.checkpoints.files import (
+    CheckpointError,
+    read_checkpoint,
+    refuse_overwriting,
+    state_dict_of,
+    write_checkpoint,
+)
 
-WEIGHTS = {'a.weight': torch.arange(6.).view(2, 3), 'a.bias': torch.ones(2)}
+WEIGHTS = {'a.weight': torch.arange(6.0).view(2, 3), 'a.bias': torch.ones(2)}
 
 
 class Bomb:
-
     def __init__(self, target: Path) -> None:
         self.target = target
 
     def __reduce__(self):
-        return Path.touch, (self.target, )
+        return Path.touch, (self.target,)
 
 
 @pytest.mark.parametrize('zipped', [True, False])
@@ -38,7 +42,6 @@ def test_getattr_reaches_nothing_but_statistics(tmp_path):
     """mmengine's log histories pickle as ``getattr(HistoryBuffer, 'mean')``; no other use of it is let through."""
 
     class Reach:
-
         def __reduce__(self):
             return getattr, (HistoryBuffer, '__init__')
 
@@ -64,12 +67,15 @@ def test_safetensors_are_read(tmp_path):
     assert set(state) == set(WEIGHTS) and torch.equal(state['a.weight'], WEIGHTS['a.weight'])
 
 
-@pytest.mark.parametrize('name, content', [
-    ('a.pth', b'not a checkpoint'),
-    ('b.pth', b''),
-    ('c.safetensors', b'not a checkpoint'),
-    ('d.pth', pickle.dumps([1, 2])),
-])
+@pytest.mark.parametrize(
+    'name, content',
+    [
+        ('a.pth', b'not a checkpoint'),
+        ('b.pth', b''),
+        ('c.safetensors', b'not a checkpoint'),
+        ('d.pth', pickle.dumps([1, 2])),
+    ],
+)
 def test_damaged_files_are_named(tmp_path, name, content):
     path = tmp_path / name
     path.write_bytes(content)
@@ -90,12 +96,15 @@ def test_an_absent_file_is_named(tmp_path):
         read_checkpoint(tmp_path / 'gone.pth')
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda state: state,
-    lambda state: dict(state_dict=state, meta={}),
-    lambda state: dict(model=state, epoch=1),
-    lambda state: dict(model={f'module.{name}': value for name, value in state.items()}),
-])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: state,
+        lambda state: dict(state_dict=state, meta={}),
+        lambda state: dict(model=state, epoch=1),
+        lambda state: dict(model={f'module.{name}': value for name, value in state.items()}),
+    ],
+)
 def test_weights_are_found_wherever_they_lie(wrap):
     state = state_dict_of(wrap(WEIGHTS))
     assert list(state) == list(WEIGHTS) and all(state[name] is WEIGHTS[name] for name in WEIGHTS)
@@ -118,7 +127,7 @@ def test_nothing_is_overwritten_without_a_word(tmp_path):
 
 def test_safetensors_go_out_and_come_in_again(tmp_path):
     path = tmp_path / 'x.safetensors'
-    shared = torch.arange(6.)
+    shared = torch.arange(6.0)
     state = {'a': shared, 'b': shared[2:], 'c': torch.arange(6).view(2, 3).T}  # two share memory, one is turned
     write_checkpoint(dict(meta=dict(seed=3, config='x = 1'), state_dict=state), path)
     again = read_checkpoint(path)

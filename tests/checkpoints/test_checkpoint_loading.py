@@ -18,8 +18,10 @@ from mmuniqrnet.models import QRNetSwin, QueryAwareFusion
 def weights(**changes) -> dict[str, torch.Tensor]:
     """A Swin without gates, in mmdet's layout, that no initialisation would give."""
     model = QRNetSwin(channel_gate=False, spatial_gate=False, **SWIN | changes)
-    return {name: torch.rand_like(value) + 1 if value.is_floating_point() else value
-            for name, value in model.state_dict().items()}
+    return {
+        name: torch.rand_like(value) + 1 if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
 
 
 def original(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -101,13 +103,17 @@ def test_a_published_file_brings_the_gates_too(tmp_path):
     assert set(ours) == set(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize('state, message', [
-    (resnet_state(), r'no weights of Swin.*conv1\.weight'),
-    (weights(embed_dims=8), r'patch_embed\.projection\.weight is \[8, 3, 4, 4\] in the file and \[16, 3, 4, 4\]'),
-    (weights(depths=(1, 2, 6, 1)), r'stages\.2\.blocks\.2\.\S+ is not in the model'),
-    (weights(depths=(1, 1, 1, 1)), r'stages\.1\.blocks\.1\.\S+ is not in the file'),
-    ({name: value for name, value in weights().items() if '.ffn.' not in name}, 'is not in the file'),
-], ids=['resnet', 'narrower', 'deeper', 'shallower', 'holes'])
+@pytest.mark.parametrize(
+    'state, message',
+    [
+        (resnet_state(), r'no weights of Swin.*conv1\.weight'),
+        (weights(embed_dims=8), r'patch_embed\.projection\.weight is \[8, 3, 4, 4\] in the file and \[16, 3, 4, 4\]'),
+        (weights(depths=(1, 2, 6, 1)), r'stages\.2\.blocks\.2\.\S+ is not in the model'),
+        (weights(depths=(1, 1, 1, 1)), r'stages\.1\.blocks\.1\.\S+ is not in the file'),
+        ({name: value for name, value in weights().items() if '.ffn.' not in name}, 'is not in the file'),
+    ],
+    ids=['resnet', 'narrower', 'deeper', 'shallower', 'holes'],
+)
 def test_init_cfg_fails_loudly(tmp_path, state, message):
     torch.save(dict(state_dict=state), tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match=rf'init_cfg of QRNetSwin, .*x\.pth: .*{message}'):
@@ -121,8 +127,10 @@ def test_one_wrong_shape_is_enough_for_a_backbone(tmp_path):
 
 
 def test_init_cfg_of_another_kind_is_refused(tmp_path):
-    for init_cfg in (dict(type='Xavier', layer='Linear'),
-                     dict(type='Pretrained', checkpoint='x.pth', prefix='backbone.')):
+    for init_cfg in (
+        dict(type='Xavier', layer='Linear'),
+        dict(type='Pretrained', checkpoint='x.pth', prefix='backbone.'),
+    ):
         with pytest.raises(ValueError, match='init_cfg is None or'):
             QRNetSwin(text_dim=TEXT_DIM, init_cfg=init_cfg, **SWIN).init_weights()
 
@@ -145,10 +153,21 @@ def test_mmengines_pretrained_is_loud_in_our_scope(tmp_path):
 
 
 def test_judging_counts_every_tensor_once():
-    model = {'a.x': torch.ones(2), 'a.y': torch.ones(3), 'new.z': torch.ones(1), 'half.u': torch.ones(1),
-             'half.v': torch.ones(1), 'm.relative_position_index': torch.ones(1)}
-    state = {'a.x': torch.zeros(2), 'a.y': torch.zeros(4), 'half.u': torch.ones(1), 'b.w': torch.ones(1), 'old.w':
-             torch.ones(1)}
+    model = {
+        'a.x': torch.ones(2),
+        'a.y': torch.ones(3),
+        'new.z': torch.ones(1),
+        'half.u': torch.ones(1),
+        'half.v': torch.ones(1),
+        'm.relative_position_index': torch.ones(1),
+    }
+    state = {
+        'a.x': torch.zeros(2),
+        'a.y': torch.zeros(4),
+        'half.u': torch.ones(1),
+        'b.w': torch.ones(1),
+        'old.w': torch.ones(1),
+    }
     fit = judge(state, model, new=('new.', 'half.', 'old.'))
     assert (fit.matched, fit.new, fit.missing) == (['a.x', 'half.u'], ['new.z'], ['half.v'])
     assert [str(m) for m in fit.mismatched] == ['a.y is [4] in the file and [3] in the model']
@@ -166,7 +185,7 @@ def test_a_whole_model_is_judged_part_by_part():
     no_text = {name: value for name, value in box_only.items() if not name.startswith('text_encoder.')}
     with pytest.raises(CheckpointError, match='text_encoder has 0 of'):
         check_fit(no_text, model)
-    assert any(name.startswith('text_encoder.') for name in check_fit(no_text, model, required=('backbone', )).new)
+    assert any(name.startswith('text_encoder.') for name in check_fit(no_text, model, required=('backbone',)).new)
 
 
 def test_one_wrong_shape_is_enough():

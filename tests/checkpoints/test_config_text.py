@@ -16,14 +16,27 @@ def test_what_mmengine_writes_is_read_as_mmengine_reads_it(name):
 
 
 def test_values_of_every_kind():
-    values = dict(a=-1.5, b=None, c=[True, (1, ), ()], d={'two words': {3: 'x' * 200}}, e=dict(f='it\'s "quoted"'))
+    values = dict(a=-1.5, b=None, c=[True, (1,), ()], d={'two words': {3: 'x' * 200}}, e=dict(f='it\'s "quoted"'))
     text = Config(values).pretty_text
     assert config_of(dict(meta=dict(cfg=text)), 'x.pth').to_dict() == values
 
 
-@pytest.mark.parametrize('text', [
-    'import os', 'x = open("{file}", "w")', 'x = dict(a=__import__("os"))', 'x = dict(**y)', 'x = [].append',
-    'x: int = 3', 'x = y = 3', 'x = dict(open("{file}", "w"))', 'x = (', 'for x in y: pass', 'x = f"{{open(1)}}"'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'import os',
+        'x = open("{file}", "w")',
+        'x = dict(a=__import__("os"))',
+        'x = dict(**y)',
+        'x = [].append',
+        'x: int = 3',
+        'x = y = 3',
+        'x = dict(open("{file}", "w"))',
+        'x = (',
+        'for x in y: pass',
+        'x = f"{{open(1)}}"',
+    ],
+)
 def test_code_is_refused_and_not_run(text, tmp_path):
     file = tmp_path / 'ran'
     with pytest.raises(CheckpointError, match='the config that x.safetensors carries was not read, .*; name a config'):

@@ -24,7 +24,8 @@ def run(monkeypatch, script: str, *args: object) -> None:
 
 def same(left: dict, right: dict) -> bool:
     return set(left) == set(right) and all(
-        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left)
+        left[name].dtype == right[name].dtype and torch.equal(left[name], right[name]) for name in left
+    )
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_under_95_percent_of_the_backbone_nothing_is_written(tmp_path, lost, wri
     parts = ('.norm1.', '.norm2.', '.attn.proj.')
     lose = [name for name in checkpoint['model'] if any(part in name for part in parts)]
     total = sum(name.startswith('visumodel.backbone.') for name in checkpoint['model'])
-    for name in lose[:round(lost * total)]:
+    for name in lose[: round(lost * total)]:
         del checkpoint['model'][name]
     torch.save(checkpoint, tmp_path / 'qrnet.pth')
     if written:
@@ -90,11 +91,14 @@ def test_under_95_percent_of_the_backbone_nothing_is_written(tmp_path, lost, wri
     assert (tmp_path / 'ours.pth').exists() == written
 
 
-@pytest.mark.parametrize('state, message', [
-    (resnet_state(), r'no published QRNet file.*conv1\.weight'),
-    (original_swin(), 'no published QRNet file'),
-    ({'visumodel.backbone.conv1.weight': torch.ones(1)}, 'no blocks of stage 0, 1, 2, 3'),
-])
+@pytest.mark.parametrize(
+    'state, message',
+    [
+        (resnet_state(), r'no published QRNet file.*conv1\.weight'),
+        (original_swin(), 'no published QRNet file'),
+        ({'visumodel.backbone.conv1.weight': torch.ones(1)}, 'no blocks of stage 0, 1, 2, 3'),
+    ],
+)
 def test_other_files_are_no_qrnet(tmp_path, state, message):
     torch.save(dict(model=state), tmp_path / 'x.pth')
     with pytest.raises(CheckpointError, match=message):
@@ -152,8 +156,10 @@ def test_a_detector_becomes_a_backbone_and_windows_grow(tmp_path):
 
 def test_a_swin_with_holes_is_not_written(tmp_path):
     for part in ('.mlp.fc1.', '.attn.relative_position_bias_table', '.norm1.'):
-        torch.save(dict(model={name: value for name, value in original_swin().items() if part not in name}),
-                   tmp_path / 'swin.pth')
+        torch.save(
+            dict(model={name: value for name, value in original_swin().items() if part not in name}),
+            tmp_path / 'swin.pth',
+        )
         with pytest.raises(CheckpointError, match='95% must|not whole'):
             convert_swin(tmp_path / 'swin.pth', tmp_path / 'ours.pth')
     assert not (tmp_path / 'ours.pth').exists()
@@ -162,11 +168,17 @@ def test_a_swin_with_holes_is_not_written(tmp_path):
 def test_what_is_missing_besides_the_backbone_is_named_and_written(tmp_path):
     state = published_checkpoint(small_uniqrnet())['model']
     lost = ('visumodel.backbone.patch_embed.proj.weight', 'textmodel.bert.embeddings.position_embeddings.weight')
-    state = {name: value for name, value in state.items()
-             if name not in lost and not name.startswith(('bbox_embed', 'text_proj'))}
+    state = {
+        name: value
+        for name, value in state.items()
+        if name not in lost and not name.startswith(('bbox_embed', 'text_proj'))
+    }
     torch.save(dict(model=state), tmp_path / 'a.pth')
     fit = convert_qrnet(tmp_path / 'a.pth', tmp_path / 'b.pth')
     assert {name for name in fit.missing if not name.startswith('head.box_branch.')} == {
-        'backbone.patch_embed.projection.weight', 'text_encoder.model.embeddings.position_embeddings.weight',
-        'head.encoder.text_proj.weight', 'head.encoder.text_proj.bias'}
+        'backbone.patch_embed.projection.weight',
+        'text_encoder.model.embeddings.position_embeddings.weight',
+        'head.encoder.text_proj.weight',
+        'head.encoder.text_proj.bias',
+    }
     assert len(fit.missing) == 10 and not fit.mismatched

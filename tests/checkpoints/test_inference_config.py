@@ -25,16 +25,24 @@ def test_a_config_keeps_its_model_and_pipeline_and_no_path(name):
 
 def test_checkpoints_to_begin_from_are_left_out_wherever_they_stand():
     start, scheme = dict(type='Pretrained', checkpoint='x.pth'), dict(type='Xavier', layer='Conv2d')
-    model = dict(type='A', backbone=dict(init_cfg=start), neck=dict(init_cfg=[scheme]), heads=[dict(init_cfg=[start])],
-                 pretrained='y.pth')
+    model = dict(
+        type='A',
+        backbone=dict(init_cfg=start),
+        neck=dict(init_cfg=[scheme]),
+        heads=[dict(init_cfg=[start])],
+        pretrained='y.pth',
+    )
     kept = inference_config(dict(model=model, test_dataloader=dict(dataset=dict(pipeline=[LOAD, PACK]))))
     assert kept.model.to_dict() == dict(type='A', backbone={}, neck=dict(init_cfg=[scheme]), heads=[{}])
 
 
 def test_the_threshold_of_refusal_is_kept():
     loader = dict(dataset=dict(pipeline=[LOAD, PACK]))
-    cfg = dict(model=dict(type='A'), test_dataloader=loader,
-               test_evaluator=[dict(type='X'), dict(type='ReferringMetric', refuse_below=0.3, outfile_prefix='/a/b')])
+    cfg = dict(
+        model=dict(type='A'),
+        test_dataloader=loader,
+        test_evaluator=[dict(type='X'), dict(type='ReferringMetric', refuse_below=0.3, outfile_prefix='/a/b')],
+    )
     assert inference_config(cfg).test_evaluator.to_dict() == dict(type='ReferringMetric', refuse_below=0.3)
     assert 'test_evaluator' not in inference_config(dict(model=dict(type='A'), test_dataloader=loader))
     cfg['test_evaluator'][0]['refuse_below'] = 0.4
@@ -42,12 +50,22 @@ def test_the_threshold_of_refusal_is_kept():
         inference_config(cfg)
 
 
-@pytest.mark.parametrize('cfg, words', [
-    (dict(test_dataloader=dict(dataset=dict(pipeline=[LOAD]))), 'has no model'),
-    (dict(model=dict(type='A')), 'has no test_dataloader.dataset.pipeline'),
-    (dict(model=dict(type='A'), test_dataloader=dict(dataset=dict(datasets=[dict(pipeline=[LOAD]), dict(
-        dataset=dict(pipeline=[LOAD, PACK]))]))), 'the 2 data sets of test_dataloader have different pipelines'),
-])
+@pytest.mark.parametrize(
+    'cfg, words',
+    [
+        (dict(test_dataloader=dict(dataset=dict(pipeline=[LOAD]))), 'has no model'),
+        (dict(model=dict(type='A')), 'has no test_dataloader.dataset.pipeline'),
+        (
+            dict(
+                model=dict(type='A'),
+                test_dataloader=dict(
+                    dataset=dict(datasets=[dict(pipeline=[LOAD]), dict(dataset=dict(pipeline=[LOAD, PACK]))])
+                ),
+            ),
+            'the 2 data sets of test_dataloader have different pipelines',
+        ),
+    ],
+)
 def test_what_a_config_needs(cfg, words):
     with pytest.raises(UserError, match=words):
         inference_config(cfg)

@@ -1,4 +1,5 @@
 """torch.load's defaults and mmengine's own checkpoints."""
+
 import subprocess
 import sys
 
@@ -32,7 +33,8 @@ def test_plain_torch_load_reads_them_after_the_remedy_and_only_then(checkpoint):
     """``mmengine.runner.checkpoint.load_from_local`` of 0.10.7 calls ``torch.load(filename)``."""
     without, with_it = (
         subprocess.run([sys.executable, '-c', LOAD.format(first), str(checkpoint)], capture_output=True, text=True)
-        for first in ('', ALLOW))
+        for first in ('', ALLOW)
+    )
     assert without.returncode != 0 and 'Unsupported global' in without.stderr
     assert with_it.stdout == 'read\n', with_it.stderr
 

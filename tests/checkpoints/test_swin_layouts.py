@@ -6,8 +6,16 @@ from mmdet.models.backbones.swin import PatchMerging, swin_converter
 from torch import nn
 
 from mmuniqrnet.checkpoints.files import CheckpointError
-from mmuniqrnet.checkpoints.swin import (SWIN, detect_layout, original_order, resize_table, resize_windows,
-                                         swin_settings, to_mmdet, unfold_order)
+from mmuniqrnet.checkpoints.swin import (
+    SWIN,
+    detect_layout,
+    original_order,
+    resize_table,
+    resize_windows,
+    swin_settings,
+    to_mmdet,
+    unfold_order,
+)
 from mmuniqrnet.models import QRNetSwin
 
 SETTINGS = dict(embed_dims=8, depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 4), window_size=4)
@@ -17,8 +25,10 @@ def swin_state(seed: int = 0, **changes) -> dict[str, torch.Tensor]:
     """Random weights of a small Swin without gates, in mmdet's layout."""
     torch.manual_seed(seed)
     model = QRNetSwin(channel_gate=False, spatial_gate=False, **SETTINGS | changes)
-    return {name: torch.randn_like(value) if value.is_floating_point() else value.clone()
-            for name, value in model.state_dict().items()}
+    return {
+        name: torch.randn_like(value) if value.is_floating_point() else value.clone()
+        for name, value in model.state_dict().items()
+    }
 
 
 def original_state(seed: int = 0, **changes) -> dict[str, torch.Tensor]:
@@ -69,7 +79,7 @@ def test_merging_gives_the_same_outputs_in_both_layouts(channels, size):
     assert not torch.allclose(ours(x.flatten(1, 2), size)[0], theirs(x).flatten(1, 2), atol=1e-2)
 
 
-@pytest.mark.parametrize('shape', [(12, ), (5, 12)])
+@pytest.mark.parametrize('shape', [(12,), (5, 12)])
 def test_the_order_goes_back(shape):
     value = torch.randn(shape)
     there = unfold_order('stages.0.downsample.norm.weight', value)
@@ -126,7 +136,8 @@ def test_sizes_are_read_off_the_weights():
         patch_size=4,
         strides=(4, 2, 2, 2),
         out_indices=(0, 1, 2, 3),
-        qkv_bias=True)
+        qkv_bias=True,
+    )
     with pytest.raises(CheckpointError, match='no blocks of stage 3'):
         swin_settings({name: value for name, value in swin_state().items() if not name.startswith('stages.3.')})
 
@@ -178,17 +189,20 @@ def test_timms_own_model_gives_the_same_maps():
     timm = pytest.importorskip('timm.models.swin_transformer', exc_type=ImportError)
     torch.manual_seed(0)
     theirs = timm.SwinTransformer(
-        img_size=128, patch_size=4, window_size=4, embed_dim=8, depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 4)).eval()
+        img_size=128, patch_size=4, window_size=4, embed_dim=8, depths=(1, 2, 1, 1), num_heads=(1, 2, 2, 4)
+    ).eval()
     for parameter in theirs.parameters():
         nn.init.normal_(parameter, std=0.3)
-    ours = QRNetSwin(channel_gate=False, spatial_gate=False, out_indices=(3, ), **SETTINGS).eval()
+    ours = QRNetSwin(channel_gate=False, spatial_gate=False, out_indices=(3,), **SETTINGS).eval()
     state = to_mmdet(theirs.state_dict())
     assert not state.unexpected
-    incompatible = ours.load_state_dict(state.state | {
-        'norm3.weight': theirs.norm.weight, 'norm3.bias': theirs.norm.bias}, strict=False)
+    incompatible = ours.load_state_dict(
+        state.state | {'norm3.weight': theirs.norm.weight, 'norm3.bias': theirs.norm.bias}, strict=False
+    )
     assert not incompatible.unexpected_keys
     assert all(name.endswith('relative_position_index') for name in incompatible.missing_keys)
     images = torch.randn(2, 3, 128, 128)
     with torch.no_grad():
         torch.testing.assert_close(
-            ours(images)[0].permute(0, 2, 3, 1), theirs.forward_features(images), atol=1e-4, rtol=1e-4)
+            ours(images)[0].permute(0, 2, 3, 1), theirs.forward_features(images), atol=1e-4, rtol=1e-4
+        )

@@ -10,17 +10,24 @@ from mmuniqrnet.datasets.coco_to_jsonl import coco_to_records, phrases_by_catego
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT.parent / 'shared' / 'data' / 'refcoco_mini'
 
-SQUARE = [[2., 3., 12.5, 3., 12.5, 11., 2., 11.]]
+SQUARE = [[2.0, 3.0, 12.5, 3.0, 12.5, 11.0, 2.0, 11.0]]
 COCO = dict(
     images=[dict(id=1, file_name='a.jpg', width=40, height=30), dict(id=2, file_name='b.jpg', width=40, height=30)],
     categories=[dict(id=1, name='cup'), dict(id=5, name='dog')],
     annotations=[
-        dict(id=1, image_id=1, category_id=1, iscrowd=0, bbox=[2., 3., 10.5, 8.], segmentation=SQUARE),
-        dict(id=2, image_id=1, category_id=5, iscrowd=0, bbox=[0., 0., 5., 5.]),
-        dict(id=3, image_id=2, category_id=1, iscrowd=0, bbox=[2., 3., 10.5, 8.], segmentation=SQUARE),
-        dict(id=4, image_id=2, category_id=1, iscrowd=1, bbox=[1., 3., 1., 8.],
-             segmentation=dict(size=[30, 40], counts=[33, 8, 1159])),
-    ])
+        dict(id=1, image_id=1, category_id=1, iscrowd=0, bbox=[2.0, 3.0, 10.5, 8.0], segmentation=SQUARE),
+        dict(id=2, image_id=1, category_id=5, iscrowd=0, bbox=[0.0, 0.0, 5.0, 5.0]),
+        dict(id=3, image_id=2, category_id=1, iscrowd=0, bbox=[2.0, 3.0, 10.5, 8.0], segmentation=SQUARE),
+        dict(
+            id=4,
+            image_id=2,
+            category_id=1,
+            iscrowd=1,
+            bbox=[1.0, 3.0, 1.0, 8.0],
+            segmentation=dict(size=[30, 40], counts=[33, 8, 1159]),
+        ),
+    ],
+)
 PHRASES = dict(cup=['the cup', 'a mug'], dog=['the dog'])
 
 
@@ -33,9 +40,16 @@ def tool():
 
 def test_only_what_a_phrase_singles_out():
     assert coco_to_records(COCO, PHRASES, split='train') == [
-        dict(image='a.jpg', expressions=['the cup', 'a mug'], bbox=[2., 3., 12.5, 11.], mask=SQUARE, width=40,
-             height=30, split='train'),
-        dict(image='a.jpg', expressions=['the dog'], bbox=[0., 0., 5., 5.], width=40, height=30, split='train'),
+        dict(
+            image='a.jpg',
+            expressions=['the cup', 'a mug'],
+            bbox=[2.0, 3.0, 12.5, 11.0],
+            mask=SQUARE,
+            width=40,
+            height=30,
+            split='train',
+        ),
+        dict(image='a.jpg', expressions=['the dog'], bbox=[0.0, 0.0, 5.0, 5.0], width=40, height=30, split='train'),
     ]
     everything = coco_to_records(COCO, PHRASES, only_single=False)
     assert [record['image'] for record in everything] == ['a.jpg', 'a.jpg', 'b.jpg', 'b.jpg']
@@ -65,7 +79,8 @@ def test_tool_writes_what_the_data_set_reads(tmp_path, capsys):
     items = ReferJsonlDataset(ann_file=str(paths[2]), check_images=False)
     assert len(items) == 7
     assert items.get_data_info(0)['instances'][0] == dict(
-        bbox=[2., 3., 12.5, 11.], mask=SQUARE, bbox_label=0, ignore_flag=0)
+        bbox=[2.0, 3.0, 12.5, 11.0], mask=SQUARE, bbox_label=0, ignore_flag=0
+    )
     with pytest.raises(FileExistsError, match='out.jsonl exists; .*--overwrite'):
         tool().main([*map(str, paths)])
 
@@ -74,7 +89,7 @@ def test_tool_writes_what_the_data_set_reads(tmp_path, capsys):
 def test_real_annotations(tmp_path):
     coco = json.loads((MINI / 'refcoco' / 'instances.json').read_text())
     phrases = tmp_path / 'phrases.json'
-    phrases.write_text(json.dumps({category['name']: [f"the {category['name']}"] for category in coco['categories']}))
+    phrases.write_text(json.dumps({category['name']: [f'the {category["name"]}'] for category in coco['categories']}))
     out = tmp_path / 'mini.jsonl'
     tool().main([str(MINI / 'refcoco' / 'instances.json'), str(phrases), str(out)])
     items = ReferJsonlDataset(ann_file=str(out), data_prefix=dict(img_path=str(MINI / 'images' / 'train2014')))

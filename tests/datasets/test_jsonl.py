@@ -24,7 +24,8 @@ MASKS = dict(
     polygons=[[2, 1, 6, 1, 6, 4, 2, 4]],
     uncompressed=dict(size=[H, W], counts=[13, 3, 3, 3, 3, 3, 3, 3, 14]),
     compressed=COMPRESSED,
-    png='block.png')
+    png='block.png',
+)
 GOOD = dict(image='a.png', expressions=['The cup'], bbox=[0, 0, W, H])
 
 
@@ -52,17 +53,21 @@ def write(folder, *lines):
 
 def read(folder, *lines, **options):
     return ReferJsonlDataset(
-        str(write(folder, *lines)), data_root=str(folder), data_prefix=dict(img_path='images'), **options)
+        str(write(folder, *lines)), data_root=str(folder), data_prefix=dict(img_path='images'), **options
+    )
 
 
 def test_one_item_per_expression(folder):
     dataset = read(folder, dict(GOOD, expressions=[' The cup ', 'it']), '', dict(GOOD, expressions='one'))
     assert [(item['text'], item['sent_id'], item['ref_id']) for item in dataset] == [
-        ('The cup', '1_0', 1), ('it', '1_1', 1), ('one', '3_0', 3)]
+        ('The cup', '1_0', 1),
+        ('it', '1_1', 1),
+        ('one', '3_0', 3),
+    ]
     item = dataset[0]
     assert item['img_path'] == str(folder / 'images' / 'a.png')
     assert (item['width'], item['height'], item['dataset'], item['split']) == (W, H, 'custom', 'train')
-    assert item['instances'] == [dict(bbox=[0., 0., W, H], bbox_label=0, ignore_flag=0)]
+    assert item['instances'] == [dict(bbox=[0.0, 0.0, W, H], bbox_label=0, ignore_flag=0)]
 
 
 @pytest.mark.parametrize('mask', MASKS.values(), ids=MASKS)
@@ -88,9 +93,13 @@ def test_expressions_that_fit_nothing(folder):
     nothing = dict(image='a.png', expressions=['the zebra', 'a jug'], no_target=True)
     dataset = read(folder, GOOD, nothing, dict(GOOD, expressions='x', no_target=False))
     assert [(item['text'], len(item['instances'])) for item in dataset] == [
-        ('The cup', 1), ('the zebra', 0), ('a jug', 0), ('x', 1)]
+        ('The cup', 1),
+        ('the zebra', 0),
+        ('a jug', 0),
+        ('x', 1),
+    ]
     assert dataset[1]['instances'] == [] and (dataset[1]['width'], dataset[1]['height']) == (W, H)
-    assert dataset[3]['instances'] == [dict(bbox=[0., 0., W, H], bbox_label=0, ignore_flag=0)]
+    assert dataset[3]['instances'] == [dict(bbox=[0.0, 0.0, W, H], bbox_label=0, ignore_flag=0)]
     kept = read(folder, GOOD, nothing, filter_cfg=dict(filter_empty_gt=True))
     assert [item['text'] for item in kept] == ['The cup']
 
@@ -215,8 +224,14 @@ def test_tool_reports_and_exits(folder, capsys):
 @pytest.mark.skipif(not SHARED.is_dir(), reason='needs ../shared/data: real COCO masks')
 def test_real_annotations_as_json_lines_agree_with_refer(tmp_path):
     from mmuniqrnet.datasets.refer import ReferDataset
-    source = ReferDataset('refcoco/instances.json', 'refcoco/refs(unc).p', str(SHARED / 'refcoco_mini'),
-                          dict(img_path='images/train2014'), split=['val', 'testB'])
+
+    source = ReferDataset(
+        'refcoco/instances.json',
+        'refcoco/refs(unc).p',
+        str(SHARED / 'refcoco_mini'),
+        dict(img_path='images/train2014'),
+        split=['val', 'testB'],
+    )
     lines = [
         dict(image=Path(item['img_path']).name, expressions=item['text'], mask=item['instances'][0]['mask'])
         for item in source
@@ -227,6 +242,9 @@ def test_real_annotations_as_json_lines_agree_with_refer(tmp_path):
     assert len(copy) == len(source)
     for item, original in zip(copy, source):
         assert (item['text'], item['height'], item['width']) == (
-            original['text'], original['height'], original['width'])
+            original['text'],
+            original['height'],
+            original['width'],
+        )
         # COCO's boxes are its polygons' extents, rounded to two decimals
         np.testing.assert_allclose(item['instances'][0]['bbox'], original['instances'][0]['bbox'], atol=0.011)

@@ -10,7 +10,8 @@ def write(folder, images=(1, 2, 3), exclude='[2, 9]'):
         info=dict(year=2014),
         images=[dict(id=i, file_name=f'{i}.jpg', height=4, width=4) for i in images],
         annotations=[dict(id=10 * i + n, image_id=i, bbox=[0.5, 1, 2, 2]) for i in images for n in range(i)],
-        categories=[dict(id=1, name='person')])
+        categories=[dict(id=1, name='person')],
+    )
     (folder / 'all.json').write_text(json.dumps(content))
     (folder / 'exclude.json').write_text(exclude)
     return content, [str(folder / name) for name in ('all.json', 'kept.json', 'exclude.json')]
@@ -35,12 +36,15 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     assert write_without_images(*files, overwrite=True).images == 2
 
 
-@pytest.mark.parametrize('images, exclude, message', [
-    ((1, 2), '[7, 8]', 'has none of the 2 images of .*another part of COCO'),
-    ((1, 2), '["2"]', r'should hold a JSON list of image ids.*leakage\.py'),
-    ((1, 2), '[]', 'should hold a JSON list of image ids'),
-    ((1, 2), '{"2": 1}', 'should hold a JSON list of image ids'),
-])
+@pytest.mark.parametrize(
+    'images, exclude, message',
+    [
+        ((1, 2), '[7, 8]', 'has none of the 2 images of .*another part of COCO'),
+        ((1, 2), '["2"]', r'should hold a JSON list of image ids.*leakage\.py'),
+        ((1, 2), '[]', 'should hold a JSON list of image ids'),
+        ((1, 2), '{"2": 1}', 'should hold a JSON list of image ids'),
+    ],
+)
 def test_lists_that_do_not_belong(tmp_path, images, exclude, message):
     _, files = write(tmp_path, images, exclude)
     with pytest.raises(ValueError, match=message):

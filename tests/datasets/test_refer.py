@@ -23,7 +23,7 @@ RLE = mask_utils.encode(BLOCK)
 RLE['counts'] = RLE['counts'].decode()
 COUNTS = [13, 3, 3, 3, 3, 3, 3, 3, 14]  # column by column
 UNCOMPRESSED = dict(size=[H, W], counts=COUNTS)
-POLYGON = [[2., 1., 6., 1., 6., 4., 2., 4.]]
+POLYGON = [[2.0, 1.0, 6.0, 1.0, 6.0, 4.0, 2.0, 4.0]]
 
 
 def write_files(folder, refs=None, annotations=None, images=None, name='refs(unc).p'):
@@ -31,7 +31,7 @@ def write_files(folder, refs=None, annotations=None, images=None, name='refs(unc
         images = [dict(id=7, file_name='COCO_7.jpg', height=H, width=W), dict(id=8, file_name='COCO_8.jpg')]
     if annotations is None:
         annotations = [
-            dict(id=70, image_id=7, bbox=[2.25, 1.5, 3.5, 2.], segmentation=POLYGON, iscrowd=0, category_id=1),
+            dict(id=70, image_id=7, bbox=[2.25, 1.5, 3.5, 2.0], segmentation=POLYGON, iscrowd=0, category_id=1),
             dict(id=71, image_id=7, bbox=[2, 1, 4, 3], segmentation=UNCOMPRESSED, iscrowd=1, category_id=1),
             dict(id=72, image_id=7, bbox=[2, 1, 4, 3], segmentation=RLE, iscrowd=0, category_id=1),
             dict(id=73, image_id=7, bbox=[0, 0, 1, 1], segmentation=[], iscrowd=0, category_id=1),
@@ -53,8 +53,17 @@ def write_files(folder, refs=None, annotations=None, images=None, name='refs(unc
 
 def ref(ref_id, ann_id, sentences, split='train', image_id=7, **more):
     sentences = [dict(sent_id=sent_id, raw=raw, sent=raw.strip().lower(), tokens=[]) for sent_id, raw in sentences]
-    return dict(ref_id=ref_id, ann_id=ann_id, image_id=image_id, split=split, sentences=sentences,
-                file_name='COCO_7_70.jpg', category_id=1, sent_ids=[s['sent_id'] for s in sentences], **more)
+    return dict(
+        ref_id=ref_id,
+        ann_id=ann_id,
+        image_id=image_id,
+        split=split,
+        sentences=sentences,
+        file_name='COCO_7_70.jpg',
+        category_id=1,
+        sent_ids=[s['sent_id'] for s in sentences],
+        **more,
+    )
 
 
 def items(dataset):
@@ -85,9 +94,10 @@ def test_masks_pass_as_found_and_are_the_same_pixels(tmp_path):
 def test_list_of_rles_as_in_refclef(tmp_path):
     other = np.zeros_like(BLOCK)
     other[5, 7] = 1
-    annotations = [dict(id=70, image_id=7, bbox=[0, 0, 1, 1], segmentation=[UNCOMPRESSED]),
-                   dict(id=71, image_id=7, bbox=[0, 0, 1, 1],
-                        segmentation=[UNCOMPRESSED, dict(size=[H, W], counts=[47, 1])])]
+    annotations = [
+        dict(id=70, image_id=7, bbox=[0, 0, 1, 1], segmentation=[UNCOMPRESSED]),
+        dict(id=71, image_id=7, bbox=[0, 0, 1, 1], segmentation=[UNCOMPRESSED, dict(size=[H, W], counts=[47, 1])]),
+    ]
     files = write_files(tmp_path, [ref(0, 70, [(0, 'a')]), ref(1, 71, [(1, 'b')])], annotations)
     one, two = (item['instances'][0]['mask'] for item in items(ReferDataset(**files)))
     assert one == UNCOMPRESSED
@@ -111,12 +121,18 @@ def test_mixed_splits_keep_their_names(tmp_path):
 
 
 def test_grefcoco_has_several_or_no_targets(tmp_path):
-    refs = [ref(0, [70, 72], [(0, 'both')], no_target=False), ref(1, [-1], [(1, 'nobody')], no_target=True),
-            ref(2, [], [(2, 'none')])]
+    refs = [
+        ref(0, [70, 72], [(0, 'both')], no_target=False),
+        ref(1, [-1], [(1, 'nobody')], no_target=True),
+        ref(2, [], [(2, 'none')]),
+    ]
     files = write_files(tmp_path, refs)
     dataset = ReferDataset(**files)
     assert [[instance['bbox'] for instance in item['instances']] for item in items(dataset)] == [
-        [[2.25, 1.5, 5.75, 3.5], [2., 1., 6., 4.]], [], []]
+        [[2.25, 1.5, 5.75, 3.5], [2.0, 1.0, 6.0, 4.0]],
+        [],
+        [],
+    ]
     kept = ReferDataset(**files, filter_cfg=dict(filter_empty_gt=True))
     assert [item['text'] for item in items(kept)] == ['both']
     with pytest.raises(ValueError, match='ref_id 5 says no_target, but has ann_id'):
@@ -138,9 +154,14 @@ def test_exclude_images_listed_in_a_file(tmp_path):
     for path in ('ids.json', str(tmp_path / 'ids.json')):
         dataset = ReferDataset(**files, filter_cfg=dict(exclude_img_ids=path))
         assert [item['text'] for item in items(dataset)] == ['other image']
-    with pytest.raises(FileNotFoundError, match=r'exclude_img_ids ".*idz\.json" does not exist.*leakage\.py.*ids\.json'):
+    with pytest.raises(
+        FileNotFoundError, match=r'exclude_img_ids ".*idz\.json" does not exist.*leakage\.py.*ids\.json'
+    ):
         ReferDataset(**files, filter_cfg=dict(exclude_img_ids='idz.json'))
-    for text, message in (('{"ids": [7]}', 'should hold a JSON list of image ids'), ('["7"]', "image id '7', but .* int")):
+    for text, message in (
+        ('{"ids": [7]}', 'should hold a JSON list of image ids'),
+        ('["7"]', "image id '7', but .* int"),
+    ):
         (tmp_path / 'ids.json').write_text(text)
         with pytest.raises(ValueError, match=message):
             ReferDataset(**files, filter_cfg=dict(exclude_img_ids='ids.json'))
@@ -154,7 +175,8 @@ def test_mmengines_hooks(tmp_path, serialize):
 
     def same(dataset, indices):
         return [dict(item, sample_idx=0) for item in items(dataset)] == [
-            dict(expected[index], sample_idx=0) for index in indices]
+            dict(expected[index], sample_idx=0) for index in indices
+        ]
 
     assert same(ReferDataset(**files, indices=2), [0, 1])
     assert same(ReferDataset(**files, indices=[3, 1]), [3, 1])
@@ -175,13 +197,13 @@ def test_mmengines_hooks(tmp_path, serialize):
 
 def test_mmdets_names_build_from_the_registry(tmp_path):
     from mmengine.registry import DATASETS
+
     files = write_files(tmp_path)
     dataset = DATASETS.build(dict(type='mmuniqrnet.ReferDataset', **files, pipeline=[], test_mode=True))
-    assert len(dataset) == 4 and dataset.metainfo['classes'] == ('referent', )
+    assert len(dataset) == 4 and dataset.metainfo['classes'] == ('referent',)
 
 
 class TestErrors:
-
     def error(self, kind, files, **more):
         with pytest.raises(kind) as caught:
             ReferDataset(**dict(files, **more))
@@ -200,21 +222,29 @@ class TestErrors:
         message = self.error(ValueError, write_files(tmp_path), split='testA')
         assert "refs(unc).p has no split 'testA'; it has 'train', 'val'" in message
 
-    @pytest.mark.parametrize('refs, expected', [
-        ([ref(5, 99, [(0, 'a')])], 'ref_id 5 refers to ann_id 99, which'),
-        ([ref(5, 70, [(0, 'a')], image_id=9)], 'ref_id 5 is on image_id 9, which'),
-        ([ref(5, 70, [(0, 'a')], image_id=8)], 'ann_id 70, which is on image_id 7'),
-        ([ref(5, 70, [(3, '  ')])], 'ref_id 5, sent_id 3, is empty'),
-        ([dict(ref_id=5, image_id=7, split='train', sentences=[])], 'ref_id 5 lacks ann_id'),
-        (dict(a=1), 'should hold a list of refs'),
-    ])
+    @pytest.mark.parametrize(
+        'refs, expected',
+        [
+            ([ref(5, 99, [(0, 'a')])], 'ref_id 5 refers to ann_id 99, which'),
+            ([ref(5, 70, [(0, 'a')], image_id=9)], 'ref_id 5 is on image_id 9, which'),
+            ([ref(5, 70, [(0, 'a')], image_id=8)], 'ann_id 70, which is on image_id 7'),
+            ([ref(5, 70, [(3, '  ')])], 'ref_id 5, sent_id 3, is empty'),
+            ([dict(ref_id=5, image_id=7, split='train', sentences=[])], 'ref_id 5 lacks ann_id'),
+            (dict(a=1), 'should hold a list of refs'),
+        ],
+    )
     def test_refs_that_do_not_fit(self, tmp_path, refs, expected):
         message = self.error(ValueError, write_files(tmp_path, refs))
         assert expected in message and str(tmp_path / 'refs(unc).p') in message
 
-    @pytest.mark.parametrize('text, expected', [
-        ('{"images": [', 'not valid JSON'), ('[]', 'should be a JSON object with "images"'),
-        ('{"images": [{"id": 1}], "annotations": []}', 'lacks "id" or "file_name"')])
+    @pytest.mark.parametrize(
+        'text, expected',
+        [
+            ('{"images": [', 'not valid JSON'),
+            ('[]', 'should be a JSON object with "images"'),
+            ('{"images": [{"id": 1}], "annotations": []}', 'lacks "id" or "file_name"'),
+        ],
+    )
     def test_bad_instances(self, tmp_path, text, expected):
         files = write_files(tmp_path)
         (tmp_path / 'instances.json').write_text(text)
@@ -241,8 +271,9 @@ class TestErrors:
 @pytest.mark.parametrize('split', ['val', 'testA', 'testB'])
 def test_official_counts(name, split):
     official = json.loads((SHARED / 'official_counts.json').read_text())[f'{name}(unc)'][split]
-    dataset = ReferDataset('instances.json', 'refs(unc).p', str(SHARED / 'refcoco_boxes' / name), split=split,
-                           dataset_name=name)
+    dataset = ReferDataset(
+        'instances.json', 'refs(unc).p', str(SHARED / 'refcoco_boxes' / name), split=split, dataset_name=name
+    )
     found = items(dataset)
     assert len(found) == official['expressions'] == len({item['sent_id'] for item in found})
     assert len({item['ref_id'] for item in found}) == official['refs']
@@ -250,14 +281,22 @@ def test_official_counts(name, split):
 
 
 @needs_shared
-@pytest.mark.parametrize('name, refs, splits', [('refcoco', 'unc', ['val', 'testB']), ('refcoco+', 'unc', None),
-                                                ('refcocog', 'umd', ['val', 'test'])])
+@pytest.mark.parametrize(
+    'name, refs, splits',
+    [('refcoco', 'unc', ['val', 'testB']), ('refcoco+', 'unc', None), ('refcocog', 'umd', ['val', 'test'])],
+)
 def test_real_boxes_and_masks_are_those_of_pycocotools(name, refs, splits):
     folder = SHARED / 'refcoco_mini' / name
     raw = pickle.loads((folder / f'refs({refs}).p').read_bytes())
     coco = COCO(str(folder / 'instances.json'))
-    dataset = ReferDataset('instances.json', f'refs({refs}).p', str(folder), dict(img_path='../images/train2014'),
-                           split=splits or sorted({one['split'] for one in raw}), dataset_name=name)
+    dataset = ReferDataset(
+        'instances.json',
+        f'refs({refs}).p',
+        str(folder),
+        dict(img_path='../images/train2014'),
+        split=splits or sorted({one['split'] for one in raw}),
+        dataset_name=name,
+    )
     found = items(dataset)
     expected = {(one['ref_id'], s['sent_id'], s['raw']) for one in raw for s in one['sentences']}
     assert {(item['ref_id'], item['sent_id'], item['text']) for item in found} == expected

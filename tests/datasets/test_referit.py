@@ -34,12 +34,17 @@ def write_files(folder, queries=None, boxes=None):
 def test_one_item_per_expression_without_unusable_images(tmp_path):
     dataset = ReferItDataset(data_root=write_files(tmp_path), data_prefix=dict(img_path='images'), check_images=False)
     assert [(item['text'], item['sent_id'], item['ref_id'], item['img_id']) for item in dataset] == [
-        ('The wall', '11_1_0', '11_1', 11), ('wall', '11_1_1', '11_1', 11), ('sky', '11_2_0', '11_2', 11)]
+        ('The wall', '11_1_0', '11_1', 11),
+        ('wall', '11_1_1', '11_1', 11),
+        ('sky', '11_2_0', '11_2', 11),
+    ]
     assert dataset[0]['img_path'] == str(tmp_path / 'images' / '11.jpg')
     assert (dataset[0]['width'], dataset[0]['height'], dataset[0]['split']) == (W, H, 'train')
     assert len(ReferItDataset(data_root=str(tmp_path), exclude_images=[])) == 4
     assert [item['split'] for item in ReferItDataset(data_root=str(tmp_path), split=['val', 'train'])][:2] == [
-        'val', 'train']
+        'val',
+        'train',
+    ]
 
 
 def test_inclusive_box_covers_the_masks_pixels(tmp_path):
@@ -72,13 +77,16 @@ def test_masks_that_are_missing_or_wrong(tmp_path):
         dataset[0]
 
 
-@pytest.mark.parametrize('queries, boxes, expected', [
-    (None, {'11_1': [0, 0, W, 3]}, r'referit_bbox.json: the box \[0, 0, 8, 3\] of 11_1 is not within'),
-    ({'13_1': ['a']}, None, r'referit_query_train.json: 13_1 has no box in .*referit_bbox.json'),
-    ({'13_1': ['a']}, {'13_1': [0, 0, 1, 1]}, r'13_1 has no image size in .*referit_imsize.json'),
-    ({'11_1': ['a', ' ']}, None, r'referit_query_train.json: expression 1 of 11_1 is empty'),
-    (None, [1], r'referit_bbox.json should hold a JSON object of lists'),
-])
+@pytest.mark.parametrize(
+    'queries, boxes, expected',
+    [
+        (None, {'11_1': [0, 0, W, 3]}, r'referit_bbox.json: the box \[0, 0, 8, 3\] of 11_1 is not within'),
+        ({'13_1': ['a']}, None, r'referit_query_train.json: 13_1 has no box in .*referit_bbox.json'),
+        ({'13_1': ['a']}, {'13_1': [0, 0, 1, 1]}, r'13_1 has no image size in .*referit_imsize.json'),
+        ({'11_1': ['a', ' ']}, None, r'referit_query_train.json: expression 1 of 11_1 is empty'),
+        (None, [1], r'referit_bbox.json should hold a JSON object of lists'),
+    ],
+)
 def test_files_that_do_not_fit(tmp_path, queries, boxes, expected):
     with pytest.raises(ValueError, match=expected):
         ReferItDataset(data_root=write_files(tmp_path, queries, boxes))

@@ -1,4 +1,5 @@
 """RefShapes' files: exact masks and boxes, determinism, storage, and the data set that reads them."""
+
 import hashlib
 import io
 import json
@@ -27,13 +28,22 @@ from mmuniqrnet.registry import DATASETS
 
 SIZES = dict(train=60, val=40, testA=40, testB=40)
 RGB = dict(
-    red=(219, 26, 41), yellow=(247, 226, 30), green=(32, 158, 48), blue=(33, 97, 224), purple=(149, 50, 178),
-    white=(247, 247, 247), black=(23, 23, 23))
+    red=(219, 26, 41),
+    yellow=(247, 226, 30),
+    green=(32, 158, 48),
+    blue=(33, 97, 224),
+    purple=(149, 50, 178),
+    white=(247, 247, 247),
+    black=(23, 23, 23),
+)
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob('*')) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob('*'))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope='module')
@@ -57,7 +67,7 @@ def test_boxes_are_tight_and_areas_exact(coco):
         x, y, w, h = annotation['bbox']
         assert (x, y, x + w, y + h) == (cols.min(), rows.min(), cols.max() + 1, rows.max() + 1)
         assert annotation['area'] == mask.sum()
-        assert max(w, h) >= .2 * min(mask.shape)
+        assert max(w, h) >= 0.2 * min(mask.shape)
     assert len(coco.anns) == len({ann['id'] for ann in coco.dataset['annotations']})
 
 
@@ -77,7 +87,7 @@ def test_masks_are_exactly_the_painted_pixels(folder, coco):
             rim = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3))).astype(bool) & (taken == 0)
             outside_total += rim.sum()
             outside_alike += (np.abs(pixels[rim] - middle).max(1) <= 30).sum()
-    assert outside_alike / outside_total < .01
+    assert outside_alike / outside_total < 0.01
 
 
 def test_no_image_occurs_twice(folder):
@@ -128,8 +138,8 @@ def test_info_counts_what_is_there(folder):
         assert row['objects'] == sum(ref['split'] == split for ref in refs)
         # One right answer an image, as all objects are asked for equally often.
         per_object = row['expressions'] / row['objects']
-        assert row['text_blind_accuracy'] == pytest.approx(100 * SIZES[split] * per_object / len(dataset), abs=.01)
-        assert row['text_blind_accuracy'] == pytest.approx(text_blind_accuracy(dataset), abs=.01)
+        assert row['text_blind_accuracy'] == pytest.approx(100 * SIZES[split] * per_object / len(dataset), abs=0.01)
+        assert row['text_blind_accuracy'] == pytest.approx(text_blind_accuracy(dataset), abs=0.01)
         assert row['text_blind_accuracy'] < 40
 
 
@@ -185,12 +195,13 @@ def test_a_folder_that_lost_a_part_is_reported(folder, tmp_path):
 
 def test_a_killed_run_leaves_no_data_set_behind(tmp_path):
     process = multiprocessing.get_context('fork').Process(
-        target=make_refshapes, args=(tmp_path / 'data', ), kwargs=dict(num_images=dict(train=5000), workers=1))
+        target=make_refshapes, args=(tmp_path / 'data',), kwargs=dict(num_images=dict(train=5000), workers=1)
+    )
     process.start()
     deadline = time.time() + 60
     while not list(tmp_path.rglob('*.png')):
         assert time.time() < deadline and process.is_alive()
-        time.sleep(.01)
+        time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert not (tmp_path / 'data').exists()
@@ -200,7 +211,8 @@ def test_a_killed_run_leaves_no_data_set_behind(tmp_path):
 def test_two_runs_at_once_make_one_whole_data_set(folder, tmp_path):
     processes = [
         multiprocessing.get_context('fork').Process(
-            target=make_refshapes, args=(tmp_path / 'data', ), kwargs=dict(num_images=SIZES, workers=1))
+            target=make_refshapes, args=(tmp_path / 'data',), kwargs=dict(num_images=SIZES, workers=1)
+        )
         for _ in range(3)
     ]
     for process in processes:
@@ -212,13 +224,16 @@ def test_two_runs_at_once_make_one_whole_data_set(folder, tmp_path):
     assert digests(tmp_path / 'data') == digests(folder)
 
 
-@pytest.mark.parametrize('settings, message', [
-    (dict(num_images=dict(test=5)), 'the split "test"; RefShapes has train, val, testA, testB'),
-    (dict(num_images=dict(val=-1)), r'num_images\["val"\] must be an integer of at least 0, not -1'),
-    (dict(num_images=dict(val=0)), 'no image at all'),
-    (dict(seed=-1), 'seed of RefShapes must be an integer of at least 0'),
-    (dict(workers=0), 'workers must be a positive integer'),
-])
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(num_images=dict(test=5)), 'the split "test"; RefShapes has train, val, testA, testB'),
+        (dict(num_images=dict(val=-1)), r'num_images\["val"\] must be an integer of at least 0, not -1'),
+        (dict(num_images=dict(val=0)), 'no image at all'),
+        (dict(seed=-1), 'seed of RefShapes must be an integer of at least 0'),
+        (dict(workers=0), 'workers must be a positive integer'),
+    ],
+)
 def test_impossible_settings(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         make_refshapes(tmp_path / 'data', **settings)
@@ -233,7 +248,8 @@ def test_it_is_registered_and_makes_its_data_saying_so(tmp_path):
     handler = logging.StreamHandler(log)
     logger.addHandler(handler)
     dataset = DATASETS.build(
-        dict(type='RefShapesDataset', data_root=str(tmp_path / 'data'), split='val', num_images=dict(val=4), seed=5))
+        dict(type='RefShapesDataset', data_root=str(tmp_path / 'data'), split='val', num_images=dict(val=4), seed=5)
+    )
     logger.removeHandler(handler)
     message = rf'4 images with {len(dataset)} expressions made in {tmp_path}/data, in \d+\.\d s'
     assert re.search(message, log.getvalue())
@@ -263,12 +279,15 @@ def test_absent_or_other_data_is_one_sentence(folder, tmp_path):
 
 def test_items_are_what_the_files_say(folder, coco):
     dataset = RefShapesDataset(str(folder), 'testB')
-    expected = [(sentence['sent_id'], sentence['raw'], ref['ann_id'])
-                for ref in json.loads((folder / 'refs.json').read_text()) if ref['split'] == 'testB'
-                for sentence in ref['sentences']]
+    expected = [
+        (sentence['sent_id'], sentence['raw'], ref['ann_id'])
+        for ref in json.loads((folder / 'refs.json').read_text())
+        if ref['split'] == 'testB'
+        for sentence in ref['sentences']
+    ]
     assert [(item['sent_id'], item['text'], item['ann_id']) for item in dataset] == expected
     for item in dataset:
-        annotation, (instance, ) = coco.anns[item['ann_id']], item['instances']
+        annotation, (instance,) = coco.anns[item['ann_id']], item['instances']
         x, y, w, h = annotation['bbox']
         assert instance['bbox'] == [x, y, x + w, y + h]
         assert np.array_equal(mask_utils.decode(instance['mask']), coco.annToMask(annotation))

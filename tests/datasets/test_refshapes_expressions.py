@@ -1,4 +1,5 @@
 """Do RefShapes' expressions mean what they should? Judged from the files: the words and the decoded masks."""
+
 import json
 import re
 from pathlib import Path
@@ -13,18 +14,29 @@ SYNONYMS = {'donut': 'ring', 'plus': 'cross', 'violet': 'purple'}
 SHAPES = {'circle', 'square', 'triangle', 'star', 'ring', 'cross', 'diamond', 'heart'}
 COLORS = {'red', 'yellow', 'green', 'blue', 'purple', 'white', 'black'}
 RELATIONS = {
-    'left of': (-1, 0), 'to the left of': (-1, 0), 'right of': (1, 0), 'to the right of': (1, 0),
-    'above': (0, -1), 'over': (0, -1), 'below': (0, 1), 'under': (0, 1),
-    'closest to': None, 'nearest to': None,
+    'left of': (-1, 0),
+    'to the left of': (-1, 0),
+    'right of': (1, 0),
+    'to the right of': (1, 0),
+    'above': (0, -1),
+    'over': (0, -1),
+    'below': (0, 1),
+    'under': (0, 1),
+    'closest to': None,
+    'nearest to': None,
 }
 RELATION = re.compile(r'^(.*?) (?:that is )?(' + '|'.join(sorted(RELATIONS, key=len, reverse=True)) + r') (.*)$')
 EXTREMES = {
-    'leftmost': (-1, 0), 'far left': (-1, 0), 'rightmost': (1, 0), 'far right': (1, 0),
-    'topmost': (0, -1), 'highest': (0, -1), 'bottommost': (0, 1), 'lowest': (0, 1),
+    'leftmost': (-1, 0),
+    'far left': (-1, 0),
+    'rightmost': (1, 0),
+    'far right': (1, 0),
+    'topmost': (0, -1),
+    'highest': (0, -1),
+    'bottommost': (0, 1),
+    'lowest': (0, 1),
 }
-DIRECTIONS = {
-    'left': (-1, 0), 'right': (1, 0), 'top': (0, -1), 'upper': (0, -1), 'bottom': (0, 1), 'lower': (0, 1)
-}
+DIRECTIONS = {'left': (-1, 0), 'right': (1, 0), 'top': (0, -1), 'upper': (0, -1), 'bottom': (0, 1), 'lower': (0, 1)}
 BIG, SMALL = {'biggest', 'largest', 'big', 'large'}, {'smallest', 'small', 'little'}
 MIRRORED = {'left': 'right', 'right': 'left', 'leftmost': 'rightmost', 'rightmost': 'leftmost'}
 
@@ -34,11 +46,11 @@ class Thing:
 
     def __init__(self, annotation: dict, mirror: bool = False) -> None:
         self.ann_id = annotation['id']
-        self.mask = mask_utils.decode(annotation['segmentation'])[:, ::-1 if mirror else 1]
+        self.mask = mask_utils.decode(annotation['segmentation'])[:, :: -1 if mirror else 1]
         self.words = set(annotation['attributes'].values())
         rows, cols = np.nonzero(self.mask)
         self.frame = np.array(self.mask.shape[::-1])
-        self.spot = np.array([cols.mean() + .5, rows.mean() + .5]) / self.frame - .5
+        self.spot = np.array([cols.mean() + 0.5, rows.mean() + 0.5]) / self.frame - 0.5
         self.area = int(self.mask.sum())
 
 
@@ -52,7 +64,7 @@ def understand(text: str, things: list[Thing]) -> set[int]:
     text = text.lower().replace(',', ' ')
     relation = RELATION.match(text)
     if relation:
-        anchor, = named(relation[3], things)
+        (anchor,) = named(relation[3], things)
         group = [thing for thing in named(relation[1], things) if thing is not anchor]
         axis = RELATIONS[relation[2]]
         offsets = {thing.ann_id: thing.spot - anchor.spot for thing in group}
@@ -98,8 +110,12 @@ def annotations(folder: Path) -> dict[int, list[dict]]:
 
 def test_each_expression_fits_its_target_and_nothing_else(refs, annotations):
     things = {image_id: [Thing(one) for one in found] for image_id, found in annotations.items()}
-    wrong = [(ref['file_name'], sentence['raw']) for ref in refs for sentence in ref['sentences']
-             if understand(sentence['raw'], things[ref['image_id']]) != {ref['ann_id']}]
+    wrong = [
+        (ref['file_name'], sentence['raw'])
+        for ref in refs
+        for sentence in ref['sentences']
+        if understand(sentence['raw'], things[ref['image_id']]) != {ref['ann_id']}
+    ]
     assert not wrong
 
 
@@ -111,8 +127,12 @@ def test_mirrored_expressions_fit_mirrored_images(refs, annotations):
 
     swapped = sum(mirror(sentence['raw']) != sentence['sent'] for ref in refs for sentence in ref['sentences'])
     assert swapped > 200
-    wrong = [sentence['raw'] for ref in refs for sentence in ref['sentences']
-             if understand(mirror(sentence['raw']), things[ref['image_id']]) != {ref['ann_id']}]
+    wrong = [
+        sentence['raw']
+        for ref in refs
+        for sentence in ref['sentences']
+        if understand(mirror(sentence['raw']), things[ref['image_id']]) != {ref['ann_id']}
+    ]
     assert not wrong
 
 
@@ -126,14 +146,14 @@ def test_place_and_relation_hold_by_a_margin(refs, annotations):
             text = sentence['sent']
             relation = RELATION.match(text)
             if relation and RELATIONS[relation[2]] is not None:
-                anchor, = named(relation[3], around)
-                assert (target.spot - anchor.spot) @ RELATIONS[relation[2]] >= .08, text
+                (anchor,) = named(relation[3], around)
+                assert (target.spot - anchor.spot) @ RELATIONS[relation[2]] >= 0.08, text
                 checked += 1
             elif not relation:
                 for phrase in (phrase for phrase in EXTREMES if re.search(rf'\b{phrase}\b', text)):
                     others = [thing for thing in named(text, around) if thing is not target]
                     assert others, f'"{text}" needs more than one to choose from'
-                    assert min((target.spot - other.spot) @ EXTREMES[phrase] for other in others) >= .08, text
+                    assert min((target.spot - other.spot) @ EXTREMES[phrase] for other in others) >= 0.08, text
                     checked += 1
     assert checked > 200
 
@@ -152,8 +172,10 @@ def test_kind_is_what_the_words_say(refs):
 
 
 def test_splits_have_their_kinds(refs):
-    kinds = {split: {sentence['kind'] for ref in refs if ref['split'] == split for sentence in ref['sentences']}
-             for split in ('train', 'val', 'testA', 'testB')}
+    kinds = {
+        split: {sentence['kind'] for ref in refs if ref['split'] == split for sentence in ref['sentences']}
+        for split in ('train', 'val', 'testA', 'testB')
+    }
     everything = {'attribute', 'place', 'relation', 'size'}
     assert kinds == dict(train=everything, val=everything, testA={'attribute'}, testB={'place', 'relation'})
 

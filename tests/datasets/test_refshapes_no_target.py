@@ -1,4 +1,5 @@
 """RefShapes' expressions that fit nothing: do they, do their words give them away, and is the rest as it was?"""
+
 import json
 from collections import Counter
 from pathlib import Path
@@ -39,8 +40,12 @@ def things(folder) -> dict[int, list[Thing]]:
 
 
 def sentences(refs: list[dict], no_target: bool, split: str | None = None) -> list[dict]:
-    return [sentence for ref in refs for sentence in ref['sentences']
-            if ('no_target' in ref) == no_target and split in (None, ref['split'])]
+    return [
+        sentence
+        for ref in refs
+        for sentence in ref['sentences']
+        if ('no_target' in ref) == no_target and split in (None, ref['split'])
+    ]
 
 
 def reader(text: str, things: list[Thing]) -> set[int]:
@@ -60,8 +65,12 @@ def test_they_fit_nothing_in_their_image(refs, things):
     assert len(found) > 200
     assert not [sentence['raw'] for ref, sentence in found if reader(sentence['raw'], things[ref['image_id']])]
     # The reader is not merely blind: it finds the target of the others.
-    assert all(ref['ann_id'] in reader(sentence['raw'], things[ref['image_id']])
-               for ref in refs if 'no_target' not in ref for sentence in ref['sentences'])
+    assert all(
+        ref['ann_id'] in reader(sentence['raw'], things[ref['image_id']])
+        for ref in refs
+        if 'no_target' not in ref
+        for sentence in ref['sentences']
+    )
 
 
 def test_all_reasons_occur_and_many_are_near_misses(refs, things):
@@ -91,7 +100,7 @@ def test_the_rest_of_the_data_stays_the_same(folder, refs, tmp_path):
     plain, ours = digests(tmp_path / 'plain'), digests(folder)
     assert {name for name in ours if ours[name] != plain[name]} == {'info.json', 'refs.json'}
     others = json.loads((tmp_path / 'plain' / 'refs.json').read_text())
-    assert refs[:len(others)] == others and all(ref['no_target'] for ref in refs[len(others):])
+    assert refs[: len(others)] == others and all(ref['no_target'] for ref in refs[len(others) :])
     info, before = (json.loads((where / 'info.json').read_text()) for where in (folder, tmp_path / 'plain'))
     assert info['fingerprint'] != before['fingerprint']
     for split, row in info['splits'].items():
@@ -117,8 +126,10 @@ def test_they_are_the_share_that_was_asked_for(folder, refs):
 
 
 def test_splits_keep_their_kinds_of_words(refs):
-    assert not any(RELATION.match(one['sent']) or set(one['tokens']) & {'left', 'top', 'biggest', 'middle'}
-                   for one in sentences(refs, True, 'testA'))
+    assert not any(
+        RELATION.match(one['sent']) or set(one['tokens']) & {'left', 'top', 'biggest', 'middle'}
+        for one in sentences(refs, True, 'testA')
+    )
     assert {one['kind'] for one in sentences(refs, True)} == {'none'}
     assert all(set(one['tokens']) <= set(vocabulary()) for one in sentences(refs, True))
 
@@ -136,8 +147,10 @@ def test_the_words_alone_do_not_give_them_away(refs):
         numbers.append(len(known))
 
     def score(sentence: dict) -> float:
-        return sum(np.log((counts[1][word] + 1) / (numbers[1] + 2)) - np.log((counts[0][word] + 1) / (numbers[0] + 2))
-                   for word in features(sentence))
+        return sum(
+            np.log((counts[1][word] + 1) / (numbers[1] + 2)) - np.log((counts[0][word] + 1) / (numbers[0] + 2))
+            for word in features(sentence)
+        )
 
     some, none = (np.array([score(one) for one in sentences(refs, absent, 'val')]) for absent in (False, True))
     auroc = (none[:, None] > some).mean() + (none[:, None] == some).mean() / 2
@@ -158,20 +171,23 @@ def test_another_share_is_another_data_set(folder):
 
 def test_items_pass_the_pipelines_with_nothing_in_them(folder):
     init_default_scope('mmuniqrnet')
-    pipeline = Compose([
-        dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-        dict(type='LoadReferAnnotations'),
-        dict(type='GuardedCrop', prob=1.0, short_sides=(64, ), crop_size=(48, 60)),
-        dict(type='ReferResize', scale=(64, 64), keep_ratio=True),
-        dict(type='RandomFlipWithText', prob=1.0),
-        dict(type='PackReferInputs'),
-    ])
+    pipeline = Compose(
+        [
+            dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
+            dict(type='LoadReferAnnotations'),
+            dict(type='GuardedCrop', prob=1.0, short_sides=(64,), crop_size=(48, 60)),
+            dict(type='ReferResize', scale=(64, 64), keep_ratio=True),
+            dict(type='RandomFlipWithText', prob=1.0),
+            dict(type='PackReferInputs'),
+        ]
+    )
     DefaultScope._instance_dict.clear()
     dataset = RefShapesDataset(str(folder), 'val', no_target=SHARE)
     items = [dataset.get_data_info(index) for index in range(len(dataset))]
     none = [item for item in items if not item['instances']]
     assert len(none) == len(dataset) - len(
-        RefShapesDataset(str(folder), 'val', no_target=SHARE, filter_cfg=dict(filter_empty_gt=True)))
+        RefShapesDataset(str(folder), 'val', no_target=SHARE, filter_cfg=dict(filter_empty_gt=True))
+    )
     for item in none[:5]:
         sample = pipeline(item)['data_samples']
         assert len(sample.gt_instances) == 0 and sample.instances == []

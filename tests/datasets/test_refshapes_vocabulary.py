@@ -1,4 +1,5 @@
 """The tokenizer that comes with RefShapes."""
+
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,21 @@ def tokenizer():
 
 @pytest.fixture(scope='module')
 def raws() -> list[str]:
-    return [one.raw for split in PLANS for index in range(60) for expressions in draw_scene(3, split, index)[2]
-            for one in expressions]
+    return [
+        one.raw
+        for split in PLANS
+        for index in range(60)
+        for expressions in draw_scene(3, split, index)[2]
+        for one in expressions
+    ]
 
 
 def test_the_folder_is_what_the_grammar_gives(tmp_path):
     write_vocabulary(str(tmp_path))
     for path in tmp_path.iterdir():
         assert (Path(VOCAB_DIR) / path.name).read_bytes() == path.read_bytes(), (
-            f'{path.name} is not up to date: call write_vocabulary(VOCAB_DIR)')
+            f'{path.name} is not up to date: call write_vocabulary(VOCAB_DIR)'
+        )
 
 
 def test_it_is_a_lower_casing_bert_tokenizer(tokenizer):

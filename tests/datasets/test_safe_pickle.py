@@ -18,7 +18,7 @@ class CreateFile:
         self.path = path
 
     def __reduce__(self):
-        return os.system, (f'touch {self.path}', )
+        return os.system, (f'touch {self.path}',)
 
 
 def write(path, content, protocol=2):
@@ -38,11 +38,15 @@ def test_python2_protocols(tmp_path, protocol):
     assert load_plain_pickle(write(tmp_path / 'refs.p', plain, protocol)) == plain
 
 
-@pytest.mark.parametrize('python2, text', [
-    (b"(lp0\nS'left man'\np1\na.", 'left man'),
-    (b'\x80\x02]q\x00U\x05caf\xc3\xa9q\x01a.', 'café'),
-    (b'\x80\x02]q\x00U\x04caf\xe9q\x01a.', 'café'),
-], ids=['ascii', 'utf-8', 'latin-1'])
+@pytest.mark.parametrize(
+    'python2, text',
+    [
+        (b"(lp0\nS'left man'\np1\na.", 'left man'),
+        (b'\x80\x02]q\x00U\x05caf\xc3\xa9q\x01a.', 'café'),
+        (b'\x80\x02]q\x00U\x04caf\xe9q\x01a.', 'café'),
+    ],
+    ids=['ascii', 'utf-8', 'latin-1'],
+)
 def test_python2_byte_strings_become_text(tmp_path, python2, text):
     pickletools.dis(python2, open(os.devnull, 'w'))  # a valid pickle
     (tmp_path / 'refs.p').write_bytes(python2)
@@ -61,19 +65,25 @@ def test_malicious_pickle_is_refused_and_runs_nothing(tmp_path, protocol):
     assert trace.exists()
 
 
-@pytest.mark.parametrize('value, name', [
-    (collections.OrderedDict(a=1), 'collections.OrderedDict'),
-    (np.float64(1), 'scalar'),
-    (eval, 'eval'),
-    (getattr, 'getattr'),
-])
+@pytest.mark.parametrize(
+    'value, name',
+    [
+        (collections.OrderedDict(a=1), 'collections.OrderedDict'),
+        (np.float64(1), 'scalar'),
+        (eval, 'eval'),
+        (getattr, 'getattr'),
+    ],
+)
 def test_any_global_is_refused_by_name(tmp_path, value, name):
     with pytest.raises(UnsafePickleError, match=name):
         load_plain_pickle(write(tmp_path / 'refs.p', [value]))
 
 
-@pytest.mark.parametrize('content', [b'', b'<!DOCTYPE html><html>not found</html>', pickle.dumps(PLAIN, 4)[:-20]],
-                         ids=['empty', 'web page', 'cut off'])
+@pytest.mark.parametrize(
+    'content',
+    [b'', b'<!DOCTYPE html><html>not found</html>', pickle.dumps(PLAIN, 4)[:-20]],
+    ids=['empty', 'web page', 'cut off'],
+)
 def test_no_pickle(tmp_path, content):
     (tmp_path / 'refs.p').write_bytes(content)
     with pytest.raises(ValueError, match='refs.p is not a readable pickle'):

@@ -52,7 +52,7 @@ def test_epochs_and_seeds_differ_and_repeat(dataset):
     second = list(sampler)
     assert second != first
     # an image's expressions are grouped anew, not only moved
-    partners = [{frozenset(order[i:i + 2]) for i in range(len(order) - 1)} for order in (first, second)]
+    partners = [{frozenset(order[i : i + 2]) for i in range(len(order) - 1)} for order in (first, second)]
     of_two = [{pair for pair in pairs if len({image_of(dataset, i) for i in pair}) == 1} for pairs in partners]
     assert of_two[0] != of_two[1]
 
@@ -66,7 +66,7 @@ def test_ranks_share_the_order_in_consecutive_parts(dataset, round_up, monkeypat
         parts.append(list(sampler))
         assert len(parts[-1]) == len(sampler)
     joined = sum(parts, [])
-    assert set(joined) == set(range(len(dataset))) and joined[:len(dataset)] == sampler.order()
+    assert set(joined) == set(range(len(dataset))) and joined[: len(dataset)] == sampler.order()
     assert len(joined) == (24 if round_up else 22)
 
 
@@ -78,8 +78,10 @@ def test_group_size_is_checked(dataset):
 def test_an_image_is_decoded_once_in_a_row_and_is_never_anothers(dataset, monkeypatch):
     decoded, imfrombytes = [], mmcv.imfrombytes
     monkeypatch.setattr(mmcv, 'imfrombytes', lambda *a, **k: decoded.append(1) or imfrombytes(*a, **k))
-    load, plain = (Compose([dict(type=name, color_type='color_ignore_orientation')])
-                   for name in ('mmuniqrnet.LoadImageOnce', 'LoadImageFromFile'))
+    load, plain = (
+        Compose([dict(type=name, color_type='color_ignore_orientation')])
+        for name in ('mmuniqrnet.LoadImageOnce', 'LoadImageFromFile')
+    )
     order = list(SameImageSampler(dataset, group_size=100, seed=0))
     for index in order:
         info = dataset.get_data_info(index)

@@ -1,10 +1,11 @@
 """The text-blind guess: by hand, and as a bound."""
+
 import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from mmuniqrnet.datasets.text_blind import text_blind_accuracy, text_blind_by_set
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
+from mmuniqrnet.datasets.text_blind import text_blind_accuracy, text_blind_by_set
 
 
 def items(*boxes: tuple, img_id: int = 1) -> list[dict]:
@@ -33,19 +34,22 @@ def test_no_box_beats_it():
         found = items(*np.concatenate([truths[:, :2], truths[:, :2] + truths[:, 2:]], 1))
         corners = np.sort(rng.random((5000, 2, 2)) * [layout.width, layout.height], axis=1)
         guesses = np.concatenate([corners[:, 0], corners[:, 1] - corners[:, 0]], 1)
-        right = (mask_utils.iou(guesses, truths, [0] * len(truths)) >= .5).sum(1).max()
+        right = (mask_utils.iou(guesses, truths, [0] * len(truths)) >= 0.5).sum(1).max()
         assert 100 * right / len(found) <= text_blind_accuracy(found) + 1e-6
 
 
 def test_by_set_leaves_out_what_has_no_single_box():
 
     class Mixed:
-        rows = [dict(dataset='a', split=split, **item) for split, item in [
-            *(('val', item) for item in items((0, 0, 10, 10), (50, 50, 60, 60))),
-            ('val', dict(img_id=9, instances=[])),
-            ('test', dict(img_id=3, instances=[dict(mask=[])])),
-            *(('train', item) for item in items((0, 0, 10, 10), (0, 0, 10, 10))),
-        ]]
+        rows = [
+            dict(dataset='a', split=split, **item)
+            for split, item in [
+                *(('val', item) for item in items((0, 0, 10, 10), (50, 50, 60, 60))),
+                ('val', dict(img_id=9, instances=[])),
+                ('test', dict(img_id=3, instances=[dict(mask=[])])),
+                *(('train', item) for item in items((0, 0, 10, 10), (0, 0, 10, 10))),
+            ]
+        ]
 
         def __len__(self):
             return len(self.rows)

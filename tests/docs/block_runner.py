@@ -1,4 +1,5 @@
 """Runs a block of a page as it stands; one that is marked as not run is read."""
+
 import ast
 import json
 import re
@@ -79,7 +80,7 @@ def read_command(words: list[str], shell: WarmShell, where: str) -> None:
             assert re.search(pattern, makefile, re.MULTILINE), f'{where}: the Makefile has no {name}'
         return
     if words[0] == 'torchrun':
-        words = ['python', *words[next(i for i, word in enumerate(words) if word.endswith('.py')):]]
+        words = ['python', *words[next(i for i, word in enumerate(words) if word.endswith('.py')) :]]
     made_later = words[0] == 'python' and not words[1].startswith(('-', 'benchmarks/', 'tools/'))
     if words[0] in ('python', 'mmuniqrnet') and not made_later:
         status, said = shell.run(words, parse_only=True)

@@ -1,4 +1,5 @@
 """Whether the parts that a config names are there, and take what it gives them: python config_parts.py CONFIG"""
+
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -9,8 +10,7 @@ from mmengine.registry import DefaultScope
 from mmuniqrnet import registry
 from mmuniqrnet.engine import BALANCE_STRATEGIES
 
-REGISTRIES = [value
-              for value in vars(registry).values() if isinstance(value, registry.Registry)] + [BALANCE_STRATEGIES]
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, registry.Registry)] + [BALANCE_STRATEGIES]
 # Words that mmengine takes out before it builds the part.
 NOT_KEYWORDS = {'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg'}
 
@@ -45,8 +45,11 @@ def check_parts(value: object) -> int:
 def keywords_of(part: type | Callable) -> set[str] | None:
     """The keywords that a class or function takes, and those that it hands on to its base classes; None = any."""
     known: set[str] = set()
-    makers = [vars(base)['__init__'] for base in part.__mro__
-              if '__init__' in vars(base)] if inspect.isclass(part) else [part]
+    makers = (
+        [vars(base)['__init__'] for base in part.__mro__ if '__init__' in vars(base)]
+        if inspect.isclass(part)
+        else [part]
+    )
     for maker in makers:
         parameters = inspect.signature(maker).parameters.values()
         known.update(parameter.name for parameter in parameters)

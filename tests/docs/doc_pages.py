@@ -1,4 +1,5 @@
 """What stands in the Markdown pages: blocks of code, links, headings, inline code."""
+
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ class Block:
             (that a command of it ends in an error, and why); empty without one.
         note: The rest of the comment.
     """
+
     page: str
     line: int
     language: str
@@ -91,6 +93,7 @@ def expand_braces(text: str) -> list[str]:
     if match is None:
         return [text]
     return [
-        done for part in match[1].split(',')
-        for done in expand_braces(text[:match.start()] + part + text[match.end():])
+        done
+        for part in match[1].split(',')
+        for done in expand_braces(text[: match.start()] + part + text[match.end() :])
     ]

@@ -3,6 +3,7 @@
 The mark is an HTML comment before the block, which no reader sees: ``<!-- not run: needs RefCOCO -->``. Likewise
 ``<!-- file: NAME -->`` saves a block under the name that the text tells the reader to save it as.
 """
+
 import dataclasses
 import shutil
 
@@ -13,11 +14,12 @@ from warm_shell import WarmShell
 from workplace import SMALLER, make_workplace
 
 # Run by the tutorial's own test, which looks at what comes out.
-ELSEWHERE = ('docs/tutorials/own_data.md', )
+ELSEWHERE = ('docs/tutorials/own_data.md',)
 # What takes a minute, most of it in torch's exporter, is read by `make test` and run by `make test-slow`.
-SLOW = ('docs/export.md', )
+SLOW = ('docs/export.md',)
 PAGES = [
-    page for page in all_pages()
+    page
+    for page in all_pages()
     if page.name not in ELSEWHERE and any(block.language in ('python', 'sh', 'json') for block in page.blocks)
 ]
 RUN = [pytest.param(page, marks=pytest.mark.slow if page.name in SLOW else (), id=page.name) for page in PAGES]
@@ -53,16 +55,19 @@ def test_blocks_of_slow(page: Page, checkout):
         run_block(dataclasses.replace(block, mark='not run', note='slow'), shell)
 
 
-@pytest.mark.parametrize('language, code, mark', [
-    ('sh', 'python tools/test.py configs/uniqrnet_swin-nano_refshapes.py nowhere.pth', ''),
-    ('sh', 'python tools/test.py configs/uniqrnet_swin-nano_refshapes.py nowhere.pth --no-such-option', 'not run'),
-    ('sh', 'torchrun --nproc_per_node=8 tools/train.py configs/no_such_config.py', ''),
-    ('sh', 'make nonsense', ''),
-    ('python', 'assert 1 + 1 == 3', ''),
-    ('python', "dict(type='ReferDataset', no_such_keyword=1)", ''),
-    ('python', "_base_ = './_base_/refcoco.py'\nmodel = dict(type='NoSuchModel')", 'not run'),
-    ('json', '{"image": "a.png"', ''),
-])
+@pytest.mark.parametrize(
+    'language, code, mark',
+    [
+        ('sh', 'python tools/test.py configs/uniqrnet_swin-nano_refshapes.py nowhere.pth', ''),
+        ('sh', 'python tools/test.py configs/uniqrnet_swin-nano_refshapes.py nowhere.pth --no-such-option', 'not run'),
+        ('sh', 'torchrun --nproc_per_node=8 tools/train.py configs/no_such_config.py', ''),
+        ('sh', 'make nonsense', ''),
+        ('python', 'assert 1 + 1 == 3', ''),
+        ('python', "dict(type='ReferDataset', no_such_keyword=1)", ''),
+        ('python', "_base_ = './_base_/refcoco.py'\nmodel = dict(type='NoSuchModel')", 'not run'),
+        ('json', '{"image": "a.png"', ''),
+    ],
+)
 def test_wrong_blocks_are_found(language, code, mark, checkout, request):
     block = Block('wrong.md', 1, language, code, mark, mark and 'a reason')
     with pytest.raises((AssertionError, ValueError)):

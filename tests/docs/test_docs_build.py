@@ -1,4 +1,5 @@
 """The site builds without a warning, and what the pages and README.md name is there: files, headings, options."""
+
 import ast
 import importlib
 import re
@@ -20,13 +21,25 @@ def site(tmp_path_factory) -> Path:
     for name in ('sphinx', 'myst_parser', 'furo'):
         pytest.importorskip(name)
     folder = tmp_path_factory.mktemp('site')
-    done = subprocess.run([
-        sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-b', 'html', '-d', folder / 'doctrees',
-        ROOT / 'docs', folder / 'html'
-    ],
-                          cwd=ROOT,
-                          capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'sphinx',
+            '-q',
+            '-W',
+            '--keep-going',
+            '-b',
+            'html',
+            '-d',
+            folder / 'doctrees',
+            ROOT / 'docs',
+            folder / 'html',
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return folder / 'html'
 
@@ -37,14 +50,22 @@ def test_site_shows_readme_pages_and_docstrings(site):
     for page in PAGES[1:]:
         target = Path(page.name).relative_to('docs').with_suffix('.html')
         assert (site / target).is_file()
-        assert target.stem == 'index' or f'href="{target}"' in first, f'{target} is not in the first page\'s contents'
+        assert target.stem == 'index' or f'href="{target}"' in first, f"{target} is not in the first page's contents"
 
 
 def test_reference_has_every_public_class_and_function(site):
     reference = (site / 'api.html').read_text()
     assert 'Multiply the losses of each task by a weight' in reference
-    for package in ('apis', 'checkpoints', 'datasets', 'datasets.checks', 'engine', 'evaluation', 'models',
-                    'visualization'):
+    for package in (
+        'apis',
+        'checkpoints',
+        'datasets',
+        'datasets.checks',
+        'engine',
+        'evaluation',
+        'models',
+        'visualization',
+    ):
         module = importlib.import_module(f'mmuniqrnet.{package}')
         for name in module.__all__:
             if callable(getattr(module, name)):
@@ -94,8 +115,10 @@ def known_options() -> set[str]:
     """Every string of the tools and the package that looks like an option."""
     found = set(FOREIGN_OPTIONS)
     for path in [
-            *(ROOT / 'tools').rglob('*.py'), *(ROOT / 'benchmarks').rglob('*.py'), ROOT / 'tests' / 'conftest.py',
-            *(path for path in (ROOT / 'mmuniqrnet').rglob('*.py') if '.mim' not in path.parts)
+        *(ROOT / 'tools').rglob('*.py'),
+        *(ROOT / 'benchmarks').rglob('*.py'),
+        ROOT / 'tests' / 'conftest.py',
+        *(path for path in (ROOT / 'mmuniqrnet').rglob('*.py') if '.mim' not in path.parts),
     ]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith('--'):
@@ -121,9 +144,11 @@ def test_names_of_the_package_in_the_text_exist(page: Page):
 def exists(name: str) -> bool:
     """Whether it is a module or in one, or stands in a registry, as in ``type='mmuniqrnet.QRNetSwin'``."""
     from mmuniqrnet import registry
+
     owner, _, attribute = name.rpartition('.')
-    if owner == 'mmuniqrnet' and any(attribute in value
-                                     for value in vars(registry).values() if isinstance(value, registry.Registry)):
+    if owner == 'mmuniqrnet' and any(
+        attribute in value for value in vars(registry).values() if isinstance(value, registry.Registry)
+    ):
         return True
     try:
         importlib.import_module(name)
@@ -136,17 +161,20 @@ def exists(name: str) -> bool:
         return owner.count('.') > 0 and exists(owner)
 
 
-@pytest.mark.parametrize('check, text', [
-    (test_links_lead_somewhere, 'See [data](data.md#no-such-heading).'),
-    (test_links_lead_somewhere, 'See [data](nowhere.md).'),
-    (test_links_lead_somewhere, '![A picture](images/none.png)'),
-    (test_links_lead_somewhere, 'See [this](http://example.org).'),
-    (test_files_named_in_the_text_are_there, 'Run `tools/nothing.py` first.'),
-    (test_files_named_in_the_text_are_there, 'Take `uniqrnet_swin-{t,xxl}_refcoco.py`.'),
-    (test_options_named_in_the_text_exist, 'Add `--no-such-option`.'),
-    (test_names_of_the_package_in_the_text_exist, 'It is `mmuniqrnet.models.NoSuchThing`.'),
-    (test_names_of_the_package_in_the_text_exist, "It is `type='mmuniqrnet.NoSuchThing'`."),
-])
+@pytest.mark.parametrize(
+    'check, text',
+    [
+        (test_links_lead_somewhere, 'See [data](data.md#no-such-heading).'),
+        (test_links_lead_somewhere, 'See [data](nowhere.md).'),
+        (test_links_lead_somewhere, '![A picture](images/none.png)'),
+        (test_links_lead_somewhere, 'See [this](http://example.org).'),
+        (test_files_named_in_the_text_are_there, 'Run `tools/nothing.py` first.'),
+        (test_files_named_in_the_text_are_there, 'Take `uniqrnet_swin-{t,xxl}_refcoco.py`.'),
+        (test_options_named_in_the_text_exist, 'Add `--no-such-option`.'),
+        (test_names_of_the_package_in_the_text_exist, 'It is `mmuniqrnet.models.NoSuchThing`.'),
+        (test_names_of_the_package_in_the_text_exist, "It is `type='mmuniqrnet.NoSuchThing'`."),
+    ],
+)
 def test_checks_find_what_is_wrong(check, text):
     with pytest.raises(AssertionError):
         check(Page(ROOT / 'docs' / 'wrong.md', text))

@@ -1,4 +1,5 @@
 """The tutorial on one's own pictures, typed word for word; what comes out is compared with what it promises."""
+
 import json
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def typed(tmp_path_factory, shell) -> Path:
 
 
 def row_of(work_dir: Path) -> dict:
-    row, = json.loads((work_dir / 'results.json').read_text())['rows']
+    (row,) = json.loads((work_dir / 'results.json').read_text())['rows']
     return row
 
 
@@ -40,7 +41,7 @@ def test_ten_pictures_and_a_config_of_ten_lines(typed):
 
 
 def test_training_loss_falls(typed):
-    log, = (typed / 'work_dirs' / 'mine').glob('*/vis_data/scalars.json')
+    (log,) = (typed / 'work_dirs' / 'mine').glob('*/vis_data/scalars.json')
     losses = [entry['loss'] for entry in map(json.loads, log.read_text().splitlines()) if 'loss' in entry]
     assert losses[-1] < 0.95 * losses[0]
 
@@ -57,6 +58,7 @@ def test_training_improves_boxes_and_masks_of_its_pictures(typed):
 def answers(typed) -> list[tuple[dict, np.ndarray]]:
     """What the inferencer says to each expression of the file, and the true mask."""
     from mmuniqrnet.apis import UniQRNetInferencer
+
     torch.set_num_threads(1)
     ask = UniQRNetInferencer(weights=typed / 'my' / 'mine.safetensors', device='cpu', show_progress=False)
     found = []

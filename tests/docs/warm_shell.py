@@ -3,6 +3,7 @@
 As a script it is the server: a line of JSON in is a job, a line out its exit status. It forks a child for each
 command, so commands are as separate as in a shell, and one for the Python of a page, whose blocks share their names.
 """
+
 import ast
 import json
 import os
@@ -23,11 +24,9 @@ class WarmShell:
         self.folder: Path
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
         self.env = dict(os.environ, PATH=path, OMP_NUM_THREADS='1')
-        self.server = subprocess.Popen([sys.executable, __file__],
-                                       stdin=subprocess.PIPE,
-                                       stdout=subprocess.PIPE,
-                                       text=True,
-                                       env=self.env)
+        self.server = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=self.env
+        )
 
     def close(self) -> None:
         self.server.stdin.close()
@@ -52,12 +51,14 @@ class WarmShell:
             words = words[1:]
         if words[0] == 'mmuniqrnet' or words[0] == 'python' and (words[1] == '-m' or words[1].endswith('.py')):
             return self._ask('command', words=words, variables=variables, parse_only=parse_only)
-        done = subprocess.run(words,
-                              cwd=self.folder,
-                              env=self.env | variables,
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT,
-                              text=True)
+        done = subprocess.run(
+            words,
+            cwd=self.folder,
+            env=self.env | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         return done.returncode, done.stdout
 
     def python(self, code: str) -> tuple[int, str]:
@@ -66,9 +67,11 @@ class WarmShell:
 
     def _ask(self, kind: str, **job) -> tuple[int, str]:
         output = self.folder / 'output.txt'
-        print(json.dumps(dict(kind=kind, folder=str(self.folder), output=str(output), **job)),
-              file=self.server.stdin,
-              flush=True)
+        print(
+            json.dumps(dict(kind=kind, folder=str(self.folder), output=str(output), **job)),
+            file=self.server.stdin,
+            flush=True,
+        )
         status = int(self.server.stdout.readline())
         return status, output.read_text(errors='replace') if output.exists() else ''
 
@@ -87,6 +90,7 @@ def serve() -> None:
     import mmuniqrnet.evaluation  # noqa: F401
     import mmuniqrnet.models  # noqa: F401
     import mmuniqrnet.visualization  # noqa: F401
+
     format_once()
     session = None
     for line in sys.stdin:
@@ -109,6 +113,7 @@ def serve() -> None:
 def format_once() -> None:
     """mmengine has the config formatted for every checkpoint, which takes more than half of a short training."""
     from yapf.yapflib import yapf_api
+
     format_code, known = yapf_api.FormatCode, {}
 
     def format_known(text: str, **options):
@@ -143,6 +148,7 @@ class Session:
 def run_python(jobs, statuses: int, folder: str) -> None:
     """Run one block after the other; does not return."""
     from config_parts import check_parts
+
     os.chdir(folder)
     sys.path.insert(0, folder)
     names = {'__name__': '__main__'}
@@ -174,7 +180,8 @@ def execute(words: list[str], folder: str, output: str, variables: dict[str, str
     os.environ.update(variables)
     script = words[0] == 'python' and words[1] != '-m'
     sys.path[:1] = [
-        str(Path(words[1]).resolve().parent) if script else folder, *variables.get('PYTHONPATH', '').split()
+        str(Path(words[1]).resolve().parent) if script else folder,
+        *variables.get('PYTHONPATH', '').split(),
     ]
     if parse_only:
         stop_after_parsing()
@@ -183,6 +190,7 @@ def execute(words: list[str], folder: str, output: str, variables: dict[str, str
         if words[0] == 'mmuniqrnet':
             sys.argv = words
             from mmuniqrnet.cli import main
+
             status = main() or 0
         elif script:
             sys.argv = words[1:]
@@ -213,6 +221,7 @@ def redirect(output: str) -> None:
 def stop_after_parsing() -> None:
     """End the command as soon as argparse is content with its arguments."""
     import argparse
+
     parse = argparse.ArgumentParser.parse_args
 
     def parse_and_stop(self, *args, **kwargs):

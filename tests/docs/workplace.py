@@ -1,4 +1,5 @@
 """A checkout in small, in which the pages' commands can be typed: the tools, the configs, data of a few images."""
+
 import importlib.util
 import json
 import shutil
@@ -14,9 +15,14 @@ SPLITS = dict(train=8, val=3, testA=2, testB=2)
 # What a command is given besides, so that it ends in seconds. The first word that ends so decides.
 SMALLER = {
     'tools/train.py': [
-        '--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.checkpoint.interval=2',
-        'default_hooks.logger.interval=1', 'train_dataloader.batch_size=4', 'param_scheduler.0.end=1',
-        'param_scheduler.1.begin=1'
+        '--cfg-options',
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'default_hooks.checkpoint.interval=2',
+        'default_hooks.logger.interval=1',
+        'train_dataloader.batch_size=4',
+        'param_scheduler.0.end=1',
+        'param_scheduler.1.begin=1',
     ],
     'make_refshapes.py': [f'--{split}={count}' for split, count in SPLITS.items()],
 }
@@ -26,9 +32,15 @@ def make_workplace(folder: Path, shell: WarmShell) -> None:
     """Fill an empty folder: tools, data, and a trained checkpoint of no merit."""
     link_checkout(folder)
     for arguments in (['data/refshapes'], ['data/refshapes-none', '--no-target=0.2']):
-        status, said = shell.run([
-            'python', 'tools/dataset_tools/make_refshapes.py', *arguments, '--workers=1', *SMALLER['make_refshapes.py']
-        ])
+        status, said = shell.run(
+            [
+                'python',
+                'tools/dataset_tools/make_refshapes.py',
+                *arguments,
+                '--workers=1',
+                *SMALLER['make_refshapes.py'],
+            ]
+        )
         assert status == 0, said
     make_refer_sets(folder / 'data')
     make_own_data(folder)
@@ -68,9 +80,11 @@ def make_own_data(folder: Path) -> None:
     with (folder / 'my' / 'train.jsonl').open('w') as file:
         for ref in refs[:6]:
             x, y, w, h = boxes[ref['ann_id']]
-            line = dict(image=ref['file_name'],
-                        expressions=[sentence['raw'] for sentence in ref['sentences']],
-                        bbox=[x, y, x + w, y + h])
+            line = dict(
+                image=ref['file_name'],
+                expressions=[sentence['raw'] for sentence in ref['sentences']],
+                bbox=[x, y, x + w, y + h],
+            )
             print(json.dumps(line), file=file)
     (folder / 'instances.json').write_text(json.dumps(instances))
     phrases = {category['name']: [f'the {category["name"]}'] for category in instances['categories']}

@@ -1,4 +1,5 @@
 """load_from and resume through mmengine's own Runner."""
+
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,9 @@ def config(box_only: bool = False, **swin) -> dict:
         num_hidden_layers=1,
         num_attention_heads=2,
         intermediate_size=8,
-        max_position_embeddings=16)
-    mask = None if box_only else dict(
-        type='MaskBranch', embed_dims=8, in_channels=32, feat_channels=8, norm_cfg=None)
+        max_position_embeddings=16,
+    )
+    mask = None if box_only else dict(type='MaskBranch', embed_dims=8, in_channels=32, feat_channels=8, norm_cfg=None)
     encoder = dict(
         type='VisualLinguisticEncoder',
         in_channels=32,
@@ -35,7 +36,8 @@ def config(box_only: bool = False, **swin) -> dict:
         num_heads=2,
         feedforward_dims=8,
         num_text_tokens=6,
-        level_sizes=((2, 2), (1, 1)))
+        level_sizes=((2, 2), (1, 1)),
+    )
     return dict(
         type='UniQRNet',
         text_encoder=dict(type='TextEncoder', model=bert, tokenizer='mmuniqrnet:refshapes', max_length=6),
@@ -44,16 +46,17 @@ def config(box_only: bool = False, **swin) -> dict:
             type='QueryAwareFusion',
             in_channels=[sizes['embed_dims'] * 2**i for i in range(4)],
             out_channels=32,
-            text_dim=TEXT_DIM),
+            text_dim=TEXT_DIM,
+        ),
         head=dict(
-            type='UniQRNetHead', encoder=encoder, box_branch=dict(type='BoxBranch', embed_dims=8), mask_branch=mask))
+            type='UniQRNetHead', encoder=encoder, box_branch=dict(type='BoxBranch', embed_dims=8), mask_branch=mask
+        ),
+    )
 
 
-def runner(folder: Path,
-           load_from: Path | None = None,
-           resume: bool = False,
-           hook: dict | None = None,
-           **model) -> Runner:
+def runner(
+    folder: Path, load_from: Path | None = None, resume: bool = False, hook: dict | None = None, **model
+) -> Runner:
     return Runner(
         model=ConfigDict(config(**model)),
         work_dir=str(folder / 'run'),
@@ -61,7 +64,8 @@ def runner(folder: Path,
         resume=resume,
         custom_hooks=[dict(type='CheckLoadHook', **hook or {})],
         default_scope='mmuniqrnet',
-        experiment_name=f'{folder.name}_{torch.randint(10**9, ()).item()}')
+        experiment_name=f'{folder.name}_{torch.randint(10**9, ()).item()}',
+    )
 
 
 def weights(folder: Path, **model) -> dict[str, torch.Tensor]:
@@ -83,14 +87,17 @@ def test_a_converted_qrnet_is_loaded_and_the_mask_branch_is_named(tmp_path):
     assert 'new by design' in log and 'head.mask_branch.*' in log
 
 
-@pytest.mark.parametrize('kind, message', [
-    ('unconverted', 'published QRNet file: convert it with tools/model_converters/qrnet_to_mmuniqrnet.py'),
-    ('resnet', r'backbone has 0 of \d+ tensors right'),
-    ('wider', r'backbone\.patch_embed\.projection\.weight is \[24, 3, 4, 4\] in the file and \[16, 3, 4, 4\]'),
-    ('deeper', r'backbone\.stages\.2\.blocks\.2\.\S+ is not in the model'),
-    ('backbone', r"text_encoder has 0 of .*It is a Swin alone: give it to the backbone, init_cfg="),
-    ('misplaced', "under 'model', where mmengine does not look"),
-])
+@pytest.mark.parametrize(
+    'kind, message',
+    [
+        ('unconverted', 'published QRNet file: convert it with tools/model_converters/qrnet_to_mmuniqrnet.py'),
+        ('resnet', r'backbone has 0 of \d+ tensors right'),
+        ('wider', r'backbone\.patch_embed\.projection\.weight is \[24, 3, 4, 4\] in the file and \[16, 3, 4, 4\]'),
+        ('deeper', r'backbone\.stages\.2\.blocks\.2\.\S+ is not in the model'),
+        ('backbone', r'text_encoder has 0 of .*It is a Swin alone: give it to the backbone, init_cfg='),
+        ('misplaced', "under 'model', where mmengine does not look"),
+    ],
+)
 def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path, kind, message):
     sizes = dict(wider=dict(embed_dims=24), deeper=dict(depths=(1, 1, 6, 1))).get(kind, {})
     state = weights(tmp_path, box_only=True, **sizes)

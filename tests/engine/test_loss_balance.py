@@ -1,4 +1,5 @@
 """LossBalanceHook in real runs of mmengine's Runner, on a two-task model small enough to recompute by hand."""
+
 import copy
 import os
 import pickle
@@ -18,7 +19,7 @@ from mmuniqrnet.engine import LossBalanceHook
 
 TASKS = dict(box='loss_box', mask=('loss_mask', 'loss_aux'))
 ALL_STRATEGIES = [
-    dict(type='fixed', weights=dict(box=0.25, mask=2.)),
+    dict(type='fixed', weights=dict(box=0.25, mask=2.0)),
     dict(type='magnitude', decay=0.5),
     dict(type='dwa', window=1),
     dict(type='uncertainty', lr=0.1),
@@ -40,14 +41,15 @@ class TwoTasks(BaseModel):
         self.calls += 1
         features = torch.tanh(self.shared(inputs))
         box, mask = self.box(features), self.mask(features)
-        wrong = float('nan') if self.calls == self.poison else 1.
+        wrong = float('nan') if self.calls == self.poison else 1.0
         return dict(
             loss_box_l1=(box - inputs[:, :2]).abs() * wrong,
             loss_box_giou=box.square().mean() * 10,
             loss_mask_bce=[nn.functional.softplus(mask), mask.square()],
             loss_aux_0=0.1 * (mask - 1).square().mean(),
             loss_other=features.square().mean(),
-            accuracy=mask.mean())
+            accuracy=mask.mean(),
+        )
 
     def val_step(self, data):
         return []
@@ -71,6 +73,7 @@ def balance_cfg(strategy, **options) -> dict:
 
 class Record(Hook):
     """Keeps what each iteration logged, and the parameters after it."""
+
     priority = 'LOWEST'
 
     def __init__(self):
@@ -92,15 +95,19 @@ def make_runner(work_dir, hooks=(), *, iters=6, model=None, optim_wrapper=None, 
         dataset=data(rank),
         batch_size=4,
         sampler=dict(type='DefaultSampler', shuffle=False),
-        collate_fn=dict(type='default_collate'))
+        collate_fn=dict(type='default_collate'),
+    )
     wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=lr))
     wrapper = optim_wrapper if isinstance(optim_wrapper, OptimWrapper) else wrapper | (optim_wrapper or {})
     defaults = dict(
         default_scope='mmengine',
         experiment_name=uuid.uuid4().hex,
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3), logger=dict(
-            type='LoggerHook', interval=1)),
-        log_level='WARNING')
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3),
+            logger=dict(type='LoggerHook', interval=1),
+        ),
+        log_level='WARNING',
+    )
     return Runner(
         model=model or seeded_model(),
         work_dir=str(work_dir),
@@ -108,7 +115,8 @@ def make_runner(work_dir, hooks=(), *, iters=6, model=None, optim_wrapper=None, 
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=iters),
         optim_wrapper=wrapper,
         custom_hooks=list(hooks),
-        **(defaults | options))
+        **(defaults | options),
+    )
 
 
 def train(work_dir, strategy=None, *, hooks=(), balance=None, **options) -> tuple[Runner, Record]:
@@ -122,15 +130,14 @@ def train(work_dir, strategy=None, *, hooks=(), balance=None, **options) -> tupl
 
 def raw_losses(model: nn.Module, step: int) -> dict[str, torch.Tensor]:
     """The unweighted loss of each task, from the model's own forward on the batch of that step."""
-    batch = torch.stack([item['inputs'] for item in data()])[4 * step:4 * step + 4]
+    batch = torch.stack([item['inputs'] for item in data()])[4 * step : 4 * step + 4]
     losses = model(batch, mode='loss')
     mask = sum(value.mean() for value in losses['loss_mask_bce']) + losses['loss_aux_0']
-    return dict(
-        box=losses['loss_box_l1'].mean() + losses['loss_box_giou'], mask=mask, rest=losses['loss_other'])
+    return dict(box=losses['loss_box_l1'].mean() + losses['loss_box_giou'], mask=mask, rest=losses['loss_other'])
 
 
 def test_the_trained_loss_is_the_weighted_sum_and_the_logged_ones_are_raw(tmp_path):
-    strategy = dict(type='fixed', weights=dict(box=0.25, mask=2.))
+    strategy = dict(type='fixed', weights=dict(box=0.25, mask=2.0))
     _, record = train(tmp_path, strategy, iters=3)
     # The same training written out in plain torch.
     model = seeded_model()
@@ -146,7 +153,7 @@ def test_the_trained_loss_is_the_weighted_sum_and_the_logged_ones_are_raw(tmp_pa
         assert out['loss_box_l1'] + out['loss_box_giou'] == pytest.approx(raw['box'].item(), rel=1e-5)
         assert out['balance/raw_box'] == pytest.approx(raw['box'].item(), rel=1e-5)
         assert out['balance/raw_mask'] == pytest.approx(raw['mask'].item(), rel=1e-5)
-        assert (out['balance/weight_box'], out['balance/weight_mask']) == (0.25, 2.)
+        assert (out['balance/weight_box'], out['balance/weight_mask']) == (0.25, 2.0)
         for ours, theirs in zip(model.parameters(), record.parameters[step]):
             torch.testing.assert_close(ours, theirs)
 
@@ -160,8 +167,8 @@ def test_weights_of_one_train_bit_equal_to_no_hook(tmp_path):
 
 
 def test_strategy_gets_the_raw_losses_of_the_step_before(tmp_path):
-    _, record = train(tmp_path, dict(type='magnitude', decay=0.), iters=4)
-    assert record.outputs[0]['balance/weight_box'] == record.outputs[0]['balance/weight_mask'] == 1.
+    _, record = train(tmp_path, dict(type='magnitude', decay=0.0), iters=4)
+    assert record.outputs[0]['balance/weight_box'] == record.outputs[0]['balance/weight_mask'] == 1.0
     for before, now in zip(record.outputs, record.outputs[1:]):
         box, mask = before['balance/raw_box'], before['balance/raw_mask']
         assert now['balance/weight_box'] == pytest.approx(2 * mask / (box + mask), rel=1e-5)
@@ -181,7 +188,7 @@ class ScaledOptimWrapper(OptimWrapper):
 
     def step(self, **kwargs):
         self.loss_scaler.step(self.optimizer, **kwargs)
-        self.loss_scaler.update(new_scale=1024.)
+        self.loss_scaler.update(new_scale=1024.0)
 
 
 @pytest.mark.parametrize('scaled', [False, True])
@@ -189,7 +196,7 @@ def test_gradnorm_hands_over_norms_at_the_shared_parameters(scaled, tmp_path):
     seen, options = [], {}
     if scaled:
         model = seeded_model()
-        wrapper = ScaledOptimWrapper(torch.optim.AdamW(model.parameters(), lr=0.05), init_scale=1024.)
+        wrapper = ScaledOptimWrapper(torch.optim.AdamW(model.parameters(), lr=0.05), init_scale=1024.0)
         options = dict(model=model, optim_wrapper=wrapper)
     runner = make_runner(tmp_path, [balance_cfg(dict(type='gradnorm', interval=2)), Record()], iters=3, **options)
     strategy = find_hook(runner).strategy
@@ -215,7 +222,6 @@ def test_gradnorm_hands_over_norms_at_the_shared_parameters(scaled, tmp_path):
 def test_model_offers_its_shared_parameters(tmp_path):
 
     class Offering(TwoTasks):
-
         def shared_parameters(self):
             return self.shared.parameters()
 
@@ -225,7 +231,7 @@ def test_model_offers_its_shared_parameters(tmp_path):
     _, offered = train(tmp_path / 'a', strategy, balance=dict(shared_parameters=None), model=model)
     _, named = train(tmp_path / 'b', strategy, balance=dict(shared_parameters='shared'))
     assert offered.weights == named.weights
-    assert offered.weights[-1]['box'] != 1.
+    assert offered.weights[-1]['box'] != 1.0
 
 
 @pytest.mark.parametrize('strategy', ALL_STRATEGIES, ids=NAMES)
@@ -262,8 +268,8 @@ def test_resume_with_another_strategy_is_refused(tmp_path):
 def test_resume_from_a_run_without_the_hook_starts_afresh(tmp_path):
     train(tmp_path)
     _, record = train(tmp_path, dict(type='magnitude'), resume=True, iters=9)
-    assert record.outputs[0]['balance/weight_box'] == 1.
-    assert record.weights[-1]['box'] != 1.
+    assert record.outputs[0]['balance/weight_box'] == 1.0
+    assert record.weights[-1]['box'] != 1.0
 
 
 def test_checkpoint_s_part_loads_without_unpickling_code(tmp_path):
@@ -276,22 +282,23 @@ def test_checkpoint_s_part_loads_without_unpickling_code(tmp_path):
 
 def test_accumulation_updates_once_a_step_with_the_mean(tmp_path):
     # Seven batches at three a step: mmengine makes a last step of the one left over.
-    _, record = train(
-        tmp_path, dict(type='magnitude', decay=0.), iters=7, optim_wrapper=dict(accumulative_counts=3))
+    _, record = train(tmp_path, dict(type='magnitude', decay=0.0), iters=7, optim_wrapper=dict(accumulative_counts=3))
     used = [out['balance/weight_box'] for out in record.outputs]
-    assert used[0] == used[1] == used[2] == 1.
+    assert used[0] == used[1] == used[2] == 1.0
     assert used[3] == used[4] == used[5] != used[6]
-    for window, weights in ((record.outputs[:3], record.weights[2]), (record.outputs[3:6], record.weights[5]),
-                            (record.outputs[6:], record.weights[6])):
+    for window, weights in (
+        (record.outputs[:3], record.weights[2]),
+        (record.outputs[3:6], record.weights[5]),
+        (record.outputs[6:], record.weights[6]),
+    ):
         box = sum(out['balance/raw_box'] for out in window) / len(window)
         mask = sum(out['balance/raw_mask'] for out in window) / len(window)
         assert weights['box'] == pytest.approx(2 * mask / (box + mask), rel=1e-5)
 
 
 def test_a_loss_that_is_not_finite_leaves_weights_and_state(tmp_path):
-    runner, record = train(
-        tmp_path, dict(type='magnitude', decay=0.5), model=TwoTasks(poison=3), iters=3, lr=0.)
-    assert record.weights[1] == record.weights[2] != dict(box=1., mask=1.)
+    runner, record = train(tmp_path, dict(type='magnitude', decay=0.5), model=TwoTasks(poison=3), iters=3, lr=0.0)
+    assert record.weights[1] == record.weights[2] != dict(box=1.0, mask=1.0)
     box = [out['balance/raw_box'] for out in record.outputs]
     assert box[2] != box[2]
     assert find_hook(runner).strategy.averages['box'] == pytest.approx((box[0] + box[1]) / 2, rel=1e-5)
@@ -315,13 +322,12 @@ def test_steps_that_amp_skips_do_not_count(fused, strategy, tmp_path):
     if strategy['type'] == 'gradnorm':
         assert find_hook(runner).strategy.steps == 2
     if strategy['type'] == 'dwa':
-        assert record.weights[1] == dict(box=1., mask=1.) != record.weights[2]
+        assert record.weights[1] == dict(box=1.0, mask=1.0) != record.weights[2]
 
 
 def test_a_task_without_supervision_in_a_batch_is_left_out_of_its_mean(tmp_path):
 
     class HalfSupervised(TwoTasks):
-
         def forward(self, inputs, mode='tensor'):
             losses = super().forward(inputs, mode)
             if self.calls > 1:
@@ -329,8 +335,13 @@ def test_a_task_without_supervision_in_a_batch_is_left_out_of_its_mean(tmp_path)
                 losses['loss_aux_0'] = losses['loss_aux_0'] * 0
             return losses
 
-    _, record = train(tmp_path, dict(type='magnitude', decay=0.), model=HalfSupervised(), iters=4,
-                           optim_wrapper=dict(accumulative_counts=2))
+    _, record = train(
+        tmp_path,
+        dict(type='magnitude', decay=0.0),
+        model=HalfSupervised(),
+        iters=4,
+        optim_wrapper=dict(accumulative_counts=2),
+    )
     box = (record.outputs[0]['balance/raw_box'] + record.outputs[1]['balance/raw_box']) / 2
     mask = record.outputs[0]['balance/raw_mask']
     assert record.outputs[1]['balance/raw_mask'] == 0
@@ -342,19 +353,23 @@ def test_zero_weight_keeps_the_branch_in_the_graph(tmp_path):
     gradients = []
 
     class Look(Hook):
-
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             gradients.append(runner.model.box.weight.grad)
 
     class Keep(OptimWrapper):
-
         def zero_grad(self, **kwargs):
             pass
 
     model = seeded_model()
     wrapper = Keep(torch.optim.SGD(model.parameters(), lr=0.1))
-    train(tmp_path, dict(type='fixed', weights=dict(box=0, mask=1)), model=model, optim_wrapper=wrapper, iters=1,
-          hooks=[Look()])
+    train(
+        tmp_path,
+        dict(type='fixed', weights=dict(box=0, mask=1)),
+        model=model,
+        optim_wrapper=wrapper,
+        iters=1,
+        hooks=[Look()],
+    )
     assert gradients[0] is not None and not gradients[0].any()
 
 
@@ -375,7 +390,7 @@ def test_someone_else_s_parse_losses_is_respected_and_given_back(tmp_path):
 
     model = seeded_model()
     model.parse_losses = doubled
-    _, record = train(tmp_path, dict(type='fixed', weights=dict(box=0.25, mask=2.)), model=model, iters=1)
+    _, record = train(tmp_path, dict(type='fixed', weights=dict(box=0.25, mask=2.0)), model=model, iters=1)
     assert model.parse_losses is doubled
     raw = raw_losses(seeded_model(), 0)
     assert record.outputs[0]['balance/raw_box'] == pytest.approx(raw['box'].item(), rel=1e-5)
@@ -384,15 +399,14 @@ def test_someone_else_s_parse_losses_is_respected_and_given_back(tmp_path):
 def test_training_again_after_a_broken_one_does_not_stack_the_seam(tmp_path):
 
     class Break(Hook):
-
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             raise RuntimeError('power cut')
 
     model = seeded_model()
     with pytest.raises(RuntimeError, match='power cut'):
-        train(tmp_path, dict(type='fixed', weights=dict(box=0.5, mask=0.5)), model=model, hooks=[Break()], lr=0.)
+        train(tmp_path, dict(type='fixed', weights=dict(box=0.5, mask=0.5)), model=model, hooks=[Break()], lr=0.0)
     copy.deepcopy(model)  # as EMAHook does when the next training starts
-    _, record = train(tmp_path, dict(type='fixed', weights=dict(box=0.5, mask=0.5)), model=model, iters=1, lr=0.)
+    _, record = train(tmp_path, dict(type='fixed', weights=dict(box=0.5, mask=0.5)), model=model, iters=1, lr=0.0)
     out = record.outputs[0]
     expected = 0.5 * (out['balance/raw_box'] + out['balance/raw_mask']) + out['loss_other']
     assert out['loss'] == pytest.approx(expected, rel=1e-5)
@@ -403,14 +417,13 @@ def test_losses_of_a_model_in_eval_mode_are_left_alone(tmp_path):
     seen = []
 
     class Validate(Hook):
-
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
             runner.model.eval()
-            total, log_vars = runner.model.parse_losses(dict(loss_box=torch.tensor(3.), loss_mask=torch.tensor(4.)))
+            total, log_vars = runner.model.parse_losses(dict(loss_box=torch.tensor(3.0), loss_mask=torch.tensor(4.0)))
             seen.append((float(total), list(log_vars)))
             runner.model.train()
 
-    strategy = dict(type='magnitude', decay=0.)
+    strategy = dict(type='magnitude', decay=0.0)
     _, record = train(tmp_path, strategy, hooks=[Validate()])
     assert set(map(str, seen)) == {"(7.0, ['loss', 'loss_box', 'loss_mask'])"}
     assert record.weights == train(tmp_path / 'b', strategy)[1].weights
@@ -425,8 +438,14 @@ def test_with_ema(tmp_path):
     assert 'parse_losses' not in vars(hook.ema_model.module)
     _, without = train(tmp_path / 'without', strategy, **options)
     assert straight.weights == without.weights
-    _, resumed = train(tmp_path / 'on', strategy, hooks=[HOOKS.build(ema)], load_from=str(tmp_path / 'iter_3.pth'),
-                       resume=True, **options)
+    _, resumed = train(
+        tmp_path / 'on',
+        strategy,
+        hooks=[HOOKS.build(ema)],
+        load_from=str(tmp_path / 'iter_3.pth'),
+        resume=True,
+        **options,
+    )
     assert resumed.weights == straight.weights[3:]
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters[-1], straight.parameters[-1]))
 
@@ -434,8 +453,13 @@ def test_with_ema(tmp_path):
 def test_tensorboard_gets_weights_and_raw_losses(tmp_path):
     pytest.importorskip('tensorboard')
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    runner, record = train(tmp_path, dict(type='magnitude', decay=0.), iters=3, visualizer=dict(
-        type='Visualizer', name=uuid.uuid4().hex, vis_backends=[dict(type='TensorboardVisBackend')]))
+
+    runner, record = train(
+        tmp_path,
+        dict(type='magnitude', decay=0.0),
+        iters=3,
+        visualizer=dict(type='Visualizer', name=uuid.uuid4().hex, vis_backends=[dict(type='TensorboardVisBackend')]),
+    )
     events = EventAccumulator(next(str(path.parent) for path in tmp_path.rglob('events.out*')))
     events.Reload()
     for name in ('balance/weight_box', 'balance/weight_mask', 'balance/raw_box', 'balance/raw_mask'):
@@ -445,7 +469,7 @@ def test_tensorboard_gets_weights_and_raw_losses(tmp_path):
 
 
 def test_compiled_train_step(tmp_path):
-    strategy = dict(type='magnitude', decay=0.)
+    strategy = dict(type='magnitude', decay=0.0)
     _, plain = train(tmp_path / 'a', strategy, iters=3)
     cfg = dict(compile=dict(backend='eager'))
     _, compiled = train(tmp_path / 'b', strategy, iters=3, cfg=cfg)
@@ -453,23 +477,29 @@ def test_compiled_train_step(tmp_path):
         assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-@pytest.mark.parametrize('tasks, says', [
-    (dict(box='loss_bbox', mask='loss_mask'), "task 'box' .*loss_bbox.* none of the losses loss_box_l1, "),
-    (dict(box='loss_', mask='loss_mask'), 'loss_mask_bce belongs to several tasks, box, mask'),
-    (dict(box='loss_box', mask='accuracy'), "task 'mask'"),
-])
+@pytest.mark.parametrize(
+    'tasks, says',
+    [
+        (dict(box='loss_bbox', mask='loss_mask'), "task 'box' .*loss_bbox.* none of the losses loss_box_l1, "),
+        (dict(box='loss_', mask='loss_mask'), 'loss_mask_bce belongs to several tasks, box, mask'),
+        (dict(box='loss_box', mask='accuracy'), "task 'mask'"),
+    ],
+)
 def test_tasks_that_do_not_fit_the_losses(tasks, says, tmp_path):
     cfg = dict(type='mmuniqrnet.LossBalanceHook', tasks=tasks)
     with pytest.raises(ValueError, match=says):
         make_runner(tmp_path, [cfg]).train()
 
 
-@pytest.mark.parametrize('shared, says', [
-    (['shared', 'neck'], 'TwoTasks has no parameter or module neck'),
-    (['share'], 'TwoTasks has no parameter or module share'),
-    (['box'], "task 'mask' do not depend"),
-    (None, 'name the last parameters or modules that all tasks share'),
-])
+@pytest.mark.parametrize(
+    'shared, says',
+    [
+        (['shared', 'neck'], 'TwoTasks has no parameter or module neck'),
+        (['share'], 'TwoTasks has no parameter or module share'),
+        (['box'], "task 'mask' do not depend"),
+        (None, 'name the last parameters or modules that all tasks share'),
+    ],
+)
 def test_shared_parameters_that_do_not_fit(shared, says, tmp_path):
     with pytest.raises(ValueError, match=says):
         train(tmp_path, dict(type='gradnorm'), balance=dict(shared_parameters=shared))
@@ -483,7 +513,6 @@ def test_two_hooks_are_refused(tmp_path):
 def test_a_model_that_sums_its_losses_itself_is_told(tmp_path):
 
     class Alone(TwoTasks):
-
         def train_step(self, data, optim_wrapper):
             loss = self(data['inputs'], mode='loss')['loss_other']
             optim_wrapper.update_params(loss)
@@ -501,16 +530,21 @@ def run_rank(rank: int, work_dir: str) -> None:
     for strategy in ALL_STRATEGIES:
         for accumulate in (1, 2):
             _, record = train(
-                f'{work_dir}/{strategy["type"]}{accumulate}', strategy, iters=4, rank=rank, launcher='pytorch',
+                f'{work_dir}/{strategy["type"]}{accumulate}',
+                strategy,
+                iters=4,
+                rank=rank,
+                launcher='pytorch',
                 optim_wrapper=dict(accumulative_counts=accumulate),
-                cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)))
+                cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)),
+            )
             records[strategy['type'], accumulate] = vars(record)
     torch.save(records, f'{work_dir}/rank{rank}.pth')
     torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_use_one_weight(tmp_path):
-    mp.spawn(run_rank, (str(tmp_path), ), nprocs=2)
+    mp.spawn(run_rank, (str(tmp_path),), nprocs=2)
     ranks = [torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1)]
     assert len(ranks[0]) == 12
     for run in ranks[0]:
@@ -545,33 +579,43 @@ def test_mask_rcnn_by_config_alone(tmp_path):
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import BitmapMasks
     from mmengine.structures import InstanceData
+
     items = []
     for seed in range(4):
         generator = torch.Generator().manual_seed(seed)
-        sample = DetDataSample(metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1., 1.)))
+        sample = DetDataSample(metainfo=dict(img_shape=(64, 64), ori_shape=(64, 64), scale_factor=(1.0, 1.0)))
         masks = torch.zeros(1, 64, 64, dtype=torch.uint8)
         masks[:, 8:40, 10:50] = 1
         sample.gt_instances = InstanceData(
-            bboxes=torch.tensor([[10., 8., 50., 40.]]), labels=torch.tensor([seed % 3]),
-            masks=BitmapMasks(masks.numpy(), 64, 64))
-        items.append(dict(
-            inputs=torch.randint(0, 255, (3, 64, 64), generator=generator, dtype=torch.uint8), data_samples=sample))
+            bboxes=torch.tensor([[10.0, 8.0, 50.0, 40.0]]),
+            labels=torch.tensor([seed % 3]),
+            masks=BitmapMasks(masks.numpy(), 64, 64),
+        )
+        items.append(
+            dict(inputs=torch.randint(0, 255, (3, 64, 64), generator=generator, dtype=torch.uint8), data_samples=sample)
+        )
     record = Record()
     hook = dict(
         type='mmuniqrnet.LossBalanceHook',
         tasks=dict(box=('loss_cls', 'loss_bbox'), mask='loss_mask'),
-        strategy=dict(type='magnitude', decay=0.))
+        strategy=dict(type='magnitude', decay=0.0),
+    )
     runner = Runner(
         model=cfg,
         work_dir=str(tmp_path),
-        train_dataloader=dict(dataset=items, batch_size=2, sampler=dict(type='DefaultSampler', shuffle=False),
-                              collate_fn=dict(type='pseudo_collate')),
+        train_dataloader=dict(
+            dataset=items,
+            batch_size=2,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=1),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-3)),
         custom_hooks=[hook, record],
         default_scope='mmdet',
         experiment_name=uuid.uuid4().hex,
-        log_level='WARNING')
+        log_level='WARNING',
+    )
     runner.train()
     first, second = record.outputs
     box, mask = first['loss_cls'] + first['loss_bbox'], first['loss_mask']
@@ -579,7 +623,11 @@ def test_mask_rcnn_by_config_alone(tmp_path):
     assert first['loss'] == pytest.approx(first['loss_rpn_cls'] + first['loss_rpn_bbox'] + box + mask, rel=1e-5)
     w_box, w_mask = 2 * mask / (box + mask), 2 * box / (box + mask)
     assert (second['balance/weight_box'], second['balance/weight_mask']) == pytest.approx((w_box, w_mask), rel=1e-5)
-    expected = (second['loss_rpn_cls'] + second['loss_rpn_bbox'] + w_box * (second['loss_cls'] + second['loss_bbox'])
-                + w_mask * second['loss_mask'])
+    expected = (
+        second['loss_rpn_cls']
+        + second['loss_rpn_bbox']
+        + w_box * (second['loss_cls'] + second['loss_bbox'])
+        + w_mask * second['loss_mask']
+    )
     assert second['loss'] == pytest.approx(expected, rel=1e-5)
     assert second['loss'] != pytest.approx(sum(v for k, v in second.items() if k.startswith('loss_')), rel=1e-3)

@@ -62,26 +62,49 @@ def data(tmp_path):
 
 def runner_of(data, work_dir, seed=0, **hook):
     dataset = dict(
-        type='ReferJsonlDataset', ann_file=str(data / 'data.jsonl'), data_prefix=dict(img_path=str(data)), split='val',
-        dataset_name='toy', pipeline=PIPELINE)
+        type='ReferJsonlDataset',
+        ann_file=str(data / 'data.jsonl'),
+        data_prefix=dict(img_path=str(data)),
+        split='val',
+        dataset_name='toy',
+        pipeline=PIPELINE,
+    )
     loader = dict(
-        batch_size=3, num_workers=0, dataset=dataset, sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='pseudo_collate'))
+        batch_size=3,
+        num_workers=0,
+        dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='pseudo_collate'),
+    )
     metric = dict(type='ReferringMetric')
     Visualizer._instance_dict.clear()  # mmengine keeps visualizers by name over all runs of a process
     return Runner(
-        model=Network(), work_dir=str(work_dir), experiment_name=f'{data.name}_{work_dir.name}',
-        train_dataloader=loader, val_dataloader=loader, test_dataloader=loader,
+        model=Network(),
+        work_dir=str(work_dir),
+        experiment_name=f'{data.name}_{work_dir.name}',
+        train_dataloader=loader,
+        val_dataloader=loader,
+        test_dataloader=loader,
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=4, val_interval=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        val_cfg=dict(), test_cfg=dict(), val_evaluator=metric, test_evaluator=metric,
+        val_cfg=dict(),
+        test_cfg=dict(),
+        val_evaluator=metric,
+        test_evaluator=metric,
         default_hooks=dict(
-            checkpoint=None, logger=dict(type='LoggerHook', interval=100),
-            visualization=dict(type='ReferringVisualizationHook', **hook)),
+            checkpoint=None,
+            logger=dict(type='LoggerHook', interval=100),
+            visualization=dict(type='ReferringVisualizationHook', **hook),
+        ),
         visualizer=dict(
-            type='ReferringVisualizer', name=f'vis_{data.name}_{work_dir.name}',
-            vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]),
-        default_scope='mmuniqrnet', randomness=dict(seed=seed), log_level='ERROR')
+            type='ReferringVisualizer',
+            name=f'vis_{data.name}_{work_dir.name}',
+            vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
+        ),
+        default_scope='mmuniqrnet',
+        randomness=dict(seed=seed),
+        log_level='ERROR',
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +199,6 @@ def test_items_that_cannot_be_told_apart_are_told():
 
 
 class SimpleItems(list):
-
     def get_data_info(self, index):
         return self[index]
 
@@ -187,11 +209,14 @@ def run_rank(rank, folder):
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     cv2.imwrite(f'{folder}/{rank}.png', np.zeros((20, 20, 3), np.uint8))
     items = SimpleItems(
-        dict(dataset='toy', split='val', sent_id=n, text=str(n), img_path=f'{folder}/{rank}.png') for n in range(11))
+        dict(dataset='toy', split='val', sent_id=n, text=str(n), img_path=f'{folder}/{rank}.png') for n in range(11)
+    )
     drawn = []
     runner = SimpleNamespace(
-        iter=0, val_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=items)),
-        visualizer=SimpleNamespace(add_datasample=lambda name, image, sample, **_: drawn.append(sample.sent_id)))
+        iter=0,
+        val_loop=SimpleNamespace(dataloader=SimpleNamespace(dataset=items)),
+        visualizer=SimpleNamespace(add_datasample=lambda name, image, sample, **_: drawn.append(sample.sent_id)),
+    )
     hook = ReferringVisualizationHook(val_examples=4)
     for _ in range(2):
         hook.before_val_epoch(runner)
@@ -202,7 +227,7 @@ def run_rank(rank, folder):
 
 
 def test_of_two_ranks_the_first_draws_all_the_examples(tmp_path):
-    torch.multiprocessing.spawn(run_rank, args=(str(tmp_path), ), nprocs=2)
+    torch.multiprocessing.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
     first, second = (torch.load(tmp_path / f'drawn{rank}.pt') for rank in (0, 1))
     assert len(first) == 8 and first[:4] == first[4:] and len(set(first)) == 4
     assert second == []

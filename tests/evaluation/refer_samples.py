@@ -1,4 +1,5 @@
 """Data samples for tests of the evaluation: made up ones, and the real ones of RefCOCO mini."""
+
 import json
 import pickle
 from pathlib import Path
@@ -39,9 +40,9 @@ def mini_items(dataset):
                     text=sentence['raw'],
                     dataset=dataset,
                     split=ref['split'],
-                    instances=[
-                        dict(bbox=[x, y, x + w, y + h], bbox_label=0, ignore_flag=0, mask=ann['segmentation'])
-                    ]))
+                    instances=[dict(bbox=[x, y, x + w, y + h], bbox_label=0, ignore_flag=0, mask=ann['segmentation'])],
+                )
+            )
     return items, coco
 
 
@@ -64,8 +65,16 @@ def square(sent_id, side=8, truth=(0, 0, 4, 4), dataset='toy', split='val', **fi
         polygon = [x1, y1, x2, y1, x2, y2, x1, y2]
         instances = [dict(bbox=[float(value) for value in truth], bbox_label=0, ignore_flag=0, mask=[polygon])]
     item = dict(
-        img_path=f'{sent_id}.jpg', img_id=sent_id, ori_shape=(side, side), sent_id=sent_id, ref_id=sent_id,
-        text=f'square {sent_id}', dataset=dataset, split=split, instances=instances)
+        img_path=f'{sent_id}.jpg',
+        img_id=sent_id,
+        ori_shape=(side, side),
+        sent_id=sent_id,
+        ref_id=sent_id,
+        text=f'square {sent_id}',
+        dataset=dataset,
+        split=split,
+        instances=instances,
+    )
     return dict(item, **fields)
 
 
@@ -80,5 +89,5 @@ def rectangle(box, side=8):
 
 def evaluate(metric, samples, batch_size=1, size=None):
     for start in range(0, len(samples), batch_size):
-        metric.process(None, samples[start:start + batch_size])
+        metric.process(None, samples[start : start + batch_size])
     return metric.evaluate(len(samples) if size is None else size)

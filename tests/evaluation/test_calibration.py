@@ -1,4 +1,5 @@
 """What the scores say: AUROC, calibration error and the choice of a threshold, against counting by brute force."""
+
 import importlib.util
 import json
 import math
@@ -13,7 +14,8 @@ from mmuniqrnet.evaluation import ReferringMetric, at_threshold, best_threshold,
 from mmuniqrnet.evaluation.calibration import auroc, expected_calibration_error
 
 spec = importlib.util.spec_from_file_location(
-    'choose_threshold', ROOT / 'tools' / 'analysis_tools' / 'choose_threshold.py')
+    'choose_threshold', ROOT / 'tools' / 'analysis_tools' / 'choose_threshold.py'
+)
 choose_threshold = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(choose_threshold)
 
@@ -22,21 +24,22 @@ spec.loader.exec_module(choose_threshold)
 def test_auroc_is_the_share_of_pairs_in_the_right_order(decimals):
     rng = np.random.default_rng(0)
     there, absent = rng.beta(3, 2, 80).round(decimals), rng.beta(2, 3, 50).round(decimals)
-    right = sum(1. if a > b else 0.5 if a == b else 0. for a in there for b in absent)
+    right = sum(1.0 if a > b else 0.5 if a == b else 0.0 for a in there for b in absent)
     assert auroc(there, absent) == pytest.approx(right / (80 * 50))
     assert auroc([0.6, 0.9], [0.1, 0.5]) == 1 and auroc([0.1], [0.5, 0.6]) == 0 and auroc([0.5], [0.5]) == 0.5
 
 
 def test_calibration_error_by_its_definition():
     rng = np.random.default_rng(1)
-    scores = np.concatenate([rng.random(200), [0., 0.1, 0.3, 0.7, 1.]])  # edges, too
+    scores = np.concatenate([rng.random(200), [0.0, 0.1, 0.3, 0.7, 1.0]])  # edges, too
     qualities = np.clip(scores + rng.normal(0, 0.3, len(scores)), 0, 1)
-    total = 0.
+    total = 0.0
     for k in range(10):
         low, high = Fraction(k, 10), Fraction(k + 1, 10)
         # 0.3 and 0.7 as floats: on which side of an edge they are, their decimals say
-        chosen = [i for i, score in enumerate(scores)
-                  if low <= Fraction(repr(float(score))) < high or (k == 9 and score == 1)]
+        chosen = [
+            i for i, score in enumerate(scores) if low <= Fraction(repr(float(score))) < high or (k == 9 and score == 1)
+        ]
         if chosen:
             total += len(chosen) * abs(np.mean(scores[chosen]) - np.mean(qualities[chosen]))
     assert expected_calibration_error(scores, qualities) == pytest.approx(total / len(scores))
@@ -44,8 +47,8 @@ def test_calibration_error_by_its_definition():
 
 def test_calibration_error_of_what_is_certain():
     assert expected_calibration_error([0.25] * 4, [0, 0, 0, 1]) == 0  # right on average is calibrated
-    assert expected_calibration_error([1., 1.], [0., 0.]) == 1
-    assert expected_calibration_error([0.2, 0.9], [1., 0.1]) == pytest.approx(0.8)  # errors do not cancel across bins
+    assert expected_calibration_error([1.0, 1.0], [0.0, 0.0]) == 1
+    assert expected_calibration_error([0.2, 0.9], [1.0, 0.1]) == pytest.approx(0.8)  # errors do not cancel across bins
 
 
 SAMPLES = [
@@ -61,9 +64,12 @@ SAMPLES = [
 
 
 def samples():
-    return [with_prediction(square(i, truth=(0, 0, 4, 4) if there else None), box,
-                            rectangle(None if empty else (0, 0, 4, 4)), score)
-            for i, (score, there, box, empty) in enumerate(SAMPLES)]
+    return [
+        with_prediction(
+            square(i, truth=(0, 0, 4, 4) if there else None), box, rectangle(None if empty else (0, 0, 4, 4)), score
+        )
+        for i, (score, there, box, empty) in enumerate(SAMPLES)
+    ]
 
 
 def scored(path, **options):
@@ -81,14 +87,18 @@ def test_the_metric_gives_them_whatever_is_refused(tmp_path):
 
 
 def test_a_score_that_is_always_the_same_has_no_figures():
-    found = evaluate(ReferringMetric(), [dict(sample, pred_instances=dict(sample['pred_instances'], scores=np.ones(1)))
-                                         for sample in samples()])
+    found = evaluate(
+        ReferringMetric(),
+        [dict(sample, pred_instances=dict(sample['pred_instances'], scores=np.ones(1))) for sample in samples()],
+    )
     assert 'toy/val/N-acc' in found and not {'toy/val/AUROC', 'toy/val/ECE'} & set(found)
 
 
 def test_the_quality_of_masks_alone():
-    answers = [with_prediction(square(0), mask=rectangle((0, 0, 4, 3)), score=0.5),
-               with_prediction(square(1), mask=rectangle((0, 0, 4, 4)), score=0.25)]
+    answers = [
+        with_prediction(square(0), mask=rectangle((0, 0, 4, 3)), score=0.5),
+        with_prediction(square(1), mask=rectangle((0, 0, 4, 4)), score=0.25),
+    ]
     found = evaluate(ReferringMetric(refuse_below=0.4), answers)
     assert found['toy/val/ECE'] == pytest.approx(100 * (0.25 + 0.75) / 2)
     assert found['toy/val/mIoU'] == pytest.approx(37.5)  # the second is refused
@@ -97,12 +107,14 @@ def test_the_quality_of_masks_alone():
 def test_several_targets_have_no_box_to_foretell():
     item = square(0)
     item['instances'] += square(0, truth=(4, 4, 8, 8))['instances']
-    found = evaluate(ReferringMetric(), [with_prediction(item, (0, 0, 4, 4), score=0.2),
-                                         with_prediction(square(1), (0, 0, 4, 4), score=0.7)])
+    found = evaluate(
+        ReferringMetric(),
+        [with_prediction(item, (0, 0, 4, 4), score=0.2), with_prediction(square(1), (0, 0, 4, 4), score=0.7)],
+    )
     assert found['toy/val/ECE'] == pytest.approx(30, abs=1e-4)
 
 
-@pytest.mark.parametrize('threshold', [0., 0.25, 0.5, 0.65, 1.])
+@pytest.mark.parametrize('threshold', [0.0, 0.25, 0.5, 0.65, 1.0])
 def test_a_threshold_is_judged_as_the_metric_does(tmp_path, threshold):
     scored(tmp_path)
     judged = at_threshold(read_results(tmp_path / 'r_toy_val.jsonl'), threshold)
@@ -116,11 +128,17 @@ def test_the_best_threshold_is_the_best_of_all():
     rng = np.random.default_rng(3)
     for case in range(20):
         decimals = (2, 5)[case % 2]
-        records = [dict(score=float(rng.beta(3 if there else 2, 2).__round__(decimals)), targets=int(there),
-                        empty=bool(rng.random() < 0.1)) for there in rng.random(60) < 0.7]
+        records = [
+            dict(
+                score=float(rng.beta(3 if there else 2, 2).__round__(decimals)),
+                targets=int(there),
+                empty=bool(rng.random() < 0.1),
+            )
+            for there in rng.random(60) < 0.7
+        ]
         best = best_threshold(records)
         levels = sorted({record['score'] for record in records})
-        everything = [at_threshold(records, level) for level in [0., *levels, 2.]]
+        everything = [at_threshold(records, level) for level in [0.0, *levels, 2.0]]
         assert best.balanced == pytest.approx(max(found.balanced for found in everything))
         lower = [found for found in everything if found.refuse_below < best.refuse_below]
         same = [found for found in lower if (found.n_acc, found.t_acc) != (best.n_acc, best.t_acc)]

@@ -1,4 +1,5 @@
 """mmdet's CocoMetric and mmseg's IoUMetric beside ReferringMetric, on the same answers."""
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +27,7 @@ def no_default_scope():
 def run(samples: list[dict], batch_size: int = 4) -> dict:
     """Through mmengine's Evaluator, from data samples, as a test loop does."""
     evaluator = Evaluator(METRICS)
-    evaluator.dataset_meta = dict(classes=('referent', ))
+    evaluator.dataset_meta = dict(classes=('referent',))
     elements = []
     for sample in samples:
         sample = dict(sample)
@@ -35,11 +36,11 @@ def run(samples: list[dict], batch_size: int = 4) -> dict:
         element.pred_instances = found
         elements.append(element)
     for start in range(0, len(elements), batch_size):
-        evaluator.process(elements[start:start + batch_size])
+        evaluator.process(elements[start : start + batch_size])
     return evaluator.evaluate(len(elements))
 
 
-def answer(item: dict, mask: np.ndarray, shift: float = 0.) -> dict:
+def answer(item: dict, mask: np.ndarray, shift: float = 0.0) -> dict:
     box = np.array(item['instances'][0]['bbox']) + shift
     return with_prediction(item, box, mask)
 
@@ -50,8 +51,9 @@ def mini(dataset: str, split: str) -> list[tuple[dict, np.ndarray]]:
 
 
 @needs_mini
-@pytest.mark.parametrize('dataset, split', [('refcoco', 'val'), ('refcoco', 'testB'), ('refcoco+', 'val'),
-                                            ('refcocog', 'test')])
+@pytest.mark.parametrize(
+    'dataset, split', [('refcoco', 'val'), ('refcoco', 'testB'), ('refcoco+', 'val'), ('refcocog', 'test')]
+)
 def test_the_truth_is_perfect_to_all_three(dataset, split):
     cases = mini(dataset, split)
     # or keys by image would do as well
@@ -68,8 +70,8 @@ def test_wrong_answers_are_wrong_to_all_three():
     samples, pixels = [], np.zeros((2, 2), np.int64)  # truth, answer
     for number, (item, mask) in enumerate(mini('refcoco', 'testB')):
         guess = mask.copy()
-        guess[:, int(np.mean(np.flatnonzero(mask.any(0)))):] = False
-        samples.append(answer(item, guess, shift=10_000. if number % 3 == 0 else 0.))
+        guess[:, int(np.mean(np.flatnonzero(mask.any(0)))) :] = False
+        samples.append(answer(item, guess, shift=10_000.0 if number % 3 == 0 else 0.0))
         for true in (0, 1):
             for said in (0, 1):
                 pixels[true, said] += np.count_nonzero((mask == true) & (guess == said))
@@ -88,7 +90,7 @@ def test_wrong_answers_are_wrong_to_all_three():
 @needs_mini
 def test_iou_of_the_class_is_oiou():
     ours, theirs = ReferringMetric(), SegmentationMetric(metric=dict(type='mmseg.IoUMetric'))
-    theirs.dataset_meta = dict(classes=('referent', ))
+    theirs.dataset_meta = dict(classes=('referent',))
     samples = []
     for number, (item, mask) in enumerate(mini('refcoco+', 'testB')):
         samples.append(answer(item, np.roll(mask, 7 * number, axis=1)))
@@ -115,19 +117,29 @@ def test_the_best_of_several_masks_and_none_at_all():
     metric = SegmentationMetric(metric=dict(type='mmseg.IoUMetric'))
     sample = with_prediction(square(0), (0, 0, 4, 4), rectangle((0, 0, 4, 4)))
     sample['pred_instances'] = dict(
-        scores=torch.tensor([0.2, 0.9]), masks=torch.stack([torch.zeros(8, 8), torch.ones(8, 8)]) > 0)
+        scores=torch.tensor([0.2, 0.9]), masks=torch.stack([torch.zeros(8, 8), torch.ones(8, 8)]) > 0
+    )
     assert metric.adapt(sample)['pred_sem_seg']['data'].shape == (1, 8, 8)
     assert metric.adapt(sample)['pred_sem_seg']['data'].all()
     sample['pred_instances'] = dict(scores=torch.zeros(0), masks=torch.zeros(0, 8, 8, dtype=torch.bool))
     assert not metric.adapt(sample)['pred_sem_seg']['data'].any()
 
 
-@pytest.mark.parametrize('metric, missing, message', [
-    (dict(type='mmuniqrnet.DetectionMetric', metric=dict(type='mmdet.CocoMetric')), 'bbox',
-     'toy/val/5 has no box in its truth'),
-    (dict(type='mmuniqrnet.SegmentationMetric', metric=dict(type='mmseg.IoUMetric')), 'mask',
-     'toy/val/5 has no mask in its truth'),
-])
+@pytest.mark.parametrize(
+    'metric, missing, message',
+    [
+        (
+            dict(type='mmuniqrnet.DetectionMetric', metric=dict(type='mmdet.CocoMetric')),
+            'bbox',
+            'toy/val/5 has no box in its truth',
+        ),
+        (
+            dict(type='mmuniqrnet.SegmentationMetric', metric=dict(type='mmseg.IoUMetric')),
+            'mask',
+            'toy/val/5 has no mask in its truth',
+        ),
+    ],
+)
 def test_a_truth_that_they_can_not_count_is_said(metric, missing, message):
     item = square(5)
     del item['instances'][0][missing]

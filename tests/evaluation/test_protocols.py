@@ -53,9 +53,13 @@ def test_cris_val_takes_the_first_sentence_of_each_ref():
     rng = np.random.default_rng(0)
     # the last sentence first, so that the order of arrival would pick another
     samples = [
-        with_prediction(item, mask_probs=np.full(item['ori_shape'],
-                                                 0.9 if first[item['ref_id']] == item['sent_id'] else 0.1,
-                                                 dtype=np.float32)) for item in rng.permutation(items)
+        with_prediction(
+            item,
+            mask_probs=np.full(
+                item['ori_shape'], 0.9 if first[item['ref_id']] == item['sent_id'] else 0.1, dtype=np.float32
+            ),
+        )
+        for item in rng.permutation(items)
     ]
     every = evaluate(ReferringMetric(protocol='cris'), samples)
     only_first = evaluate(ReferringMetric(protocol='cris_val'), samples)

@@ -12,8 +12,20 @@ from refer_samples import SPLITS_BY, evaluate, mini_items, needs_mini, rectangle
 from mmuniqrnet.evaluation import ReferringMetric
 
 EVERY_FIGURE = {
-    'N', 'N_box', 'N_mask', 'Acc@0.5', 'box_mIoU', 'oIoU', 'mIoU', 'Pr@0.5', 'Pr@0.6', 'Pr@0.7', 'Pr@0.8', 'Pr@0.9',
-    'agreement', 'box_mask_IoU'
+    'N',
+    'N_box',
+    'N_mask',
+    'Acc@0.5',
+    'box_mIoU',
+    'oIoU',
+    'mIoU',
+    'Pr@0.5',
+    'Pr@0.6',
+    'Pr@0.7',
+    'Pr@0.8',
+    'Pr@0.9',
+    'agreement',
+    'box_mask_IoU',
 }
 
 
@@ -26,8 +38,7 @@ def of_set(metrics, name='toy/val'):
 def test_oracle_has_100_everywhere(dataset):
     items, coco = mini_items(dataset)
     samples = [
-        with_prediction(item, item['instances'][0]['bbox'], coco.annToMask(coco.anns[item['ann_id']]))
-        for item in items
+        with_prediction(item, item['instances'][0]['bbox'], coco.annToMask(coco.anns[item['ann_id']])) for item in items
     ]
     metrics = evaluate(ReferringMetric(), samples, batch_size=4)
     splits = {item['split'] for item in items}
@@ -58,12 +69,14 @@ def test_box_as_mask_has_pycocotools_figures(dataset):
         samples.append(with_prediction(item, shifted, mask))
         truth = coco.annToRLE(coco.anns[item['ann_id']])
         xywh = [*shifted[:2], *(shifted[2:] - shifted[:2])]
-        expected.setdefault(item['split'], []).append((
-            coco_mask.iou(box_rle, [truth], [0])[0, 0],
-            coco_mask.area(coco_mask.merge([box_rle[0], truth], intersect=True)),
-            coco_mask.area(coco_mask.merge([box_rle[0], truth])),
-            coco_mask.iou(np.array([xywh]), np.array([coco.anns[item['ann_id']]['bbox']]), [0])[0, 0],
-        ))
+        expected.setdefault(item['split'], []).append(
+            (
+                coco_mask.iou(box_rle, [truth], [0])[0, 0],
+                coco_mask.area(coco_mask.merge([box_rle[0], truth], intersect=True)),
+                coco_mask.area(coco_mask.merge([box_rle[0], truth])),
+                coco_mask.iou(np.array([xywh]), np.array([coco.anns[item['ann_id']]['bbox']]), [0])[0, 0],
+            )
+        )
     metrics = evaluate(ReferringMetric(), samples, batch_size=3)
     for split, rows in expected.items():
         iou, intersection, union, box_iou = np.array(rows, dtype=float).T
@@ -95,11 +108,25 @@ def test_by_hand():
         with_prediction(square(1), (4, 4, 8, 8), rectangle((0, 0, 8, 8))),
     ]
     found = of_set(evaluate(ReferringMetric(), samples, batch_size=2))
-    assert found == dict([('N', 2), ('N_box', 2), ('N_mask', 2), ('Acc@0.5', 50), ('box_mIoU', 50),
-                          ('oIoU', pytest.approx(100 * 24 / 80)), ('mIoU', 37.5), ('Pr@0.5', 50), ('Pr@0.6', 0),
-                          ('Pr@0.7', 0), ('Pr@0.8', 0), ('Pr@0.9', 0), ('agreement', 100),
-                          # 8 / 16 and 16 / 64
-                          ('box_mask_IoU', 37.5)])
+    assert found == dict(
+        [
+            ('N', 2),
+            ('N_box', 2),
+            ('N_mask', 2),
+            ('Acc@0.5', 50),
+            ('box_mIoU', 50),
+            ('oIoU', pytest.approx(100 * 24 / 80)),
+            ('mIoU', 37.5),
+            ('Pr@0.5', 50),
+            ('Pr@0.6', 0),
+            ('Pr@0.7', 0),
+            ('Pr@0.8', 0),
+            ('Pr@0.9', 0),
+            ('agreement', 100),
+            # 8 / 16 and 16 / 64
+            ('box_mask_IoU', 37.5),
+        ]
+    )
 
 
 def test_oiou_is_not_a_mean_of_batches():
@@ -200,17 +227,24 @@ def test_several_targets_have_a_mask_but_no_box():
 def test_of_several_predictions_the_best_counts():
     sample = with_prediction(square(0))
     sample['pred_instances'] = dict(
-        bboxes=torch.tensor([[4., 4, 8, 8], [0, 0, 4, 4]]), scores=torch.tensor([0.2, 0.7]),
-        masks=torch.from_numpy(np.stack([rectangle((4, 4, 8, 8)), rectangle((0, 0, 4, 4))])))
+        bboxes=torch.tensor([[4.0, 4, 8, 8], [0, 0, 4, 4]]),
+        scores=torch.tensor([0.2, 0.7]),
+        masks=torch.from_numpy(np.stack([rectangle((4, 4, 8, 8)), rectangle((0, 0, 4, 4))])),
+    )
     found = of_set(evaluate(ReferringMetric(), [sample]))
     assert found['Acc@0.5'] == found['mIoU'] == 100
 
 
 def test_sets_in_one_loader_are_told_apart():
     right, wrong = dict(box=(0, 0, 4, 4)), dict(box=(5, 5, 8, 8))
-    samples = [with_prediction(square(0, dataset=dataset, split=split), **answer)
-               for dataset, split, answer in (('refcoco', 'val', right), ('refcoco', 'testA', wrong),
-                                              ('refcoco+', 'val', right))]
+    samples = [
+        with_prediction(square(0, dataset=dataset, split=split), **answer)
+        for dataset, split, answer in (
+            ('refcoco', 'val', right),
+            ('refcoco', 'testA', wrong),
+            ('refcoco+', 'val', right),
+        )
+    ]
     metrics = evaluate(ReferringMetric(), samples, batch_size=2)  # one sent_id in all of them
     accuracy = {key: value for key, value in metrics.items() if key.endswith('Acc@0.5')}
     assert accuracy == {'refcoco/val/Acc@0.5': 100, 'refcoco/testA/Acc@0.5': 0, 'refcoco+/val/Acc@0.5': 100}
@@ -238,8 +272,10 @@ def test_lost_results_are_told(caplog):
         evaluate(ReferringMetric(), [with_prediction(square(0), (0, 0, 4, 4))], size=2)
     finally:
         logger.removeHandler(caplog.handler)
-    assert any(record.levelno == logging.WARNING and '2 items, but 1 different' in record.getMessage()
-               for record in caplog.records)
+    assert any(
+        record.levelno == logging.WARNING and '2 items, but 1 different' in record.getMessage()
+        for record in caplog.records
+    )
     table = '\n'.join(record.getMessage() for record in caplog.records)
     assert 'toy/val' in table and '100.00' in table
 
@@ -254,24 +290,31 @@ def test_through_mmengines_evaluator_and_registry():
     item = square(0)
     sample = BaseDataElement(metainfo=item)
     sample.pred_instances = InstanceData(
-        bboxes=torch.tensor([[0., 0, 4, 4]], dtype=torch.bfloat16), scores=torch.ones(1, dtype=torch.bfloat16),
-        labels=torch.zeros(1).long(), masks=torch.from_numpy(rectangle((0, 0, 4, 4)))[None])
+        bboxes=torch.tensor([[0.0, 0, 4, 4]], dtype=torch.bfloat16),
+        scores=torch.ones(1, dtype=torch.bfloat16),
+        labels=torch.zeros(1).long(),
+        masks=torch.from_numpy(rectangle((0, 0, 4, 4)))[None],
+    )
     evaluator = Evaluator(
-        [dict(type='mmuniqrnet.ReferringMetric'), dict(type='mmuniqrnet.ReferringMetric', prefix='ema')])
+        [dict(type='mmuniqrnet.ReferringMetric'), dict(type='mmuniqrnet.ReferringMetric', prefix='ema')]
+    )
     evaluator.process([sample])
     metrics = evaluator.evaluate(1)
     assert metrics['toy/val/oIoU'] == metrics['ema/toy/val/oIoU'] == 100
 
 
-@pytest.mark.parametrize('change, said', [
-    (dict(ori_shape=(8, 9)), r'expression 0 of toy/val: the predicted mask is \[8, 8\], but the image is \[8, 9\]'),
-    (dict(pred_instances=dict(bboxes=torch.full((1, 4), np.nan), scores=torch.ones(1))), 'is not finite'),
-    (dict(pred_instances=dict(bboxes=torch.zeros(1, 5), scores=torch.ones(1))), r'must be \[n, 4\]'),
-    (dict(pred_instances=dict(bboxes=torch.zeros(2, 4))), 'several predictions without scores'),
-    (dict(pred_instances=dict(bboxes=torch.zeros(2, 4), scores=torch.ones(1))), r'different lengths \[1, 2\]'),
-    (dict(pred_instances=dict(masks=torch.zeros(1, 8, 8), scores=torch.ones(1))), 'must be bool'),
-    (dict(pred_instances=dict(bboxes=torch.zeros(1, 4))), 'refuse_below is set, but the prediction has no score'),
-])
+@pytest.mark.parametrize(
+    'change, said',
+    [
+        (dict(ori_shape=(8, 9)), r'expression 0 of toy/val: the predicted mask is \[8, 8\], but the image is \[8, 9\]'),
+        (dict(pred_instances=dict(bboxes=torch.full((1, 4), np.nan), scores=torch.ones(1))), 'is not finite'),
+        (dict(pred_instances=dict(bboxes=torch.zeros(1, 5), scores=torch.ones(1))), r'must be \[n, 4\]'),
+        (dict(pred_instances=dict(bboxes=torch.zeros(2, 4))), 'several predictions without scores'),
+        (dict(pred_instances=dict(bboxes=torch.zeros(2, 4), scores=torch.ones(1))), r'different lengths \[1, 2\]'),
+        (dict(pred_instances=dict(masks=torch.zeros(1, 8, 8), scores=torch.ones(1))), 'must be bool'),
+        (dict(pred_instances=dict(bboxes=torch.zeros(1, 4))), 'refuse_below is set, but the prediction has no score'),
+    ],
+)
 def test_bad_samples_are_named(change, said):
     sample = with_prediction(square(0), (0, 0, 4, 4), rectangle((0, 0, 4, 4)))
     with pytest.raises(ValueError, match=said):

@@ -29,12 +29,15 @@ def run_rank(rank, folder, indices_of_ranks):
     torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize('indices_of_ranks', [
-    pytest.param(None, id='padded'),
-    # blocks, of which the duplicate is not the last of the interleaved results
-    pytest.param(((0, 1, 2, 0), (3, 4, 5, 6)), id='blocks'),
-    pytest.param(((0, 1, 2, 3, 4, 5, 6), ()), id='one rank idle'),
-])
+@pytest.mark.parametrize(
+    'indices_of_ranks',
+    [
+        pytest.param(None, id='padded'),
+        # blocks, of which the duplicate is not the last of the interleaved results
+        pytest.param(((0, 1, 2, 0), (3, 4, 5, 6)), id='blocks'),
+        pytest.param(((0, 1, 2, 3, 4, 5, 6), ()), id='one rank idle'),
+    ],
+)
 def test_two_ranks_are_one(tmp_path, indices_of_ranks):
     torch.multiprocessing.spawn(run_rank, args=(str(tmp_path), indices_of_ranks), nprocs=2)
     (first, found), (second, told) = (torch.load(tmp_path / f'rank{rank}.pt', weights_only=False) for rank in (0, 1))

@@ -3,13 +3,21 @@ import json
 import pytest
 from refer_samples import evaluate, rectangle, square, with_prediction
 
-from mmuniqrnet.evaluation import (ReferringMetric, table_from_metrics, to_json, to_markdown, to_text, write_report)
+from mmuniqrnet.evaluation import ReferringMetric, table_from_metrics, to_json, to_markdown, to_text, write_report
 
 METRICS = {
-    'refcoco/val/N': 10834, 'refcoco/val/N_box': 10834, 'refcoco/val/N_mask': 10000, 'refcoco/val/Acc@0.5': 84.012,
-    'refcoco/val/mIoU': 75.625, 'refcoco/val/box_mIoU': 70.0, 'refcoco/val/box_mask_IoU': 60.0,
-    'refcoco/testA/N': 5657, 'refcoco/testA/Acc@0.5': 85.849,
-    'refcoco/val/cris_mIoU': 70.5, 'refcoco/val/cris_val_mIoU': 71.5, 'coco/bbox_mAP': 0.4,
+    'refcoco/val/N': 10834,
+    'refcoco/val/N_box': 10834,
+    'refcoco/val/N_mask': 10000,
+    'refcoco/val/Acc@0.5': 84.012,
+    'refcoco/val/mIoU': 75.625,
+    'refcoco/val/box_mIoU': 70.0,
+    'refcoco/val/box_mask_IoU': 60.0,
+    'refcoco/testA/N': 5657,
+    'refcoco/testA/Acc@0.5': 85.849,
+    'refcoco/val/cris_mIoU': 70.5,
+    'refcoco/val/cris_val_mIoU': 71.5,
+    'coco/bbox_mAP': 0.4,
 }
 
 
@@ -21,8 +29,14 @@ def test_one_row_a_set_and_protocol():
     rows = {row['set']: row for row in table_from_metrics(METRICS)}
     assert list(rows) == ['refcoco/val', 'refcoco/testA', 'refcoco/val (cris)', 'refcoco/val (cris_val)', 'coco']
     assert rows['refcoco/val'] == {
-        'set': 'refcoco/val', 'N': 10834, 'N_mask': 10000, 'Acc@0.5': 84.012, 'mIoU': 75.625, 'box_mIoU': 70.0,
-        'box_mask_IoU': 60.0}
+        'set': 'refcoco/val',
+        'N': 10834,
+        'N_mask': 10000,
+        'Acc@0.5': 84.012,
+        'mIoU': 75.625,
+        'box_mIoU': 70.0,
+        'box_mask_IoU': 60.0,
+    }
     assert rows['refcoco/val (cris)']['mIoU'] == 70.5 and rows['refcoco/val (cris_val)']['mIoU'] == 71.5
     assert rows['coco'] == {'set': 'coco', 'bbox_mAP': 0.4}
 
@@ -62,9 +76,10 @@ def test_report_of_real_metrics(tmp_path):
     metrics = evaluate(ReferringMetric(), [with_prediction(square(0), (0, 0, 4, 4), rectangle((0, 0, 4, 2)))])
     for _ in range(2):  # an own report is replaced
         json_path, md_path = write_report(tmp_path / 'new', metrics, facts=dict(checkpoint='epoch_1.pth'))
-    row, = json.loads(json_path.read_text())['rows']
-    assert {f"{row['set']}/{name}": value for name, value in row.items() if name != 'set'} == {
-        key: value for key, value in metrics.items() if not key.endswith(('N_box', 'N_mask'))}
+    (row,) = json.loads(json_path.read_text())['rows']
+    assert {f'{row["set"]}/{name}': value for name, value in row.items() if name != 'set'} == {
+        key: value for key, value in metrics.items() if not key.endswith(('N_box', 'N_mask'))
+    }
     text = md_path.read_text()
     assert '- checkpoint: epoch_1.pth' in text and '|' in text and '50.00' in text
 

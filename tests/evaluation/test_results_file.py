@@ -11,8 +11,13 @@ from mmuniqrnet.evaluation import ReferringMetric, figures_from_file, read_resul
 def answers(items):
     rng = np.random.default_rng(0)
     return [
-        with_prediction(item, np.array(item['instances'][0]['bbox']) + rng.normal(0, 30, 4),
-                        rng.random(item['ori_shape']) > 0.2, score=float(rng.random())) for item in items
+        with_prediction(
+            item,
+            np.array(item['instances'][0]['bbox']) + rng.normal(0, 30, 4),
+            rng.random(item['ori_shape']) > 0.2,
+            score=float(rng.random()),
+        )
+        for item in items
     ]
 
 
@@ -26,7 +31,8 @@ def test_every_figure_follows_from_the_file(tmp_path):
     for split in ('val', 'test'):
         path = prefix.parent / f'run_refcocog_{split}.jsonl'
         assert {f'refcocog/{split}/{name}': value for name, value in figures_from_file(path).items()} == {
-            key: value for key, value in metrics.items() if key.startswith(f'refcocog/{split}/')}
+            key: value for key, value in metrics.items() if key.startswith(f'refcocog/{split}/')
+        }
 
         # and from its boxes and masks alone, by pycocotools
         lines = [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
@@ -65,7 +71,7 @@ def test_box_only_and_any_language(tmp_path):
     item = square(0, text='左边的“人” | ü')
     del item['instances'][0]['mask']
     metrics = evaluate(ReferringMetric(outfile_prefix=str(tmp_path / 'r')), [with_prediction(item, (0, 0, 4, 4))])
-    line, = read_results(tmp_path / 'r_toy_val.jsonl')
+    (line,) = read_results(tmp_path / 'r_toy_val.jsonl')
     assert line['text'] == item['text'] and line['pred_mask'] is None and line['truth_mask'] is None
     assert figures_from_file(tmp_path / 'r_toy_val.jsonl') == {'N': 1, 'N_box': 1, 'Acc@0.5': 100, 'box_mIoU': 100}
     assert metrics['toy/val/Acc@0.5'] == 100

@@ -29,8 +29,9 @@ def test_mask_overlap_is_pycocotools():
     rng = np.random.default_rng(1)
     for _ in range(10):
         a, b = rng.random((2, 13, 17)) > 0.5
-        expected = coco_mask.iou([coco_mask.encode(np.asfortranarray(a, np.uint8))],
-                                 [coco_mask.encode(np.asfortranarray(b, np.uint8))], [0])[0, 0]
+        expected = coco_mask.iou(
+            [coco_mask.encode(np.asfortranarray(a, np.uint8))], [coco_mask.encode(np.asfortranarray(b, np.uint8))], [0]
+        )[0, 0]
         assert ratio(*mask_overlap(a, b)) == pytest.approx(expected)
 
 

@@ -56,21 +56,34 @@ def test_one_object_alone_is_no_choice_and_a_hidden_one_is_passed_over():
         measure(np.ones((6, 8)), masks, 1)
 
 
-@pytest.mark.parametrize('energy, message', [
-    (np.zeros((6, 8)), 'more than zero somewhere'),
-    (np.full((6, 8), -1.0), 'zero or more everywhere'),
-    (np.ones((5, 8)), r'\[6, 8\], but the map is \[5, 8\]'),
-])
+@pytest.mark.parametrize(
+    'energy, message',
+    [
+        (np.zeros((6, 8)), 'more than zero somewhere'),
+        (np.full((6, 8), -1.0), 'zero or more everywhere'),
+        (np.ones((5, 8)), r'\[6, 8\], but the map is \[5, 8\]'),
+    ],
+)
 def test_what_can_not_be_measured_is_said(energy, message):
     with pytest.raises(ValueError, match=message):
         measure(energy, masks_of(LEFT), 0)
 
 
 def test_rows_are_means_in_per_cent():
-    values = [Consistency(0.25, 0.1, True, True), Consistency(0.75, 0.3, False, None), Consistency(0.5, 0.2, False, False)]
-    row, = summarise({'gate': values})
-    assert row == dict(map='gate', N=3, inside=pytest.approx(50), area=pytest.approx(20), pointing=pytest.approx(100 / 3),
-                       preferred=pytest.approx(50))
+    values = [
+        Consistency(0.25, 0.1, True, True),
+        Consistency(0.75, 0.3, False, None),
+        Consistency(0.5, 0.2, False, False),
+    ]
+    (row,) = summarise({'gate': values})
+    assert row == dict(
+        map='gate',
+        N=3,
+        inside=pytest.approx(50),
+        area=pytest.approx(20),
+        pointing=pytest.approx(100 / 3),
+        preferred=pytest.approx(50),
+    )
 
 
 def test_the_tool_measures_every_map_and_draws(tmp_path, monkeypatch, capsys):
@@ -81,25 +94,41 @@ def test_the_tool_measures_every_map_and_draws(tmp_path, monkeypatch, capsys):
 
     from mmuniqrnet.datasets.refshapes import make_refshapes
     from mmuniqrnet.registry import MODELS
+
     root = Path(__file__).parents[2]
     monkeypatch.syspath_prepend(str(root / 'tools' / 'analysis_tools'))
     import text_consistency as tool
+
     make_refshapes(str(tmp_path / 'data'), num_images=dict(val=3), workers=1)
     config = root / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
     init_default_scope('mmuniqrnet')
     torch.manual_seed(0)
     model = MODELS.build(Config.fromfile(config).model)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'weights.pth')
-    rows = tool.main([
-        str(config), str(tmp_path / 'weights.pth'), '--out', str(tmp_path / 'out.json'), '--pictures',
-        str(tmp_path / 'gates'), '--images', '2', '--cfg-options', f'test_dataloader.dataset.data_root={tmp_path}/data',
-        'test_dataloader.dataset.split=val'
-    ])
+    rows = tool.main(
+        [
+            str(config),
+            str(tmp_path / 'weights.pth'),
+            '--out',
+            str(tmp_path / 'out.json'),
+            '--pictures',
+            str(tmp_path / 'gates'),
+            '--images',
+            '2',
+            '--cfg-options',
+            f'test_dataloader.dataset.data_root={tmp_path}/data',
+            'test_dataloader.dataset.split=val',
+        ]
+    )
     by_name = {row['map']: row for row in rows}
     assert list(by_name) == [
-        *(f'backbone {i} gate' for i in range(3)), 'neck 0 gate', 'neck 1 gate',
-        *(f'backbone {i} tokens' for i in range(3)), 'neck 0 tokens', 'neck 1 tokens',
-        *(f'neck level {i}' for i in range(3))
+        *(f'backbone {i} gate' for i in range(3)),
+        'neck 0 gate',
+        'neck 1 gate',
+        *(f'backbone {i} tokens' for i in range(3)),
+        'neck 0 tokens',
+        'neck 1 tokens',
+        *(f'neck level {i}' for i in range(3)),
     ]
     for name, row in by_name.items():
         if name.endswith('gate'):

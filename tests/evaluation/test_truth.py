@@ -37,7 +37,8 @@ def test_no_instance_is_an_empty_mask():
 
 @pytest.mark.parametrize(
     'segmentation',
-    [[], [[]], [[1, 2, 3, 4]], [1, 2, 3, 4, 5, 6], dict(size=[8, 8]), 'mask.png', [[1, 2, 3, 4, 5, 6, 7]]])
+    [[], [[]], [[1, 2, 3, 4]], [1, 2, 3, 4, 5, 6], dict(size=[8, 8]), 'mask.png', [[1, 2, 3, 4, 5, 6, 7]]],
+)
 def test_what_is_no_mask_is_said(segmentation):
     with pytest.raises(ValueError, match='must be a list of polygons'):
         decode_segmentation(segmentation, 8, 8)

@@ -22,12 +22,17 @@ def results(tmp_path):
         cv2.imwrite(str(tmp_path / name), np.full((SIDE, SIDE, 3), GREY, np.uint8))
     fields = dict(side=SIDE, truth=TRUTH)
     samples = [
-        with_prediction(square(0, img_path=str(tmp_path / 'a.png'), text='the teddy’s left foot', **fields), PRED,
-                        rectangle(TRUTH, SIDE)),
-        with_prediction(square(1, img_path=str(tmp_path / 'a.png'), **fields), TRUTH,
-                        rectangle((10, 10, 20, 60), SIDE)),
-        with_prediction(square(2, img_path=str(tmp_path / 'b.png'), **fields), (10, 10, 60, 40),
-                        rectangle((10, 10, 60, 35), SIDE)),
+        with_prediction(
+            square(0, img_path=str(tmp_path / 'a.png'), text='the teddy’s left foot', **fields),
+            PRED,
+            rectangle(TRUTH, SIDE),
+        ),
+        with_prediction(
+            square(1, img_path=str(tmp_path / 'a.png'), **fields), TRUTH, rectangle((10, 10, 20, 60), SIDE)
+        ),
+        with_prediction(
+            square(2, img_path=str(tmp_path / 'b.png'), **fields), (10, 10, 60, 40), rectangle((10, 10, 60, 35), SIDE)
+        ),
     ]
     evaluate(ReferringMetric(outfile_prefix=str(tmp_path / 'r')), samples)
     return tmp_path / 'r_toy_val.jsonl'
@@ -71,7 +76,8 @@ def test_writes_pictures_and_index(results, tmp_path):
     assert [path.name for path in paths] == ['worst_001.png', 'worst_002.png']
     record = read_results(results)[1]
     np.testing.assert_array_equal(
-        cv2.imread(str(paths[0])), draw_case(record, np.full((SIDE, SIDE, 3), GREY, np.uint8)))
+        cv2.imread(str(paths[0])), draw_case(record, np.full((SIDE, SIDE, 3), GREY, np.uint8))
+    )
     index = (tmp_path / 'out' / 'worst_cases.md').read_text(encoding='utf-8').splitlines()
     assert '1. [worst_001.png](worst_001.png): mask IoU 20.0, box IoU 100.0; "square 1"' in index[2]
 

@@ -1,13 +1,14 @@
 """What the tests of exports share: a config at reduced size, its network, and which packages are missing."""
+
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from config_samples import ROOT, reduce
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from config_samples import ROOT, reduce
 from mmuniqrnet.config import load_config
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS

@@ -19,8 +19,14 @@ def model():
 def test_settings_are_those_of_pipeline_and_preprocessor(model):
     settings = predictor_settings(model, [LOAD, RESIZE, PACK], refuse_below=0.3)
     assert settings['image'] == dict(
-        canvas_size=[CANVAS, CANVAS], placement='center', scale=[CANVAS, CANVAS], keep_ratio=True, channels='RGB',
-        mean=pytest.approx([123.675, 116.28, 103.53]), std=pytest.approx([58.395, 57.12, 57.375]))
+        canvas_size=[CANVAS, CANVAS],
+        placement='center',
+        scale=[CANVAS, CANVAS],
+        keep_ratio=True,
+        channels='RGB',
+        mean=pytest.approx([123.675, 116.28, 103.53]),
+        std=pytest.approx([58.395, 57.12, 57.375]),
+    )
     assert (settings['mask_threshold'], settings['refuse_below']) == (0.5, 0.3)
 
 
@@ -30,15 +36,20 @@ def test_every_config_can_be_followed(path, model):
     assert predictor_settings(model, pipeline)['image']['keep_ratio']
 
 
-@pytest.mark.parametrize('pipeline, message', [
-    ([LOAD, RESIZE, dict(type='RandomFlipWithText', prob=1.), PACK],
-     'LoadImageFromFile, ReferResize, RandomFlipWithText, PackReferInputs'),
-    ([dict(type='LoadImageFromFile'), RESIZE, PACK], 'turns images by their EXIF'),
-    ([dict(LOAD, color_type='color'), RESIZE, PACK], "not 'color'"),
-    ([dict(LOAD, to_float32=True), RESIZE, PACK], 'can follow to_float32=False'),
-    ([LOAD, dict(RESIZE, interpolation='area'), PACK], "interpolation='bilinear' of ReferResize, not 'area'"),
-    ([LOAD, dict(type='Resize', scale_factor=2.), PACK], "can not follow scale_factor=2.0 of Resize"),
-])
+@pytest.mark.parametrize(
+    'pipeline, message',
+    [
+        (
+            [LOAD, RESIZE, dict(type='RandomFlipWithText', prob=1.0), PACK],
+            'LoadImageFromFile, ReferResize, RandomFlipWithText, PackReferInputs',
+        ),
+        ([dict(type='LoadImageFromFile'), RESIZE, PACK], 'turns images by their EXIF'),
+        ([dict(LOAD, color_type='color'), RESIZE, PACK], "not 'color'"),
+        ([dict(LOAD, to_float32=True), RESIZE, PACK], 'can follow to_float32=False'),
+        ([LOAD, dict(RESIZE, interpolation='area'), PACK], "interpolation='bilinear' of ReferResize, not 'area'"),
+        ([LOAD, dict(type='Resize', scale_factor=2.0), PACK], 'can not follow scale_factor=2.0 of Resize'),
+    ],
+)
 def test_pipelines_that_can_not_be_followed_are_refused(pipeline, message, model):
     with pytest.raises(UserError, match=message):
         predictor_settings(model, pipeline)

@@ -1,4 +1,5 @@
 """A network on its way out: the graphs against PyTorch, and the copied predictor where torch can't be imported."""
+
 import importlib.util
 import json
 import subprocess
@@ -62,6 +63,7 @@ class Exported:
     @cached_property
     def session(self):
         import onnxruntime
+
         return onnxruntime.InferenceSession(str(self.folder / 'model.onnx'), providers=['CPUExecutionProvider'])
 
     @cached_property
@@ -75,10 +77,16 @@ class Exported:
     def inputs(self, batch: int, length: int | None = None) -> NetworkInputs:
         """Of the first questions, their texts padded to ``length``, or to the longest."""
         images, samples = prepare(self.model, self.pipeline, self.questions[:batch])
-        text = self.model.text_encoder.tokenizer([text for _, text in self.questions[:batch]], return_tensors='pt',
-                                                 padding=True if length is None else 'max_length', max_length=length)
-        places = [(*s.canvas_offset[::-1], s.canvas_offset[1] + s.img_shape[1], s.canvas_offset[0] + s.img_shape[0])
-                  for s in samples]
+        text = self.model.text_encoder.tokenizer(
+            [text for _, text in self.questions[:batch]],
+            return_tensors='pt',
+            padding=True if length is None else 'max_length',
+            max_length=length,
+        )
+        places = [
+            (*s.canvas_offset[::-1], s.canvas_offset[1] + s.img_shape[1], s.canvas_offset[0] + s.img_shape[0])
+            for s in samples
+        ]
         return NetworkInputs(images, text['input_ids'], text['attention_mask'], torch.tensor(places))
 
     def expected(self, batch: int) -> dict[str, np.ndarray]:
@@ -132,10 +140,16 @@ def test_text_and_window_matter(exported):
 def test_batch_and_length_are_open_and_named(exported):
     session = exported.session
     assert [(x.name, x.shape) for x in session.get_inputs()] == [
-        ('image', ['batch', 3, CANVAS, CANVAS]), ('input_ids', ['batch', 'length']),
-        ('attention_mask', ['batch', 'length']), ('window', ['batch', 4])]
+        ('image', ['batch', 3, CANVAS, CANVAS]),
+        ('input_ids', ['batch', 'length']),
+        ('attention_mask', ['batch', 'length']),
+        ('window', ['batch', 4]),
+    ]
     assert [(x.name, x.shape) for x in session.get_outputs()] == [
-        ('boxes', ['batch', 4]), ('scores', ['batch']), ('mask_logits', ['batch', 1, CANVAS // 4, CANVAS // 4])]
+        ('boxes', ['batch', 4]),
+        ('scores', ['batch']),
+        ('mask_logits', ['batch', 1, CANVAS // 4, CANVAS // 4]),
+    ]
 
 
 @needs_exporter
@@ -154,10 +168,13 @@ def test_torch_export_answers_as_pytorch(batch, exported):
 
 @needs_exporter
 def test_copied_predictor_answers_as_the_inferencer_without_torch(exported):
-    asked = [(path, [text for other, text in exported.questions if other == path] + ['the red circle'])
-             for path in dict.fromkeys(path for path, _ in exported.questions)]
-    run = subprocess.run([sys.executable, '-c', BLOCKED], input=json.dumps(asked), capture_output=True, text=True,
-                         cwd=exported.folder)
+    asked = [
+        (path, [text for other, text in exported.questions if other == path] + ['the red circle'])
+        for path in dict.fromkeys(path for path, _ in exported.questions)
+    ]
+    run = subprocess.run(
+        [sys.executable, '-c', BLOCKED], input=json.dumps(asked), capture_output=True, text=True, cwd=exported.folder
+    )
     assert run.returncode == 0, run.stderr
     for (path, texts), answers in zip(asked, json.loads(run.stdout)):
         for got, expected in zip(answers, exported.inferencer(path, texts)['predictions'], strict=True):
@@ -173,9 +190,12 @@ def test_copied_predictor_answers_as_the_inferencer_without_torch(exported):
 @needs_exporter
 def test_low_scores_are_refused_as_by_the_inferencer(exported):
     from mmuniqrnet.export.predictor import OnnxPredictor
+
     path, text = exported.questions[0]
-    got, expected = OnnxPredictor(exported.folder)(path, text, refuse_below=1.), exported.inferencer(
-        path, text, refuse_below=1.)['predictions']
+    got, expected = (
+        OnnxPredictor(exported.folder)(path, text, refuse_below=1.0),
+        exported.inferencer(path, text, refuse_below=1.0)['predictions'],
+    )
     assert got[0] == expected[0] | dict(score=pytest.approx(expected[0]['score'], abs=1e-4))
     assert (got[0]['refused'], got[0]['box'], got[0]['mask']) == (True, None, None)
 
@@ -207,16 +227,24 @@ def test_networks_with_fewer_branches_have_fewer_outputs(name, outputs, tmp_path
 @needs_exporter
 @pytest.mark.slow
 def test_a_pointing_box_and_the_mask_cut_to_it_are_in_the_graph(tmp_path):
-    exported = Exported(tmp_path, 'uniqrnet_swin-s_refcoco', changes={
-        'model.head.box_branch.type': 'PointingBoxBranch', 'model.head.box_from_mask': False, 'model.head.mask_margin': 0.})
+    exported = Exported(
+        tmp_path,
+        'uniqrnet_swin-s_refcoco',
+        changes={
+            'model.head.box_branch.type': 'PointingBoxBranch',
+            'model.head.box_from_mask': False,
+            'model.head.mask_margin': 0.0,
+        },
+    )
     got, expected = exported.run(exported.inputs(3)), exported.expected(3)
     assert expected['mask_logits'].shape == (3, 1, CANVAS, CANVAS) and (expected['mask_logits'] < -20).any()
     for key, value in expected.items():
         np.testing.assert_allclose(got[key], value, atol=1e-4, err_msg=key)
     path, text = exported.questions[0]
     from mmuniqrnet.export.predictor import OnnxPredictor
-    answer, = OnnxPredictor(exported.folder)(path, text)
-    reference, = exported.inferencer(path, text)['predictions']
+
+    (answer,) = OnnxPredictor(exported.folder)(path, text)
+    (reference,) = exported.inferencer(path, text)['predictions']
     assert answer['box'] == pytest.approx(reference['box'], abs=1e-2)
     masks = [mask_utils.decode(a['mask']) for a in (answer, reference)]
     assert (masks[0] != masks[1]).mean() < 1e-2
@@ -233,14 +261,20 @@ def test_the_network_itself_is_not_changed():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['config.py', 'out'], 'give CONFIG CHECKPOINT OUT_DIR, or --weights WEIGHTS OUT_DIR'),
-    (['--weights', 'x.safetensors', 'config.py', 'out'], 'give CONFIG CHECKPOINT OUT_DIR'),
-    (['--weights', 'x.safetensors', 'out', '--cfg-options', 'a=1'], 'the config is the one they carry'),
-    (['nowhere.py', 'weights.pth', 'out'], 'there is no config nowhere.py'),
-    (['--weights', 'nowhere.safetensors', 'out'], 'there is no checkpoint nowhere.safetensors'),
-    (['--weights', 'x.safetensors', 'out', '--check', 'nowhere.png', 'a'], '--check: there is no image nowhere.png'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['config.py', 'out'], 'give CONFIG CHECKPOINT OUT_DIR, or --weights WEIGHTS OUT_DIR'),
+        (['--weights', 'x.safetensors', 'config.py', 'out'], 'give CONFIG CHECKPOINT OUT_DIR'),
+        (['--weights', 'x.safetensors', 'out', '--cfg-options', 'a=1'], 'the config is the one they carry'),
+        (['nowhere.py', 'weights.pth', 'out'], 'there is no config nowhere.py'),
+        (['--weights', 'nowhere.safetensors', 'out'], 'there is no checkpoint nowhere.safetensors'),
+        (
+            ['--weights', 'x.safetensors', 'out', '--check', 'nowhere.png', 'a'],
+            '--check: there is no image nowhere.png',
+        ),
+    ],
+)
 @needs_exporter
 def test_bad_arguments_are_said_in_a_sentence(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

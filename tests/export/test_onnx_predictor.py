@@ -1,4 +1,5 @@
 """The parts of predictor.py against the libraries that they stand in for."""
+
 import cv2
 import mmcv
 import numpy as np
@@ -37,7 +38,8 @@ def test_maps_are_resized_as_by_torch():
     for height, width, new_height, new_width in sizes(100):
         values = rng.normal(size=(height, width)).astype(np.float32)
         expected = F.interpolate(
-            torch.from_numpy(values)[None, None], size=(new_height, new_width), mode='bilinear', align_corners=False)
+            torch.from_numpy(values)[None, None], size=(new_height, new_width), mode='bilinear', align_corners=False
+        )
         np.testing.assert_allclose(resize_map(values, (new_height, new_width)), expected[0, 0], atol=1e-4)
 
 
@@ -50,16 +52,19 @@ def test_masks_are_encoded_as_by_pycocotools():
         assert encode_rle(mask) == dict(size=list(mask.shape), counts=expected['counts'].decode())
 
 
-@pytest.mark.parametrize('name, mode, dtype', [
-    ('grey.png', 'L', np.uint8),
-    ('deep.png', 'I;16', np.uint16),
-    ('veil.png', 'RGBA', np.uint8),
-    ('palette.png', 'P', np.uint8),
-    ('colour.bmp', 'RGB', np.uint8),
-])
+@pytest.mark.parametrize(
+    'name, mode, dtype',
+    [
+        ('grey.png', 'L', np.uint8),
+        ('deep.png', 'I;16', np.uint16),
+        ('veil.png', 'RGBA', np.uint8),
+        ('palette.png', 'P', np.uint8),
+        ('colour.bmp', 'RGB', np.uint8),
+    ],
+)
 def test_files_are_read_as_the_pipeline_reads_them(name, mode, dtype, tmp_path):
     rng = np.random.default_rng(4)
-    channels = dict(RGBA=(4, ), RGB=(3, )).get(mode, ())
+    channels = dict(RGBA=(4,), RGB=(3,)).get(mode, ())
     values = rng.integers(0, np.iinfo(dtype).max, (13, 17, *channels), dtype=dtype)
     image = Image.fromarray(values) if mode != 'P' else Image.fromarray(values).convert('P')
     image.save(tmp_path / name)
@@ -79,12 +84,15 @@ def test_exif_is_ignored(tmp_path):
     assert np.abs(read.astype(int) - expected).max() <= 2  # two JPEG decoders
 
 
-@pytest.mark.parametrize('image, message', [
-    ('nowhere.png', 'there is no image nowhere.png'),
-    (__file__, 'test_onnx_predictor.py is no image that Pillow can read'),
-    (np.zeros((4, 4, 3), np.float32), r'this is float32 \[4, 4, 3\]'),
-    (np.zeros((4, 4), np.uint8), r'this is uint8 \[4, 4\]'),
-])
+@pytest.mark.parametrize(
+    'image, message',
+    [
+        ('nowhere.png', 'there is no image nowhere.png'),
+        (__file__, 'test_onnx_predictor.py is no image that Pillow can read'),
+        (np.zeros((4, 4, 3), np.float32), r'this is float32 \[4, 4, 3\]'),
+        (np.zeros((4, 4), np.uint8), r'this is uint8 \[4, 4\]'),
+    ],
+)
 def test_what_is_no_image_is_said(image, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         read_rgb(image)

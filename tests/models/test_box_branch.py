@@ -22,7 +22,7 @@ def test_boxes_have_float32_digits_under_autocast():
 def test_one_score_per_sample():
     branch, reg = ScoreBranch(8), torch.randn(3, 8)
     scores = branch(reg)
-    assert scores.shape == (3, ) and torch.allclose(scores[1:2], branch(reg[1:2]))
+    assert scores.shape == (3,) and torch.allclose(scores[1:2], branch(reg[1:2]))
 
 
 def test_a_reference_is_where_the_mlp_starts_from():
@@ -31,6 +31,6 @@ def test_a_reference_is_where_the_mlp_starts_from():
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
     assert torch.allclose(branch(torch.randn(1, 8), reference), reference, atol=1e-6)
-    last.bias.data = torch.tensor([0.5, 0., -1., 0.])
+    last.bias.data = torch.tensor([0.5, 0.0, -1.0, 0.0])
     odds = branch(torch.randn(1, 8), reference).logit() - reference.logit()
     assert torch.allclose(odds, last.bias.data, atol=1e-5)

@@ -1,4 +1,5 @@
 """The loss of box and mask against each other: where it is zero, where it pulls, and what has no say."""
+
 import numpy as np
 import pytest
 import torch
@@ -15,13 +16,13 @@ def cxcywh(x1, y1, x2, y2, width=32, height=16):
     return torch.tensor([box], requires_grad=True)
 
 
-def mask_logits(x1, y1, x2, y2, width=32, height=16, sure=30.):
+def mask_logits(x1, y1, x2, y2, width=32, height=16, sure=30.0):
     logits = torch.full((1, 1, height, width), -sure)
     logits[..., y1:y2, x1:x2] = sure
     return logits.requires_grad_()
 
 
-def consistency(box, logits, inside=None, weight=None, count=1.):
+def consistency(box, logits, inside=None, weight=None, count=1.0):
     inside = torch.ones_like(logits) if inside is None else inside
     weight = torch.ones(len(box)) if weight is None else weight
     return BoxMaskConsistencyLoss()(box, logits, inside, weight, torch.tensor(count))
@@ -57,7 +58,7 @@ def test_the_box_is_drawn_to_the_mask(box):
 
 def test_the_mask_is_drawn_to_the_box():
     """Its surest pixels outside the box fade, the box's columns that it leaves empty fill."""
-    logits = mask_logits(5, 3, 20, 9, sure=1.)
+    logits = mask_logits(5, 3, 20, 9, sure=1.0)
     consistency(cxcywh(10, 3, 25, 9), logits).backward()
     columns = logits.grad[0, 0].sum(0)
     assert (columns[5:10] > 0).all()  # outside: descending lowers them
@@ -70,15 +71,15 @@ def test_padding_has_no_say():
     logits = mask_logits(5, 3, 32, 9)  # says object on padding, too
     loss = consistency(cxcywh(5, 3, 28, 9), logits, inside)  # and the box reaches over it
     assert loss.item() == pytest.approx(0, abs=1e-6)
-    logits = mask_logits(5, 3, 32, 9, sure=1.)
-    (gradient, ) = torch.autograd.grad(consistency(cxcywh(9, 3, 28, 9), logits, inside), logits)
+    logits = mask_logits(5, 3, 32, 9, sure=1.0)
+    (gradient,) = torch.autograd.grad(consistency(cxcywh(9, 3, 28, 9), logits, inside), logits)
     assert not gradient[inside == 0].any() and gradient.any()
 
 
 def test_weights_and_average():
     box = torch.cat([cxcywh(5, 3, 12.5, 9), cxcywh(1, 1, 4, 3), cxcywh(1, 1, 4, 3)])
     logits = torch.cat([mask_logits(5, 3, 10, 9), mask_logits(20, 10, 30, 14), mask_logits(1, 1, 4, 3)])
-    loss = consistency(box, logits, weight=torch.tensor([1., 0., 1.]), count=2.)
+    loss = consistency(box, logits, weight=torch.tensor([1.0, 0.0, 1.0]), count=2.0)
     first = consistency(box[:1], logits[:1])
     assert loss.item() == pytest.approx(first.item() / 2, rel=1e-5)
 

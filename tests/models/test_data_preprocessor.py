@@ -8,7 +8,7 @@ from mmuniqrnet.models import ReferDataPreprocessor
 from mmuniqrnet.structures import Placement
 
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-BOX, MASK = [8., 4., 24., 20.], rectangle(48, 64, 8, 4, 24, 20)
+BOX, MASK = [8.0, 4.0, 24.0, 20.0], rectangle(48, 64, 8, 4, 24, 20)
 
 
 @pytest.mark.parametrize('training', [True, False])
@@ -21,7 +21,7 @@ def test_the_image_is_found_again_at_its_place_and_all_else_is_zero(placement, t
     for canvas, sample, given in zip(out['inputs'], out['data_samples'], items):
         (top, left), (h, w) = sample.canvas_offset, sample.img_shape
         for channel in range(3):
-            pixels = canvas[channel, top:top + h, left:left + w] * STD[channel] + MEAN[channel]
+            pixels = canvas[channel, top : top + h, left : left + w] * STD[channel] + MEAN[channel]
             # The item is BGR, as OpenCV reads; the network sees RGB.
             assert torch.allclose(pixels, given['inputs'][2 - channel].float(), atol=1e-3)
         assert not canvas[:, Placement.of(sample).padding_mask()].any()
@@ -79,7 +79,7 @@ def test_no_object_and_box_types():
     samples = ReferDataPreprocessor(80, placement='center')(batch_of([empty, typed]), training=True)['data_samples']
     assert samples[0].gt_instances.masks.to_ndarray().shape == (0, 80, 80)
     assert type(samples[1].gt_instances.bboxes) is torch.Tensor
-    assert samples[1].gt_instances.bboxes.tolist() == [[16., 20., 32., 36.]]
+    assert samples[1].gt_instances.bboxes.tolist() == [[16.0, 20.0, 32.0, 36.0]]
 
 
 def test_images_without_samples_are_placed_too():
@@ -88,8 +88,9 @@ def test_images_without_samples_are_placed_too():
 
 
 def test_an_image_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError,
-                       match=r'image of 48 x 64 \(height x width\) does not fit the canvas of 64 x 60; resize'):
+    with pytest.raises(
+        ValueError, match=r'image of 48 x 64 \(height x width\) does not fit the canvas of 64 x 60; resize'
+    ):
         ReferDataPreprocessor((64, 60))(batch_of([item(48, 64)]))
 
 

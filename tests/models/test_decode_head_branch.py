@@ -1,4 +1,5 @@
 """mmseg's decode heads as mask branches: what reaches the mask, what is left over, and that they can learn."""
+
 import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
@@ -9,13 +10,13 @@ from tiny_model import CANVAS, DIM, batch_of, head_config, item, rectangle, tiny
 from mmuniqrnet.models import DecodeHeadMaskBranch
 
 NORM = dict(type='GN', num_groups=4)
-COMMON = dict(in_channels=[DIM] * 4, in_index=[0, 1, 2, 3], channels=8, dropout_ratio=0., norm_cfg=NORM)
+COMMON = dict(in_channels=[DIM] * 4, in_index=[0, 1, 2, 3], channels=8, dropout_ratio=0.0, norm_cfg=NORM)
 HEADS = {
     'FPNHead': dict(COMMON, feature_strides=[4, 8, 16, 32]),
     'UPerHead': dict(COMMON, pool_scales=(1, 2)),
     'SegformerHead': dict(COMMON),
     # one level, another kind of head
-    'ASPPHead': dict(in_channels=DIM, in_index=0, channels=8, dilations=(1, 2), dropout_ratio=0., norm_cfg=NORM),
+    'ASPPHead': dict(in_channels=DIM, in_index=0, channels=8, dilations=(1, 2), dropout_ratio=0.0, norm_cfg=NORM),
 }
 THREE = ('FPNHead', 'UPerHead', 'SegformerHead')
 
@@ -29,8 +30,13 @@ def scope():
 
 
 def config(name: str, **changes) -> dict:
-    return dict(type='DecodeHeadMaskBranch', embed_dims=DIM, in_channels=DIM, norm_cfg=NORM,
-                decode_head=dict(HEADS[name], type=f'mmseg.{name}') | changes)
+    return dict(
+        type='DecodeHeadMaskBranch',
+        embed_dims=DIM,
+        in_channels=DIM,
+        norm_cfg=NORM,
+        decode_head=dict(HEADS[name], type=f'mmseg.{name}') | changes,
+    )
 
 
 def branch(name: str, **changes) -> DecodeHeadMaskBranch:
@@ -43,7 +49,8 @@ def branch(name: str, **changes) -> DecodeHeadMaskBranch:
 def model_with(name: str, **changes) -> torch.nn.Module:
     return tiny_model(
         data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=CANVAS, placement='center'),
-        head=head_config(mask_branch=config(name), **changes))
+        head=head_config(mask_branch=config(name), **changes),
+    )
 
 
 @pytest.mark.parametrize('name', HEADS)
@@ -95,8 +102,10 @@ def test_a_joint_training_step_leaves_no_parameter_without_gradient(name):
 def scenes() -> list[dict]:
     """Two objects that differ in brightness, the same in both scenes; the text says which of them is meant."""
     left, right = rectangle(48, 64, 8, 8, 28, 32), rectangle(48, 64, 36, 12, 56, 40)
-    pictures = [item(text='the white square', boxes=[[8., 8., 28., 32.]], masks=[left], seed=1),
-                item(text='the black circle', boxes=[[36., 12., 56., 40.]], masks=[right], seed=1)]
+    pictures = [
+        item(text='the white square', boxes=[[8.0, 8.0, 28.0, 32.0]], masks=[left], seed=1),
+        item(text='the black circle', boxes=[[36.0, 12.0, 56.0, 40.0]], masks=[right], seed=1),
+    ]
     for picture in pictures:
         picture['inputs'] = (picture['inputs'] // 8 + 112).where(torch.from_numpy(left + right) == 0, torch.tensor(0))
         picture['inputs'][:, torch.from_numpy(left) > 0] = 255
@@ -120,11 +129,14 @@ def test_it_learns_two_masks_by_heart(name):
         assert (found & truth).sum() / (found | truth).sum() > 0.9
 
 
-@pytest.mark.parametrize('key, value, says', [
-    ('loss_decode', dict(type='mmseg.CrossEntropyLoss'), 'UniQRNetHead has the losses'),
-    ('num_classes', 2, 'one class'),
-    ('sampler', dict(type='OHEMPixelSampler'), 'no pixel sampler'),
-])
+@pytest.mark.parametrize(
+    'key, value, says',
+    [
+        ('loss_decode', dict(type='mmseg.CrossEntropyLoss'), 'UniQRNetHead has the losses'),
+        ('num_classes', 2, 'one class'),
+        ('sampler', dict(type='OHEMPixelSampler'), 'no pixel sampler'),
+    ],
+)
 def test_what_would_be_ignored_is_refused(key, value, says):
     with pytest.raises(ValueError, match=f'remove {key} from the config of mmseg.FPNHead: .*{says}'):
         branch('FPNHead', **{key: value})

@@ -1,4 +1,5 @@
 """What published protocols look at: probabilities on the image, and masks on the network's grid."""
+
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mmuniqrnet.registry import MODELS
 
 # Shown at half size, with padding above and below, and left and right.
 SHOWN, STORED = [(36, 64), (64, 40)], [(72, 128), (128, 80)]
-BOXES = [(20., 8., 90., 60.), (10., 30., 70., 110.)]
+BOXES = [(20.0, 8.0, 90.0, 60.0), (10.0, 30.0, 70.0, 110.0)]
 
 
 def batch() -> dict:
@@ -48,7 +49,7 @@ def test_the_protocols_count_what_the_head_adds():
         (h, w), (height, width) = SHOWN[i], STORED[i]
         canvas = resize(logits[i, 0].numpy(), CANVAS, CANVAS)
         top, left = (CANVAS - h) // 2, (CANVAS - w) // 2
-        shown = canvas[top:top + h, left:left + w]
+        shown = canvas[top : top + h, left : left + w]
         probs = 1 / (1 + np.exp(-resize(shown, height, width)))
         found = sample.pred_instances
         assert found.mask_probs.shape == (1, height, width) and found.mask_probs.is_floating_point()
@@ -68,16 +69,19 @@ def test_the_protocols_count_what_the_head_adds():
 
 
 def test_answers_hold_them_only_where_asked():
-    for names in ((), ('mask_probs', ), ('input_masks', )):
+    for names in ((), ('mask_probs',), ('input_masks',)):
         (sample, *_), _ = answers(extra_masks=names)
         assert {'mask_probs', 'input_masks'} & set(sample.pred_instances.keys()) == set(names)
 
 
-@pytest.mark.parametrize('changes, message', [
-    (dict(extra_masks=('mask_prob', )), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
-    (dict(extra_masks='mask_probs'), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
-    (dict(extra_masks=('mask_probs', ), mask_branch=None), 'extra_masks needs a mask_branch'),
-])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        (dict(extra_masks=('mask_prob',)), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
+        (dict(extra_masks='mask_probs'), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
+        (dict(extra_masks=('mask_probs',), mask_branch=None), 'extra_masks needs a mask_branch'),
+    ],
+)
 def test_other_names_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(head_config(**changes))

@@ -1,4 +1,5 @@
 """mmdet's and mmseg's losses in the head's places, against the same written out in numpy."""
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +28,7 @@ def cross_entropy(x, y):
 def focal(x, y, alpha=0.25, gamma=2.0):
     p = sigmoid(x)
     hit, share = p * y + (1 - p) * (1 - y), alpha * y + (1 - alpha) * (1 - y)
-    return share * (1 - hit)**gamma * -np.log(hit)
+    return share * (1 - hit) ** gamma * -np.log(hit)
 
 
 PIXEL_LOSSES = {
@@ -42,7 +43,7 @@ PIXEL_LOSSES = {
 def test_pixel_losses_are_means_over_the_images_pixels(name, slot):
     options, formula = PIXEL_LOSSES[name]
     model = head(**{slot: dict(type=name, loss_weight=0.5, **options)})
-    truth, (_, logits) = targets(has_mask=[1., 0., 1.]), predictions()
+    truth, (_, logits) = targets(has_mask=[1.0, 0.0, 1.0]), predictions()
     loss = model.pixel_loss(getattr(model, slot), logits, truth)
     x, y, weight = pixels_of(logits, truth)
     assert loss.item() == pytest.approx(0.5 * (formula(x, y) * weight).sum() / weight.sum(), rel=1e-5)
@@ -60,7 +61,7 @@ def naive_dice(p, y):
 @pytest.mark.parametrize('naive', [False, True])
 def test_dice_of_the_image_without_padding(scope, naive):
     model = head(loss_mask_dice=dict(type=f'{scope}.DiceLoss', naive_dice=naive, loss_weight=2.0))
-    truth, (_, logits) = targets(has_mask=[1., 0., 1.]), predictions()
+    truth, (_, logits) = targets(has_mask=[1.0, 0.0, 1.0]), predictions()
     loss = model.mask_losses(logits, truth)['loss_mask_dice']
     x, y, weight = pixels_of(logits, truth)
     formula = naive_dice if naive else dice
@@ -72,7 +73,7 @@ def lovasz(x, y):
     """The Lovász extension of the Jaccard loss at the hinge errors, by its definition: errors in falling order, each
     weighted by how much more of the Jaccard loss its pixel, made wrong, adds to those before it."""
     errors = 1 - x * (2 * y - 1)
-    wrong, before, total = np.zeros(len(y), bool), 0., 0.
+    wrong, before, total = np.zeros(len(y), bool), 0.0, 0.0
     for i in np.argsort(-errors):
         wrong[i] = True
         guess = np.where(wrong, 1 - y, y)
@@ -84,36 +85,39 @@ def lovasz(x, y):
 
 def test_lovasz_of_each_mask_without_padding():
     model = head(loss_mask_dice=dict(type='LovaszMaskLoss', loss_weight=0.5))
-    truth, (_, logits) = targets(has_mask=[1., 0., 1.]), predictions()
+    truth, (_, logits) = targets(has_mask=[1.0, 0.0, 1.0]), predictions()
     loss = model.mask_losses(logits, truth)['loss_mask_dice']
     x, y, weight = pixels_of(logits, truth)
     known = [lovasz(x[i][weight[i] > 0], y[i][weight[i] > 0]) for i in (0, 2)]
     assert loss.item() == pytest.approx(0.5 * np.mean(known), rel=1e-4)
-    (gradient, ) = torch.autograd.grad(loss, logits)
+    (gradient,) = torch.autograd.grad(loss, logits)
     assert not gradient[truth.inside == 0].any() and not gradient[1].any() and gradient[0].any() and gradient[2].any()
 
 
 def test_lovasz_of_no_mask_is_zero_and_stays_in_the_graph():
     model = head(loss_mask_dice=dict(type='LovaszMaskLoss'))
     _, logits = predictions()
-    loss = model.mask_losses(logits, targets(has_mask=[0., 0., 0.]))['loss_mask_dice']
+    loss = model.mask_losses(logits, targets(has_mask=[0.0, 0.0, 0.0]))['loss_mask_dice']
     assert loss == 0 and loss.requires_grad
 
 
-@pytest.mark.parametrize('slot, loss, says', [
-    ('loss_mask_bce', dict(type='mmdet.CrossEntropyLoss'), 'fails'),  # a softmax over the pixels
-    ('loss_mask_bce', dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, reduction='none'), 'fails'),
-    ('loss_mask_bce', dict(type='mmseg.FocalLoss'), 'leaves out a sample that has a truth'),
-    ('loss_mask_bce', dict(type='mmdet.DiceLoss'), 'fails'),
-    ('loss_aux', dict(type='mmdet.GHMC'), 'not averaged by the avg_factor'),
-    ('loss_aux', dict(type='mmseg.OhemCrossEntropy'), 'unexpected keyword argument'),
-    ('loss_mask_dice', dict(type='mmseg.LovaszLoss', loss_type='binary', per_image=True), 'weight 0'),
-    ('loss_mask_dice', dict(type='mmseg.DiceLoss', use_sigmoid=False), 'weight 0, or padding'),
-    ('loss_mask_dice', dict(type='mmseg.TverskyLoss'), 'fails'),
-    ('loss_mask_dice', dict(type='mmdet.FocalLoss'), 'fails'),
-])
+@pytest.mark.parametrize(
+    'slot, loss, says',
+    [
+        ('loss_mask_bce', dict(type='mmdet.CrossEntropyLoss'), 'fails'),  # a softmax over the pixels
+        ('loss_mask_bce', dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, reduction='none'), 'fails'),
+        ('loss_mask_bce', dict(type='mmseg.FocalLoss'), 'leaves out a sample that has a truth'),
+        ('loss_mask_bce', dict(type='mmdet.DiceLoss'), 'fails'),
+        ('loss_aux', dict(type='mmdet.GHMC'), 'not averaged by the avg_factor'),
+        ('loss_aux', dict(type='mmseg.OhemCrossEntropy'), 'unexpected keyword argument'),
+        ('loss_mask_dice', dict(type='mmseg.LovaszLoss', loss_type='binary', per_image=True), 'weight 0'),
+        ('loss_mask_dice', dict(type='mmseg.DiceLoss', use_sigmoid=False), 'weight 0, or padding'),
+        ('loss_mask_dice', dict(type='mmseg.TverskyLoss'), 'fails'),
+        ('loss_mask_dice', dict(type='mmdet.FocalLoss'), 'fails'),
+    ],
+)
 def test_losses_that_would_count_wrongly_are_refused(slot, loss, says):
-    with pytest.raises(ValueError, match=f"{slot} cannot be {loss['type'].split('.')[1]} .*{says}.*take another"):
+    with pytest.raises(ValueError, match=f'{slot} cannot be {loss["type"].split(".")[1]} .*{says}.*take another'):
         head(**{slot: loss})
 
 
@@ -129,5 +133,5 @@ def test_what_mmsegs_focal_loss_does_wrong():
     truth = torch.zeros(2, 300)
     truth[0, 255:], truth[1, 254:] = 1, 1
     logits = torch.zeros(2, 300, requires_grad=True)
-    (gradient, ) = torch.autograd.grad(loss(logits, truth, torch.ones(2, 300), avg_factor=600), logits)
+    (gradient,) = torch.autograd.grad(loss(logits, truth, torch.ones(2, 300), avg_factor=600), logits)
     assert not gradient[0].any() and gradient[1].all()

@@ -7,8 +7,7 @@ from mmuniqrnet.models import MaskBranch
 
 def branch(**changes):
     torch.manual_seed(0)
-    arguments = dict(embed_dims=DIM, in_channels=DIM, feat_channels=8, norm_cfg=dict(type='GN',
-                                                                                     num_groups=4)) | changes
+    arguments = dict(embed_dims=DIM, in_channels=DIM, feat_channels=8, norm_cfg=dict(type='GN', num_groups=4)) | changes
     return MaskBranch(**arguments).eval()
 
 
@@ -22,7 +21,7 @@ def inputs(requires_grad=False):
     return reg, maps, levels
 
 
-@pytest.mark.parametrize('levels, stride', [((2, 1, 0), 4), ((0, ), 4), ((1, 0), 4), ((2, 1), 8), ((3, ), 32)])
+@pytest.mark.parametrize('levels, stride', [((2, 1, 0), 4), ((0,), 4), ((1, 0), 4), ((2, 1), 8), ((3,), 32)])
 def test_the_last_level_gives_the_stride(levels, stride):
     assert branch(levels=levels)(*inputs()).shape == (2, 1, 64 // stride, 64 // stride)
 
@@ -58,7 +57,7 @@ def test_logits_are_the_token_s_classifier_on_the_pixel_features():
 
 def test_what_is_where_in_the_maps_is_where_in_the_mask():
     """A map that differs in its top left corner changes the logits there, not in the bottom right one."""
-    model, (reg, maps, levels) = branch(norm_cfg=None, levels=(0, )), inputs()
+    model, (reg, maps, levels) = branch(norm_cfg=None, levels=(0,)), inputs()
     other = [maps[0].clone(), maps[1]]
     other[0][:, :, 0, 0] += 1
     change = (model(reg, other, levels) - model(reg, maps, levels)).abs()[0, 0]

@@ -9,8 +9,8 @@ from mmuniqrnet.models.heads.mask_in_box import cut_to_box
 def test_what_lies_outside_the_grown_box_is_cut_and_the_rest_stays():
     logits = torch.ones(2, 1, 5, 10)
     # x 0.2..0.4, y 0.4..0.6 of a canvas of 20 x 40 (height x width): 8..16, 8..12; the second box is the whole canvas.
-    boxes = torch.tensor([[0.3, 0.5, 0.2, 0.2], [0.5, 0.5, 1., 1.]])
-    cut = cut_to_box(logits, boxes, (20, 40), 0.)
+    boxes = torch.tensor([[0.3, 0.5, 0.2, 0.2], [0.5, 0.5, 1.0, 1.0]])
+    cut = cut_to_box(logits, boxes, (20, 40), 0.0)
     expected = torch.zeros(20, 40, dtype=torch.bool)
     expected[8:12, 8:16] = True
     assert cut.shape == (2, 1, 20, 40)
@@ -22,10 +22,10 @@ def test_what_lies_outside_the_grown_box_is_cut_and_the_rest_stays():
 
 def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
     plain = tiny_model()
-    cut = tiny_model(head=head_config(mask_margin=0.))
+    cut = tiny_model(head=head_config(mask_margin=0.0))
     cut.load_state_dict(plain.state_dict())
     for model in (plain, cut):
-        torch.nn.init.constant_(model.head.mask_branch.classifier.layers[-1].bias, 3.)  # everything is mask
+        torch.nn.init.constant_(model.head.mask_branch.classifier.layers[-1].bias, 3.0)  # everything is mask
     lost = 0
     for before, after in zip(plain.test_step(batch()), cut.test_step(batch())):
         assert torch.equal(before.pred_instances.bboxes, after.pred_instances.bboxes)
@@ -37,7 +37,7 @@ def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
         assert x1 - slack <= xs.min() and xs.max() <= x2 + slack and y1 - slack <= ys.min() and ys.max() <= y2 + slack
         assert not (after & ~before).any()
         core = torch.zeros_like(after)
-        core[int(y1) + slack:int(y2) - slack, int(x1) + slack:int(x2) - slack] = True
+        core[int(y1) + slack : int(y2) - slack, int(x1) + slack : int(x2) - slack] = True
         assert torch.equal(after[core], before[core])
         lost += (before & ~after).sum()
     assert lost > 100
@@ -52,5 +52,7 @@ def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
 
 def test_a_margin_needs_a_box_and_a_mask():
     for changes in (dict(box_branch=None), dict(mask_branch=None), dict(mask_margin=-0.1)):
-        with pytest.raises(ValueError, match='mask_margin=.* needs a box_branch and a mask_branch, and is not negative'):
+        with pytest.raises(
+            ValueError, match='mask_margin=.* needs a box_branch and a mask_branch, and is not negative'
+        ):
             tiny_model(head=head_config(**dict(mask_margin=0.1) | changes))

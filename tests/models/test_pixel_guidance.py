@@ -10,8 +10,9 @@ IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 def guidance(**changes):
     torch.manual_seed(0)
-    return PixelGuidance(**(dict(backbone_channels=CHANNELS, neck_channels=DIM, text_dim=TEXT_DIM, embed_dims=8)
-                            | changes))
+    return PixelGuidance(
+        **(dict(backbone_channels=CHANNELS, neck_channels=DIM, text_dim=TEXT_DIM, embed_dims=8) | changes)
+    )
 
 
 def backbone():
@@ -19,7 +20,7 @@ def backbone():
     return open_gates(MODELS.build(backbone_config()))
 
 
-@pytest.mark.parametrize('stages, levels', [((0, 1, 2, 3), (0, 1, 2)), ((), (1, )), ((2, ), ()), ((), ())])
+@pytest.mark.parametrize('stages, levels', [((0, 1, 2, 3), (0, 1, 2)), ((), (1,)), ((2,), ()), ((), ())])
 def test_the_switches_choose_the_maps(stages, levels):
     model = guidance(backbone_stages=stages, neck_levels=levels)
     logits = model(backbone()(IMAGES), neck_maps(), torch.randn(2, TEXT_DIM))
@@ -48,8 +49,9 @@ def test_one_stage_alone_is_reached_without_the_later_ones(stage):
     model, body = guidance(), backbone()
     sentence = torch.randn(2, TEXT_DIM, requires_grad=True)
     logits = model(body(IMAGES, sentence), neck_maps(), sentence.detach())
-    torch.nn.functional.binary_cross_entropy_with_logits(logits[f'backbone{stage}'],
-                                                         torch.rand_like(logits[f'backbone{stage}'])).backward()
+    torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[f'backbone{stage}'], torch.rand_like(logits[f'backbone{stage}'])
+    ).backward()
     for i in range(4):
         parameters = [*body.stages[i].blocks.parameters(), *body.gates[i].parameters()]
         assert all((p.grad is not None and p.grad.any().item()) == (i <= stage) for p in parameters)

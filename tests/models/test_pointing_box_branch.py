@@ -1,8 +1,8 @@
 import pytest
 import torch
+from tiny_model import CANVAS, DIM, head_config, neck_maps, text_features, tiny_model
 
 from mmuniqrnet.models import PointingBoxBranch
-from tiny_model import CANVAS, DIM, head_config, neck_maps, text_features, tiny_model
 
 NO_PADDING = torch.zeros(1, 32, 48, dtype=torch.bool)
 
@@ -16,9 +16,9 @@ def pointing_at(y: int, x: int) -> tuple[PointingBoxBranch, torch.Tensor, torch.
         torch.nn.init.zeros_(layer.bias)
     for tensor in branch.mlp.layers[-1].parameters():
         torch.nn.init.zeros_(tensor)
-    reg = torch.tensor([[20., 0., 0., 0.]])
+    reg = torch.tensor([[20.0, 0.0, 0.0, 0.0]])
     x_map = torch.zeros(1, 4, 4, 6)
-    x_map[0, 0, y, x] = 10.
+    x_map[0, 0, y, x] = 10.0
     return branch, reg, x_map
 
 
@@ -31,7 +31,7 @@ def test_the_box_begins_where_reg_points():
 
 def test_two_places_that_fit_are_met_in_the_middle():
     branch, reg, x = pointing_at(1, 4)
-    x[0, 0, 3, 0] = 10.
+    x[0, 0, 3, 0] = 10.0
     expected = torch.tensor([[(4.5 + 0.5) / 12, (1.5 + 3.5) / 8, 0.2, 0.2]])
     assert torch.allclose(branch(reg, None, [x], NO_PADDING), expected, atol=1e-4)
 
@@ -53,10 +53,10 @@ def test_a_reference_is_where_the_mlp_starts_from_and_what_is_pointed_at_counts(
     assert torch.allclose(branch(reg, reference, [x], NO_PADDING), reference, atol=1e-5)
     torch.nn.init.normal_(branch.mlp.layers[-1].weight)
     there = branch(reg, reference, [x], NO_PADDING)
-    x[0, 1, 1, 4] = 5.  # the same place fits, and looks otherwise
+    x[0, 1, 1, 4] = 5.0  # the same place fits, and looks otherwise
     assert (branch(reg, reference, [x], NO_PADDING) - there).abs().max() > 1e-3
     here = branch(reg, reference, [x], NO_PADDING)
-    x[0, 1, 0, 0] = 5.  # where it does not point
+    x[0, 1, 0, 0] = 5.0  # where it does not point
     assert torch.allclose(branch(reg, reference, [x], NO_PADDING), here, atol=1e-4)
 
 
@@ -74,7 +74,9 @@ def test_coarser_maps_are_seen_too_and_boxes_have_float32_digits_under_autocast(
 
 @pytest.mark.parametrize('from_mask', [False, True])
 def test_the_head_takes_it_alone_and_with_the_masks_start(from_mask):
-    model = tiny_model(head=head_config(box_branch=dict(type='PointingBoxBranch', embed_dims=DIM), box_from_mask=from_mask))
+    model = tiny_model(
+        head=head_config(box_branch=dict(type='PointingBoxBranch', embed_dims=DIM), box_from_mask=from_mask)
+    )
     levels = neck_maps()
     padding = torch.zeros(2, CANVAS, CANVAS, dtype=torch.bool)
     out = model.head(levels, text_features(2), padding)

@@ -47,7 +47,7 @@ def test_without_gates_the_text_changes_nothing(off):
 
 @pytest.mark.parametrize('stage', [0, 1, 2, 3])
 def test_a_gate_changes_its_stage_and_the_later_ones(stage):
-    model = backbone(gated_stages=(stage, ))
+    model = backbone(gated_stages=(stage,))
     assert differing(model(IMAGES, SENTENCES[0]), model(IMAGES)) == list(range(stage, 4))
 
 
@@ -61,8 +61,8 @@ def test_a_sentence_changes_only_its_own_sample():
 def plain_twin(model, **changes):
     config = backbone_config(**changes)
     plain = SwinTransformer(
-        **{k: config[k]
-           for k in ('embed_dims', 'depths', 'num_heads', 'window_size', 'drop_path_rate')})
+        **{k: config[k] for k in ('embed_dims', 'depths', 'num_heads', 'window_size', 'drop_path_rate')}
+    )
     state = {k: v for k, v in model.state_dict().items() if not k.startswith('gates.')}
     plain.load_state_dict(state, strict=True)
     plain.eval()
@@ -156,9 +156,7 @@ def test_out_indices_choose_the_maps():
 
 
 def test_three_stages():
-    model = backbone(depths=(1, 1, 1),
-                     num_heads=(2, 2, 4),
-                     strides=(4, 2, 2),
-                     out_indices=(0, 1, 2),
-                     gated_stages=(0, 1, 2))
+    model = backbone(
+        depths=(1, 1, 1), num_heads=(2, 2, 4), strides=(4, 2, 2), out_indices=(0, 1, 2), gated_stages=(0, 1, 2)
+    )
     assert [x.shape[-1] for x in model(IMAGES, SENTENCES[0])] == [16, 8, 4]

@@ -37,8 +37,11 @@ def by_hand(model, maps, sentence):
         x = levels[i]
         b, c, h, w = x.shape
         if sentence is not None:
-            x = model.gates[i](x.permute(0, 2, 3, 1).reshape(b, h * w, c), sentence).reshape(b, h, w,
-                                                                                             c).permute(0, 3, 1, 2)
+            x = (
+                model.gates[i](x.permute(0, 2, 3, 1).reshape(b, h * w, c), sentence)
+                .reshape(b, h, w, c)
+                .permute(0, 3, 1, 2)
+            )
         mean = (x[:, :, 0::2, 0::2] + x[:, :, 1::2, 0::2] + x[:, :, 0::2, 1::2] + x[:, :, 1::2, 1::2]) / 4
         levels.append(laterals[i + 1] + mean)
     levels.append(levels[-1][:, :, ::2, ::2])

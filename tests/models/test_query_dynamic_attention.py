@@ -8,8 +8,9 @@ X = torch.randn(2, 6, 32, generator=torch.Generator().manual_seed(0))
 SENTENCE = torch.randn(2, 7, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize('channel, spatial, divisor', [(True, True, 4), (True, False, 2), (False, True, 2),
-                                                       (False, False, 1)])
+@pytest.mark.parametrize(
+    'channel, spatial, divisor', [(True, True, 4), (True, False, 2), (False, True, 2), (False, False, 1)]
+)
 def test_new_gates_are_one_half_each(channel, spatial, divisor):
     attention = QueryDynamicAttention(32, 7, channel_gate=channel, spatial_gate=spatial)
     assert torch.equal(attention(X, SENTENCE), X / divisor)

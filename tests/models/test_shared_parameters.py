@@ -1,4 +1,5 @@
 """The parameters at which GradNorm compares the tasks, and a training by it with nothing but its name."""
+
 import json
 import math
 
@@ -14,7 +15,7 @@ from torch import nn
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import MODELS
 
-TRAINING_ITEM = item(boxes=[[8., 4., 24., 20.]], masks=[rectangle(48, 64, 8, 4, 24, 20)])
+TRAINING_ITEM = item(boxes=[[8.0, 4.0, 24.0, 20.0]], masks=[rectangle(48, 64, 8, 4, 24, 20)])
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from tiny_model import batch_of, item, rectangle
 from mmuniqrnet.models.data_preprocessor import ReferDataPreprocessor
 from mmuniqrnet.models.heads.targets import make_targets
 
-BOX, OTHER = [8., 4., 24., 20.], [30., 10., 50., 44.]
+BOX, OTHER = [8.0, 4.0, 24.0, 20.0], [30.0, 10.0, 50.0, 44.0]
 MASK, OTHER_MASK = rectangle(48, 64, 8, 4, 24, 20), rectangle(48, 64, 30, 10, 50, 44)
 
 
@@ -48,7 +48,7 @@ def test_no_object_has_an_empty_mask_and_no_box():
 
 def test_what_the_data_says_nothing_about():
     box_only = item(boxes=[BOX], masks=[np.zeros((48, 64))], has_box=True, has_mask=False)
-    mask_only = item(boxes=[[0., 0., 64., 48.]], masks=[MASK], has_box=False, has_mask=True)
+    mask_only = item(boxes=[[0.0, 0.0, 64.0, 48.0]], masks=[MASK], has_box=False, has_mask=True)
     bare_box, bare_mask = item(boxes=[BOX]), item(masks=[MASK])
     t = targets(box_only, mask_only, bare_box, bare_mask)
     assert t.has_box.tolist() == [1, 0, 1, 0] and t.has_mask.tolist() == [0, 1, 0, 1]

@@ -23,12 +23,15 @@ def folder(tmp_path_factory):
     tokenizer.save_pretrained(path)
     torch.manual_seed(11)
     BertModel(
-        BertConfig(vocab_size=len(tokenizer),
-                   hidden_size=TEXT_DIM,
-                   num_hidden_layers=2,
-                   num_attention_heads=2,
-                   intermediate_size=16,
-                   max_position_embeddings=32)).save_pretrained(path)
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=TEXT_DIM,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=16,
+            max_position_embeddings=32,
+        )
+    ).save_pretrained(path)
     return str(path)
 
 
@@ -42,7 +45,7 @@ def test_features_are_those_of_transformers(folder):
     bert, tokenizer = BertModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
     for i, expression in enumerate(EXPRESSIONS):
         tokens = bert(**tokenizer(expression, return_tensors='pt')).last_hidden_state[0]  # alone, with no padding
-        assert torch.allclose(features.tokens[i, :len(tokens)], tokens, atol=1e-5)
+        assert torch.allclose(features.tokens[i, : len(tokens)], tokens, atol=1e-5)
         assert torch.equal(features.sentence[i], features.tokens[i, 0])
         assert features.padding_mask[i].tolist() == [False] * len(tokens) + [True] * (NUM_TOKENS - len(tokens))
 
@@ -86,9 +89,9 @@ def test_an_expression_does_not_depend_on_its_batch():
     together = model(EXPRESSIONS)
     for i, expression in enumerate(EXPRESSIONS):
         alone = model([expression])
-        assert torch.allclose(together.tokens[i][~together.padding_mask[i]],
-                              alone.tokens[0][~alone.padding_mask[0]],
-                              atol=1e-5)
+        assert torch.allclose(
+            together.tokens[i][~together.padding_mask[i]], alone.tokens[0][~alone.padding_mask[0]], atol=1e-5
+        )
 
 
 def test_encode_is_forward_without_the_tokenizer():
@@ -131,8 +134,9 @@ def test_init_cfg_is_followed(tmp_path):
     donor = encoder()
     torch.save(donor.state_dict(), tmp_path / 'text.pth')
     torch.manual_seed(9)
-    model = MODELS.build(text_encoder_config(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path /
-                                                                                             'text.pth')))).eval()
+    model = MODELS.build(
+        text_encoder_config(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'text.pth')))
+    ).eval()
     assert not torch.equal(model(EXPRESSIONS).tokens, donor(EXPRESSIONS).tokens)
     model.init_weights()
     assert torch.equal(model(EXPRESSIONS).tokens, donor(EXPRESSIONS).tokens)
@@ -156,11 +160,14 @@ def test_a_model_of_its_own_configuration_is_given_a_tokenizer():
         encoder(tokenizer=None)
 
 
-@pytest.mark.parametrize('model, message', [
-    (dict(hidden_size=8), "needs a model_type, such as 'bert'"),
-    (dict(model_type='brt'), "knows no model_type 'brt'"),
-    (dict(model_type='bert', hiden_size=8), "has no hiden_size; did you mean hidden_size"),
-])
+@pytest.mark.parametrize(
+    'model, message',
+    [
+        (dict(hidden_size=8), "needs a model_type, such as 'bert'"),
+        (dict(model_type='brt'), "knows no model_type 'brt'"),
+        (dict(model_type='bert', hiden_size=8), 'has no hiden_size; did you mean hidden_size'),
+    ],
+)
 def test_a_wrong_configuration_is_refused(model, message):
     with pytest.raises(ValueError, match=message):
         encoder(model=model)

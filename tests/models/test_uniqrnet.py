@@ -5,8 +5,18 @@ import pytest
 import torch
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.registry import MODELS as ROOT_MODELS
-from tiny_model import (CANVAS, CHANNELS, DIM, backbone_config, batch_of, head_config, item, rectangle,
-                        text_encoder_config, tiny_model)
+from tiny_model import (
+    CANVAS,
+    CHANNELS,
+    DIM,
+    backbone_config,
+    batch_of,
+    head_config,
+    item,
+    rectangle,
+    text_encoder_config,
+    tiny_model,
+)
 
 from mmuniqrnet.registry import MODELS
 
@@ -15,14 +25,16 @@ ITEMS = [
     item(64, 40, text='blue star on the left of it', ori_shape=(100, 62), seed=2),
     item(30, 20, text='ring', seed=3),
 ]
-BOX, MASK = [8., 4., 24., 20.], rectangle(48, 64, 8, 4, 24, 20)
+BOX, MASK = [8.0, 4.0, 24.0, 20.0], rectangle(48, 64, 8, 4, 24, 20)
 TRAINING_ITEM = item(48, 64, boxes=[BOX], masks=[MASK])
-DET_PREPROCESSOR = dict(type='mmdet.DetDataPreprocessor',
-                        mean=[123.675, 116.28, 103.53],
-                        std=[58.395, 57.12, 57.375],
-                        bgr_to_rgb=True,
-                        pad_mask=True,
-                        pad_size_divisor=32)
+DET_PREPROCESSOR = dict(
+    type='mmdet.DetDataPreprocessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True,
+    pad_mask=True,
+    pad_size_divisor=32,
+)
 
 
 def with_text(given, text):
@@ -47,7 +59,7 @@ def test_one_by_one_and_together_give_the_same_answers(position):
     head['encoder'].update(position=position, level_sizes=((4, 4), (2, 2)))
     model = tiny_model(head=head)
     for together, given in zip(answers(model, ITEMS), ITEMS):
-        alone, = answers(model, [given])
+        (alone,) = answers(model, [given])
         assert torch.allclose(together.bboxes, alone.bboxes, atol=1e-3)
         assert torch.allclose(together.scores, alone.scores, atol=1e-5)
         assert (together.masks != alone.masks).float().mean() < 0.002
@@ -81,7 +93,7 @@ def test_a_box_over_the_whole_canvas_is_the_whole_image():
     model = tiny_model()
     last = model.head.box_branch.mlp.layers[-1]
     torch.nn.init.zeros_(last.weight)
-    last.bias.data = torch.tensor([0., 0., 20., 20.])  # centre 0.5, size 1 of the canvas
+    last.bias.data = torch.tensor([0.0, 0.0, 20.0, 20.0])  # centre 0.5, size 1 of the canvas
     for given, answer in zip(ITEMS, answers(model, ITEMS)):
         height, width = given['data_samples'].ori_shape
         assert answer.bboxes.tolist() == [[0, 0, width, height]]
@@ -92,28 +104,29 @@ def test_the_place_on_the_canvas_is_undone():
     model = tiny_model()
     last = model.head.box_branch.mlp.layers[-1]
     torch.nn.init.zeros_(last.weight)
-    last.bias.data = torch.tensor([0., 0., -2.1972246, -2.1972246])  # sigmoid: 0.5, 0.5, 0.1, 0.1
-    answer, = answers(model, ITEMS[:1])
+    last.bias.data = torch.tensor([0.0, 0.0, -2.1972246, -2.1972246])  # sigmoid: 0.5, 0.5, 0.1, 0.1
+    (answer,) = answers(model, ITEMS[:1])
     side = 0.1 * CANVAS * 2  # the image was halved
-    assert torch.allclose(answer.bboxes,
-                          torch.tensor([[64 - side / 2, 48 - side / 2, 64 + side / 2, 48 + side / 2]]),
-                          atol=1e-3)
+    assert torch.allclose(
+        answer.bboxes, torch.tensor([[64 - side / 2, 48 - side / 2, 64 + side / 2, 48 + side / 2]]), atol=1e-3
+    )
 
 
 def test_prediction_leaves_the_truth_and_metainfo_alone():
     model, given = tiny_model(), copy.deepcopy(ITEMS[0])
-    truth = [dict(bbox=[1., 2., 3., 4.])]
+    truth = [dict(bbox=[1.0, 2.0, 3.0, 4.0])]
     given['data_samples'].set_metainfo(dict(instances=truth, sent_id=77))
-    sample, = model.test_step(batch_of([given]))
+    (sample,) = model.test_step(batch_of([given]))
     result = sample.to_dict()
-    assert result['instances'] == [dict(bbox=[1., 2., 3., 4.])] and result['sent_id'] == 77
+    assert result['instances'] == [dict(bbox=[1.0, 2.0, 3.0, 4.0])] and result['sent_id'] == 77
     assert result['ori_shape'] == (96, 128) and result['text'] == 'the red circle'
     assert set(result['pred_instances']) == {'bboxes', 'masks', 'scores', 'labels'}
 
 
 def test_train_step_lowers_the_loss():
     model = tiny_model(
-        data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=CANVAS, placement='center')).train()
+        data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=CANVAS, placement='center')
+    ).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     totals = []
     for _ in range(12):
@@ -128,12 +141,12 @@ def test_train_step_lowers_the_loss():
 
 @pytest.mark.parametrize('branch, missing', [('mask_branch', 'masks'), ('box_branch', 'bboxes')])
 def test_boxes_only_and_masks_only(branch, missing):
-    answer, = answers(tiny_model(head=head_config(**{branch: None})), ITEMS[:1])
+    (answer,) = answers(tiny_model(head=head_config(**{branch: None})), ITEMS[:1])
     assert set(answer.keys()) == {'bboxes', 'masks', 'scores', 'labels'} - {missing}
 
 
 def test_without_a_score_branch_every_score_is_one():
-    assert answers(tiny_model(head=head_config(score_branch=None)), ITEMS[:1])[0].scores.tolist() == [1.]
+    assert answers(tiny_model(head=head_config(score_branch=None)), ITEMS[:1])[0].scores.tolist() == [1.0]
 
 
 def test_auxiliary_masks_are_not_computed_at_test_time():
@@ -151,7 +164,7 @@ def test_auxiliary_masks_are_not_computed_at_test_time():
 
 def test_mmdets_preprocessor():
     model = tiny_model(data_preprocessor=DET_PREPROCESSOR)
-    sample, = model.test_step(batch_of(ITEMS[:1]))
+    (sample,) = model.test_step(batch_of(ITEMS[:1]))
     assert sample.batch_input_shape == (64, 64) and sample.pred_instances.masks.shape == (1, 96, 128)
     ours = tiny_model(data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=64, test_placement='corner'))
     for name, value in raw(ours, ITEMS[:1]).items():
@@ -171,11 +184,14 @@ def test_mmdets_preprocessor_in_training():
 
 PLAIN_BACKBONES = {
     'ResNet': (dict(type='mmdet.ResNet', depth=18, base_channels=8, norm_cfg=dict(type='BN')), (8, 16, 32, 64)),
-    'Swin': ({
-        k: v
-        for k, v in backbone_config(type='mmdet.SwinTransformer').items()
-        if k not in ('text_dim', 'gate_rank', 'gate_reduction')
-    }, CHANNELS),
+    'Swin': (
+        {
+            k: v
+            for k, v in backbone_config(type='mmdet.SwinTransformer').items()
+            if k not in ('text_dim', 'gate_rank', 'gate_reduction')
+        },
+        CHANNELS,
+    ),
 }
 
 
@@ -184,10 +200,12 @@ def test_a_plain_backbone_and_neck_of_mmdet(name):
     backbone, channels = PLAIN_BACKBONES[name]
     head = head_config()
     head['pixel_guidance'].update(backbone_channels=channels)
-    model = tiny_model(backbone=backbone,
-                       neck=dict(type='mmdet.FPN', in_channels=list(channels), out_channels=DIM, num_outs=5),
-                       head=head)
-    answer, = answers(model, ITEMS[:1])
+    model = tiny_model(
+        backbone=backbone,
+        neck=dict(type='mmdet.FPN', in_channels=list(channels), out_channels=DIM, num_outs=5),
+        head=head,
+    )
+    (answer,) = answers(model, ITEMS[:1])
     assert answer.masks.shape == (1, 96, 128)
     one, other = (raw(model, [with_text(ITEMS[0], text)])['boxes'] for text in ('the red circle', 'the blue circle'))
     assert not torch.allclose(one, other, atol=1e-6)  # the text still reaches the encoder
@@ -198,25 +216,25 @@ def test_a_plain_backbone_and_neck_of_mmdet(name):
 
 def neckless_head():
     head = head_config(pixel_guidance=None)
-    head['encoder'].update(in_channels=CHANNELS[3], levels=(3, ), num_levels=4)
+    head['encoder'].update(in_channels=CHANNELS[3], levels=(3,), num_levels=4)
     head['mask_branch'] = None
     return head
 
 
 def test_no_neck():
-    answer, = answers(tiny_model(neck=None, head=neckless_head()), ITEMS[:1])
+    (answer,) = answers(tiny_model(neck=None, head=neckless_head()), ITEMS[:1])
     assert answer.bboxes.shape == (1, 4)
 
 
 def test_the_visualizer_of_mmdet_draws_the_answer():
     model = tiny_model()
-    sample, = model.test_step(batch_of(ITEMS[:1]))
-    sample.pred_instances.bboxes = torch.tensor([[20., 30., 80., 90.]])
+    (sample,) = model.test_step(batch_of(ITEMS[:1]))
+    sample.pred_instances.bboxes = torch.tensor([[20.0, 30.0, 80.0, 90.0]])
     sample.pred_instances.masks = torch.from_numpy(rectangle(96, 128, 20, 30, 80, 90)).bool()[None]
     sample.pred_instances.scores = torch.ones(1)
     picture = np.full((96, 128, 3), 128, dtype=np.uint8)
     visualizer = DetLocalVisualizer()
-    visualizer.dataset_meta = dict(classes=('referent', ))
+    visualizer.dataset_meta = dict(classes=('referent',))
     visualizer.add_datasample('answer', picture.copy(), sample, draw_gt=False, pred_score_thr=0.3)
     drawn = visualizer.get_image()
     assert drawn.shape == picture.shape and (drawn[45:75, 35:65] != 128).any(-1).mean() > 0.9
@@ -224,12 +242,14 @@ def test_the_visualizer_of_mmdet_draws_the_answer():
 
 
 def test_it_is_built_from_any_scope():
-    config = dict(type='mmuniqrnet.UniQRNet',
-                  data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=CANVAS),
-                  text_encoder=text_encoder_config(),
-                  backbone=backbone_config(),
-                  neck=None,
-                  head=neckless_head())
+    config = dict(
+        type='mmuniqrnet.UniQRNet',
+        data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=CANVAS),
+        text_encoder=text_encoder_config(),
+        backbone=backbone_config(),
+        neck=None,
+        head=neckless_head(),
+    )
     model = ROOT_MODELS.build(config)
     assert type(model) is MODELS.get('UniQRNet') and type(model.data_preprocessor).__name__ == 'ReferDataPreprocessor'
 

@@ -9,7 +9,7 @@ from mmuniqrnet.models.heads.targets import Targets
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement
 
-BOX, MASK = [8., 4., 24., 20.], rectangle(48, 64, 8, 4, 24, 20)
+BOX, MASK = [8.0, 4.0, 24.0, 20.0], rectangle(48, 64, 8, 4, 24, 20)
 LOSSES = ('loss_box_l1', 'loss_box_giou', 'loss_mask_bce', 'loss_mask_dice', 'loss_score')
 
 
@@ -29,9 +29,14 @@ def targets(boxes=None, has_box=None, masks=None, has_mask=None, exists=None, in
         inside[0, :, :, 12:] = 0
         inside[1, :, :4] = 0
     ones = torch.ones(batch)
-    return Targets(boxes, ones if has_box is None else torch.tensor(has_box), masks * inside,
-                   ones if has_mask is None else torch.tensor(has_mask),
-                   ones if exists is None else torch.tensor(exists), inside)
+    return Targets(
+        boxes,
+        ones if has_box is None else torch.tensor(has_box),
+        masks * inside,
+        ones if has_mask is None else torch.tensor(has_mask),
+        ones if exists is None else torch.tensor(exists),
+        inside,
+    )
 
 
 def predictions(batch=3, size=16, seed=7):
@@ -55,7 +60,7 @@ def iou_and_giou(one, other):
     return intersection / union, intersection / union - (hull - union) / hull
 
 
-@pytest.mark.parametrize('has_box', [[1., 1., 1.], [1., 0., 1.], [0., 0., 1.]])
+@pytest.mark.parametrize('has_box', [[1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 def test_box_losses_are_means_over_the_samples_that_have_a_box(has_box):
     boxes, _ = predictions()
     truth = targets(has_box=has_box)
@@ -72,7 +77,7 @@ def cross_entropy(logits, masks):
     return -(masks * np.log(p) + (1 - masks) * np.log(1 - p))
 
 
-@pytest.mark.parametrize('has_mask', [[1., 1., 1.], [1., 0., 1.]])
+@pytest.mark.parametrize('has_mask', [[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
 def test_mask_losses_by_hand(has_mask):
     _, logits = predictions()
     truth = targets(has_mask=has_mask)
@@ -96,7 +101,7 @@ def test_what_the_logits_say_on_padding_does_not_matter():
     for name, value in model.mask_losses(logits, truth).items():
         assert model.mask_losses(other, truth)[name].item() == pytest.approx(value.item(), rel=1e-6)
     for name, value in model.mask_losses(logits, truth).items():
-        (grad, ) = torch.autograd.grad(value, logits)
+        (grad,) = torch.autograd.grad(value, logits)
         assert not grad[truth.inside == 0].any() and grad[truth.inside == 1].all(), name
 
 
@@ -104,7 +109,7 @@ def test_what_the_logits_say_on_padding_does_not_matter():
 def test_coarse_logits_are_held_to_the_share_of_each_cell(stride):
     """A cell's target is the part of it that is object, its weight the part that is image."""
     truth = targets(batch=1, size=16, inside=torch.ones(1, 1, 16, 16))
-    truth.inside[..., 16 - stride // 2:] = 0
+    truth.inside[..., 16 - stride // 2 :] = 0
     logits = torch.randn(1, 1, 16 // stride, 16 // stride, generator=torch.Generator().manual_seed(3))
     model = head()
     loss = model.pixel_loss(model.loss_aux, logits, truth)
@@ -124,20 +129,20 @@ def test_logits_are_upsampled_before_the_loss_of_full_size():
     full = torch.nn.functional.interpolate(logits, size=(16, 16), mode='bilinear')
     model = head()
     assert torch.equal(
-        model.mask_losses(logits, truth)['loss_mask_bce'],
-        model.mask_losses(full, truth)['loss_mask_bce'])
+        model.mask_losses(logits, truth)['loss_mask_bce'], model.mask_losses(full, truth)['loss_mask_bce']
+    )
     coarse = head(mask_loss_stride=4)
     assert torch.allclose(
-        coarse.mask_losses(logits, truth)['loss_mask_bce'], coarse.pixel_loss(coarse.loss_mask_bce, logits, truth))
+        coarse.mask_losses(logits, truth)['loss_mask_bce'], coarse.pixel_loss(coarse.loss_mask_bce, logits, truth)
+    )
 
 
 def test_the_score_learns_the_iou_of_the_box():
     boxes, _ = predictions()
-    truth = targets(has_box=[1., 1., 0.], exists=[1., 1., 0.])
-    scores = torch.tensor([0.3, -2., 1.5])
+    truth = targets(has_box=[1.0, 1.0, 0.0], exists=[1.0, 1.0, 0.0])
+    scores = torch.tensor([0.3, -2.0, 1.5])
     loss = head().score_loss(dict(boxes=boxes, score_logits=scores), truth)
-    quality = [iou_and_giou(boxes[i].tolist(), truth.boxes[i].tolist())[0]
-               for i in (0, 1)] + [0]  # none: worth nothing
+    quality = [iou_and_giou(boxes[i].tolist(), truth.boxes[i].tolist())[0] for i in (0, 1)] + [0]  # none: worth nothing
     expected = cross_entropy(scores.numpy(), np.array(quality)).mean()
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     assert boxes.grad is None
@@ -145,10 +150,11 @@ def test_the_score_learns_the_iou_of_the_box():
 
 def test_the_score_ignores_samples_whose_answer_is_unknown():
     boxes, _ = predictions()
-    scores = torch.tensor([0.3, -2., 1.5])
-    loss = head().score_loss(dict(boxes=boxes, score_logits=scores), targets(has_box=[1., 0., 1.]))
-    other = head().score_loss(dict(boxes=boxes, score_logits=scores * torch.tensor([1, 9, 1])),
-                              targets(has_box=[1., 0., 1.]))
+    scores = torch.tensor([0.3, -2.0, 1.5])
+    loss = head().score_loss(dict(boxes=boxes, score_logits=scores), targets(has_box=[1.0, 0.0, 1.0]))
+    other = head().score_loss(
+        dict(boxes=boxes, score_logits=scores * torch.tensor([1, 9, 1])), targets(has_box=[1.0, 0.0, 1.0])
+    )
     assert torch.equal(loss, other)
 
 
@@ -156,9 +162,9 @@ def test_the_score_of_a_mask_leaves_padding_out():
     truth = targets(batch=1, inside=torch.ones(1, 1, 16, 16))
     truth.inside[..., 8:] = 0
     truth.masks[..., 8:] = 0
-    logits = torch.where(truth.masks > 0, 3., -3.)
-    logits[..., 8:] = 3.  # the prediction says object where there is no image; it will be cut off
-    loss = head().score_loss(dict(mask_logits=logits, score_logits=torch.tensor([2.])), truth)
+    logits = torch.where(truth.masks > 0, 3.0, -3.0)
+    logits[..., 8:] = 3.0  # the prediction says object where there is no image; it will be cut off
+    loss = head().score_loss(dict(mask_logits=logits, score_logits=torch.tensor([2.0])), truth)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-5)  # the IoU is 1
 
 
@@ -172,12 +178,14 @@ def whole_losses(items, model=None, **changes):
 
 
 def centred(**changes):
-    return tiny_model(data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=64, placement='center'),
-                      head=head_config(**changes)).train()
+    return tiny_model(
+        data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=64, placement='center'),
+        head=head_config(**changes),
+    ).train()
 
 
 BOTH = item(boxes=[BOX], masks=[MASK], seed=1)
-NO_BOX = item(boxes=[[0., 0., 64., 48.]], masks=[MASK], has_box=False, has_mask=True, seed=2, text='blue star')
+NO_BOX = item(boxes=[[0.0, 0.0, 64.0, 48.0]], masks=[MASK], has_box=False, has_mask=True, seed=2, text='blue star')
 NO_MASK = item(boxes=[BOX], masks=[np.zeros((48, 64))], has_box=True, has_mask=False, seed=3, text='the green ring')
 
 
@@ -188,8 +196,9 @@ def test_names_of_losses():
     assert all(x.dim() == 0 and x.isfinite() and x > 0 for x in losses.values())
 
 
-@pytest.mark.parametrize('missing, prefixes', [(NO_BOX, ('loss_box', 'loss_score')),
-                                               (NO_MASK, ('loss_mask', 'loss_aux'))])
+@pytest.mark.parametrize(
+    'missing, prefixes', [(NO_BOX, ('loss_box', 'loss_score')), (NO_MASK, ('loss_mask', 'loss_aux'))]
+)
 def test_an_item_without_a_truth_does_not_count_for_that_task(missing, prefixes):
     model = centred()
     _, alone = whole_losses([BOTH], model)
@@ -199,8 +208,9 @@ def test_an_item_without_a_truth_does_not_count_for_that_task(missing, prefixes)
         assert same == name.startswith(prefixes), name
 
 
-@pytest.mark.parametrize('missing, prefixes', [(NO_BOX, ('loss_box', 'loss_score')),
-                                               (NO_MASK, ('loss_mask', 'loss_aux'))])
+@pytest.mark.parametrize(
+    'missing, prefixes', [(NO_BOX, ('loss_box', 'loss_score')), (NO_MASK, ('loss_mask', 'loss_aux'))]
+)
 def test_a_batch_without_a_truth_is_zero_and_still_in_the_graph(missing, prefixes):
     model, losses = whole_losses([missing], centred())
     for name in [n for n in losses if n.startswith(prefixes)]:
@@ -226,8 +236,9 @@ def test_expressions_that_fit_nothing():
     assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize('name',
-                         ['loss_box_l1', 'loss_box_giou', 'loss_mask_bce', 'loss_mask_dice', 'loss_aux', 'loss_score'])
+@pytest.mark.parametrize(
+    'name', ['loss_box_l1', 'loss_box_giou', 'loss_mask_bce', 'loss_mask_dice', 'loss_aux', 'loss_score']
+)
 def test_a_loss_that_is_switched_off_is_left_out(name):
     _, all_losses = whole_losses([BOTH], centred())
     _, losses = whole_losses([BOTH], centred(**{name: None}))
@@ -243,10 +254,15 @@ def test_a_loss_of_weight_zero_is_zero_and_stays_in_the_graph(name, type_):
     assert not any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
-@pytest.mark.parametrize('branch, prefixes', [('box_branch', ('loss_mask', 'loss_aux', 'loss_score')),
-                                              ('mask_branch', ('loss_box', 'loss_aux', 'loss_score')),
-                                              ('score_branch', ('loss_box', 'loss_mask', 'loss_aux')),
-                                              ('pixel_guidance', ('loss_box', 'loss_mask', 'loss_score'))])
+@pytest.mark.parametrize(
+    'branch, prefixes',
+    [
+        ('box_branch', ('loss_mask', 'loss_aux', 'loss_score')),
+        ('mask_branch', ('loss_box', 'loss_aux', 'loss_score')),
+        ('score_branch', ('loss_box', 'loss_mask', 'loss_aux')),
+        ('pixel_guidance', ('loss_box', 'loss_mask', 'loss_score')),
+    ],
+)
 def test_each_branch_can_be_left_out(branch, prefixes):
     model, losses = whole_losses([BOTH, NO_BOX, NO_MASK], centred(**{branch: None}))
     assert all(name.startswith(prefixes) for name in losses) and len({n[:8] for n in losses}) == 3
@@ -305,10 +321,8 @@ def samples(*placements):
     items = [item() for _ in placements]
     for i, p in zip(items, placements):
         i['data_samples'].set_metainfo(
-            dict(ori_shape=p.ori_shape,
-                 img_shape=p.img_shape,
-                 batch_input_shape=p.canvas_shape,
-                 canvas_offset=p.offset))
+            dict(ori_shape=p.ori_shape, img_shape=p.img_shape, batch_input_shape=p.canvas_shape, canvas_offset=p.offset)
+        )
     return [i['data_samples'] for i in items]
 
 

@@ -28,12 +28,14 @@ def test_shapes():
 def attention_by_hand(layer, q, k, v, padding):
     """Multi-head attention of one sample, head by head."""
     attention, (n, d) = layer.self_attn, q.shape
-    q, k, v = (F.linear(x, w, b)
-               for x, w, b in zip((q, k, v), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)))
+    q, k, v = (
+        F.linear(x, w, b)
+        for x, w, b in zip((q, k, v), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
+    )
     heads = []
     for h in range(attention.num_heads):
         part = slice(h * d // attention.num_heads, (h + 1) * d // attention.num_heads)
-        scores = q[:, part] @ k[:, part].T / (d / attention.num_heads)**0.5
+        scores = q[:, part] @ k[:, part].T / (d / attention.num_heads) ** 0.5
         scores[:, padding] = -torch.inf
         heads.append(scores.softmax(-1) @ v[:, part])
     return F.linear(torch.cat(heads, dim=1), attention.out_proj.weight, attention.out_proj.bias)
@@ -92,8 +94,8 @@ def test_what_stands_in_the_padding_does_not_matter(changes, norm_first):
     padding[1, 32:] = True
     clean = model(levels, text, padding)
     for level in levels:
-        level[0, :, :, (level.shape[3] + 1) // 2:] = 1e3
-        level[1, :, (level.shape[2] + 1) // 2:] = -1e3
+        level[0, :, :, (level.shape[3] + 1) // 2 :] = 1e3
+        level[1, :, (level.shape[2] + 1) // 2 :] = -1e3
     text.tokens[0, 5:] = 1e3
     dirty = model(levels, text, padding)
     assert torch.allclose(clean.reg, dirty.reg, atol=1e-5)
@@ -107,8 +109,13 @@ def test_every_token_that_is_no_padding_matters(changes):
     levels, text = neck_maps(), text_features()
     inputs = [x.requires_grad_() for x in levels], text.tokens.requires_grad_()
     model(levels, text, no_padding()).reg.square().sum().backward()
-    assert [x.grad is not None and x.grad.abs().sum(1).all().item()
-            for x in inputs[0]] == [False, False, True, True, False]
+    assert [x.grad is not None and x.grad.abs().sum(1).all().item() for x in inputs[0]] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
     assert inputs[1].grad.abs().sum(-1).bool().equal(~text.padding_mask)
 
 
@@ -138,8 +145,9 @@ def test_sine_positions_take_any_canvas():
 
 
 def test_learned_positions_say_which_canvas_they_need():
-    with pytest.raises(ValueError,
-                       match=r'maps of levels \(2, 3\) are \[\(8, 8\), \(4, 4\)\], level_sizes says .*sine'):
+    with pytest.raises(
+        ValueError, match=r'maps of levels \(2, 3\) are \[\(8, 8\), \(4, 4\)\], level_sizes says .*sine'
+    ):
         encoder(**LEARNED)(neck_maps(canvas=128), text_features(), no_padding(canvas=128))
 
 
@@ -148,12 +156,15 @@ def test_learned_positions_have_one_row_per_slot():
     assert encoder().position.weight.shape == (1 + NUM_TOKENS, DIM)
 
 
-@pytest.mark.parametrize('changes, message', [
-    (dict(position='none'), r"position is 'learned' or 'sine', not 'none'"),
-    (dict(levels=(3, 5)), r'levels=\(3, 5\) must name one or more'),
-    (dict(levels=()), r'levels=\(\) must name one or more'),
-    (dict(position='learned', level_sizes=((4, 4), )), r'level_sizes=\(\(4, 4\),\) must give one'),
-])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        (dict(position='none'), r"position is 'learned' or 'sine', not 'none'"),
+        (dict(levels=(3, 5)), r'levels=\(3, 5\) must name one or more'),
+        (dict(levels=()), r'levels=\(\) must name one or more'),
+        (dict(position='learned', level_sizes=((4, 4),)), r'level_sizes=\(\(4, 4\),\) must give one'),
+    ],
+)
 def test_bad_arguments_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         encoder(**changes)

@@ -1,4 +1,5 @@
 """The demo reaches what it is there to reach. Takes a quarter of an hour on two cores: `make test-slow`."""
+
 import json
 import os
 import subprocess
@@ -15,7 +16,10 @@ def test_demo_learns_boxes_and_masks(tmp_path):
     env = {name: value for name, value in os.environ.items() if name != 'OMP_NUM_THREADS'}
     subprocess.run(
         [sys.executable, ROOT / 'tools' / 'demo.py', '--data-dir', tmp_path / 'data', '--work-dir', tmp_path / 'run'],
-        check=True, cwd=ROOT, env=env)
+        check=True,
+        cwd=ROOT,
+        env=env,
+    )
     rows = {row['set']: row for row in json.loads((tmp_path / 'run' / 'results.json').read_text())['rows']}
     assert rows['refshapes/val']['Acc@0.5'] >= 75 and rows['refshapes/val']['mIoU'] >= 70
     for row in rows.values():

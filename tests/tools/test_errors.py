@@ -1,4 +1,5 @@
 """Bad input ends in one sentence, whichever library was at work when it was found."""
+
 import os
 import subprocess
 import sys
@@ -19,18 +20,36 @@ def data(tmp_path_factory) -> Path:
     return root
 
 
-@pytest.mark.parametrize('option, sentence', [
-    ('train_dataloader.dataset.split=trian', "has no split 'trian'; it has 'train'"),
-    ('train_dataloader.dataset.generate=False train_dataloader.dataset.data_root=nowhere', 'RefShapes is not in nowhere'),
-    ('model.text_encoder.model=no-such-bert', "there is no text model 'no-such-bert'"),
-    ('model.backbone.gated_stages=(0,3)', 'gated_stages=(0, 3) names a stage that is not there'),
-])
+@pytest.mark.parametrize(
+    'option, sentence',
+    [
+        ('train_dataloader.dataset.split=trian', "has no split 'trian'; it has 'train'"),
+        (
+            'train_dataloader.dataset.generate=False train_dataloader.dataset.data_root=nowhere',
+            'RefShapes is not in nowhere',
+        ),
+        ('model.text_encoder.model=no-such-bert', "there is no text model 'no-such-bert'"),
+        ('model.backbone.gated_stages=(0,3)', 'gated_stages=(0, 3) names a stage that is not there'),
+    ],
+)
 def test_train_says_one_sentence(option, sentence, data, tmp_path):
     run = subprocess.run(
-        [sys.executable, ROOT / 'tools' / 'train.py', ROOT / NANO, '--work-dir', tmp_path, '--cfg-options',
-         *(f'{part}_dataloader.dataset.data_root={data}' for part in ('train', 'val')), 'val_dataloader.dataset.split=train',
-         *option.split()],
-        capture_output=True, text=True, cwd=ROOT, env={**os.environ, 'HF_HUB_OFFLINE': '1'})
+        [
+            sys.executable,
+            ROOT / 'tools' / 'train.py',
+            ROOT / NANO,
+            '--work-dir',
+            tmp_path,
+            '--cfg-options',
+            *(f'{part}_dataloader.dataset.data_root={data}' for part in ('train', 'val')),
+            'val_dataloader.dataset.split=train',
+            *option.split(),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, 'HF_HUB_OFFLINE': '1'},
+    )
     assert run.returncode == 1
     said = run.stderr.strip().splitlines()[-1]
     assert said.startswith('error: ') and sentence in said

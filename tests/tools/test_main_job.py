@@ -1,4 +1,5 @@
 """The main job in small: train, save, resume, test, through the tools' own entry points, on a RefShapes made here."""
+
 import importlib.util
 import json
 import math
@@ -44,18 +45,38 @@ def no_default_scope():
 def options(data: Path, name: str, max_iters: int) -> list[str]:
     """Small, and with nothing drawn at random but the first weights and the order of the data."""
     return [
-        f'experiment_name={name}', 'randomness.seed=3', f'train_cfg.max_iters={max_iters}', 'train_cfg.val_interval=2',
-        'default_hooks.checkpoint.interval=2', 'default_hooks.checkpoint.max_keep_ckpts=9',
-        'model.data_preprocessor.placement=corner', 'train_pipeline.3.prob=0.0',
-        'train_dataloader.dataset.pipeline.3.prob=0.0', 'train_dataloader.batch_size=4',
-        'param_scheduler.0.end=2', 'param_scheduler.1.begin=2', 'param_scheduler.1.end=8', 'param_scheduler.1.T_max=6'
-    ] + [f'{part}_dataloader.{key}' for part in ('train', 'val', 'test')
-         for key in (f'dataset.data_root={data}', 'num_workers=0', 'persistent_workers=False')]
+        f'experiment_name={name}',
+        'randomness.seed=3',
+        f'train_cfg.max_iters={max_iters}',
+        'train_cfg.val_interval=2',
+        'default_hooks.checkpoint.interval=2',
+        'default_hooks.checkpoint.max_keep_ckpts=9',
+        'model.data_preprocessor.placement=corner',
+        'train_pipeline.3.prob=0.0',
+        'train_dataloader.dataset.pipeline.3.prob=0.0',
+        'train_dataloader.batch_size=4',
+        'param_scheduler.0.end=2',
+        'param_scheduler.1.begin=2',
+        'param_scheduler.1.end=8',
+        'param_scheduler.1.T_max=6',
+    ] + [
+        f'{part}_dataloader.{key}'
+        for part in ('train', 'val', 'test')
+        for key in (f'dataset.data_root={data}', 'num_workers=0', 'persistent_workers=False')
+    ]
 
 
 def run_training(data: Path, work_dir: Path, max_iters: int, *arguments: str) -> dict:
-    train.main([CONFIG, '--work-dir', str(work_dir), *arguments, '--cfg-options',
-                *options(data, f'{work_dir.name}_{max_iters}', max_iters)])
+    train.main(
+        [
+            CONFIG,
+            '--work-dir',
+            str(work_dir),
+            *arguments,
+            '--cfg-options',
+            *options(data, f'{work_dir.name}_{max_iters}', max_iters),
+        ]
+    )
     return torch.load(work_dir / f'iter_{max_iters}.pth', weights_only=False)
 
 
@@ -87,8 +108,20 @@ def test_resumed_training_equals_one_never_stopped(data, straight, tmp_path):
 
 def test_tool_test_prints_and_writes_one_row_a_set(data, straight, tmp_path, capsys):
     checkpoint = next(straight.glob('best_*.pth'))
-    metrics = test.main([CONFIG, str(checkpoint), '--work-dir', str(tmp_path), '--out', str(tmp_path / 'answers.pkl'),
-                         '--show-dir', str(tmp_path / 'pictures'), '--cfg-options', *options(data, 'tested', 4)])
+    metrics = test.main(
+        [
+            CONFIG,
+            str(checkpoint),
+            '--work-dir',
+            str(tmp_path),
+            '--out',
+            str(tmp_path / 'answers.pkl'),
+            '--show-dir',
+            str(tmp_path / 'pictures'),
+            '--cfg-options',
+            *options(data, 'tested', 4),
+        ]
+    )
     rows = {row['set']: row for row in json.loads((tmp_path / 'results.json').read_text())['rows']}
     refs = json.loads((data / 'refs.json').read_text())
     printed = capsys.readouterr().out
@@ -104,19 +137,25 @@ def test_tool_test_prints_and_writes_one_row_a_set(data, straight, tmp_path, cap
     assert pictures and all(path.stat().st_size > 1000 for path in pictures)
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['configs/uniqrnet_swin-b_refcoc.py'], 'there is no config .*uniqrnet_swin-b_refcoc.py'),
-    ([CONFIG, '--resume', 'nowhere.pth'], '--resume nowhere.pth: there is no such checkpoint'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['configs/uniqrnet_swin-b_refcoc.py'], 'there is no config .*uniqrnet_swin-b_refcoc.py'),
+        ([CONFIG, '--resume', 'nowhere.pth'], '--resume nowhere.pth: there is no such checkpoint'),
+    ],
+)
 def test_bad_arguments_of_train(arguments, message):
     with pytest.raises(UserError, match=message):
         train.main(arguments)
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ([CONFIG, 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
-    ([CONFIG, CONFIG, '--out', 'answers.json'], r'let the name end in \.pkl'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ([CONFIG, 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
+        ([CONFIG, CONFIG, '--out', 'answers.json'], r'let the name end in \.pkl'),
+    ],
+)
 def test_bad_arguments_of_test(arguments, message):
     with pytest.raises(UserError, match=message):
         test.main(arguments)

@@ -1,4 +1,5 @@
 """From a training to weights that one can give away, and back in by every door."""
+
 import json
 from pathlib import Path
 
@@ -39,9 +40,21 @@ def changes(data: Path, name: str, *more: str) -> list[str]:
 def trained(data, tmp_path_factory) -> Path:
     """Two steps with averaged weights, each step saved."""
     work_dir = tmp_path_factory.mktemp('runs') / 'averaged'
-    train.main([CONFIG, '--work-dir', str(work_dir), *changes(
-        data, 'averaged', 'default_hooks.checkpoint.interval=1', 'default_hooks.ema.type=EMAHook',
-        'default_hooks.ema.momentum=0.5', 'test_evaluator.refuse_below=0.01')])
+    train.main(
+        [
+            CONFIG,
+            '--work-dir',
+            str(work_dir),
+            *changes(
+                data,
+                'averaged',
+                'default_hooks.checkpoint.interval=1',
+                'default_hooks.ema.type=EMAHook',
+                'default_hooks.ema.momentum=0.5',
+                'test_evaluator.refuse_below=0.01',
+            ),
+        ]
+    )
     DefaultScope._instance_dict.clear()
     return work_dir
 
@@ -49,11 +62,15 @@ def trained(data, tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def published(trained) -> Path:
     path = trained / 'nano.safetensors'
-    report = dict(written_by='mmuniqrnet.evaluation.report/1', facts=dict(checkpoint='/home/me/x.pth'),
-                  rows=[dict(set='refshapes/val', mIoU=12.5)])
+    report = dict(
+        written_by='mmuniqrnet.evaluation.report/1',
+        facts=dict(checkpoint='/home/me/x.pth'),
+        rows=[dict(set='refshapes/val', mIoU=12.5)],
+    )
     (trained / 'results.json').write_text(json.dumps(report))
-    publish.main([str(trained / 'iter_2.pth'), str(path), '--command', COMMAND, '--figures',
-                  str(trained / 'results.json')])
+    publish.main(
+        [str(trained / 'iter_2.pth'), str(path), '--command', COMMAND, '--figures', str(trained / 'results.json')]
+    )
     return path
 
 
@@ -65,8 +82,9 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 def test_the_averaged_weights_are_published(trained, published):
     steps = [torch.load(trained / f'iter_{i}.pth', weights_only=False) for i in (1, 2)]
     # EMAHook keeps what the optimiser works on as 'ema_state_dict'; the average of two steps is their middle.
-    first, second = ({name.removeprefix('module.'): value for name, value in step['ema_state_dict'].items()}
-                     for step in steps)
+    first, second = (
+        {name.removeprefix('module.'): value for name, value in step['ema_state_dict'].items()} for step in steps
+    )
     given = weights_of(published)
     assert set(given) == set(steps[1]['state_dict'])
     floats = [name for name, value in given.items() if value.is_floating_point()]
@@ -101,9 +119,22 @@ def test_the_test_tool_and_load_from_read_it(published, trained, data, tmp_path)
         figures[name] = test.main([CONFIG, str(path), '--work-dir', str(tmp_path / name), *changes(data, name)])
         DefaultScope._instance_dict.clear()
     assert figures['tested_safetensors'] == figures['tested_pth']
-    train.main([CONFIG, '--work-dir', str(tmp_path / 'tuned'), *changes(
-        data, 'tuned', f'load_from={published}', 'default_hooks.checkpoint.interval=1',
-        'optim_wrapper.optimizer.lr=0.0', 'train_cfg.max_iters=1', 'optim_wrapper.optimizer.weight_decay=0.0')])
+    train.main(
+        [
+            CONFIG,
+            '--work-dir',
+            str(tmp_path / 'tuned'),
+            *changes(
+                data,
+                'tuned',
+                f'load_from={published}',
+                'default_hooks.checkpoint.interval=1',
+                'optim_wrapper.optimizer.lr=0.0',
+                'train_cfg.max_iters=1',
+                'optim_wrapper.optimizer.weight_decay=0.0',
+            ),
+        ]
+    )
     tuned = torch.load(tmp_path / 'tuned' / 'iter_1.pth', weights_only=False)['state_dict']
     assert all(torch.equal(tuned[name], value) for name, value in weights_of(published).items())
 
@@ -114,16 +145,19 @@ def test_a_training_can_not_be_resumed_from_it(arguments, published):
         train.main([CONFIG, *(argument.format(published) for argument in arguments)])
 
 
-@pytest.mark.parametrize('arguments, words', [
-    (['iter_2.pth', 'x.pth'], 'published weights are safetensors'),
-    (['iter_2.pth', 'nano.safetensors'], 'nano.safetensors is there already'),
-    (['gone.pth', 'x.safetensors'], 'there is no checkpoint gone.pth'),
-    (['bare.pth', 'x.safetensors'], 'bare.pth does not hold its config; give the one'),
-    (['iter_2.pth', 'x.safetensors', '--figures', 'gone.json'], 'there are no figures gone.json'),
-    (['iter_2.pth', 'x.safetensors', '--figures', 'iter_2.pth'], 'iter_2.pth is no JSON'),
-    (['iter_2.pth', 'x.safetensors', '--figures', 'other.json'], 'other.json is no report of mmuniqrnet'),
-    (['iter_2.pth', 'x.safetensors', '--config', 'gone.py'], 'there is no config gone.py'),
-])
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['iter_2.pth', 'x.pth'], 'published weights are safetensors'),
+        (['iter_2.pth', 'nano.safetensors'], 'nano.safetensors is there already'),
+        (['gone.pth', 'x.safetensors'], 'there is no checkpoint gone.pth'),
+        (['bare.pth', 'x.safetensors'], 'bare.pth does not hold its config; give the one'),
+        (['iter_2.pth', 'x.safetensors', '--figures', 'gone.json'], 'there are no figures gone.json'),
+        (['iter_2.pth', 'x.safetensors', '--figures', 'iter_2.pth'], 'iter_2.pth is no JSON'),
+        (['iter_2.pth', 'x.safetensors', '--figures', 'other.json'], 'other.json is no report of mmuniqrnet'),
+        (['iter_2.pth', 'x.safetensors', '--config', 'gone.py'], 'there is no config gone.py'),
+    ],
+)
 def test_bad_arguments_of_publish(arguments, words, trained, published, monkeypatch):
     monkeypatch.chdir(trained)
     (trained / 'other.json').write_text('[1]')

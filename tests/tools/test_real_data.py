@@ -1,4 +1,5 @@
 """tools/test.py on real photographs, expressions and masks, with a model that has learnt nothing."""
+
 import importlib.util
 import json
 import pickle
@@ -25,7 +26,7 @@ SPLITS = {'refcoco': ['val', 'testB'], 'refcoco+': ['val', 'testB'], 'refcocog':
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(not MINI.is_dir(), reason='needs ../shared/data: refcoco_mini')
 
-CONFIG = '''_base_ = {base!r}
+CONFIG = """_base_ = {base!r}
 pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='ReferResize', scale=(64, 64), keep_ratio=True),
@@ -44,7 +45,7 @@ test_dataloader = dict(
 test_evaluator = dict(outfile_prefix={prefix!r})
 default_hooks = dict(visualization=dict(draw=False))
 model = dict(head=dict(mask_threshold=0.4))  # what has learnt nothing says less than 0.5 of nearly every pixel
-'''
+"""
 
 
 @pytest.fixture(scope='module')
@@ -55,18 +56,29 @@ def tested(tmp_path_factory) -> tuple[dict, list[dict], Path]:
     spec.loader.exec_module(tool)
     folder = tmp_path_factory.mktemp('real')
     config = folder / 'real.py'
-    config.write_text(CONFIG.format(
-        base=str(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py'), root=str(MINI), prefix=str(folder / 'single'),
-        sets=[(name, refs, SPLITS[name]) for name, refs in REFS.items()]))
+    config.write_text(
+        CONFIG.format(
+            base=str(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py'),
+            root=str(MINI),
+            prefix=str(folder / 'single'),
+            sets=[(name, refs, SPLITS[name]) for name, refs in REFS.items()],
+        )
+    )
     torch.manual_seed(1)
     model = MODELS.build(Config.fromfile(config).model)
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'untrained.pth')
     try:
-        metrics = tool.main([
-            str(config), str(folder / 'untrained.pth'), '--work-dir', str(folder / 'work'),
-            '--out', str(folder / 'answers.pkl')
-        ])
+        metrics = tool.main(
+            [
+                str(config),
+                str(folder / 'untrained.pth'),
+                '--work-dir',
+                str(folder / 'work'),
+                '--out',
+                str(folder / 'answers.pkl'),
+            ]
+        )
     finally:
         DefaultScope._instance_dict.clear()
     return metrics, pickle.loads((folder / 'answers.pkl').read_bytes()), folder
@@ -77,14 +89,14 @@ def counts() -> dict[str, int]:
     found = Counter()
     for name, refs in REFS.items():
         for ref in pickle.loads((MINI / name / refs).read_bytes()):
-            found[f"{name}/{ref['split']}"] += len(ref['sentences'])
+            found[f'{name}/{ref["split"]}'] += len(ref['sentences'])
     return dict(found)
 
 
 def test_every_expression_of_every_set_is_answered_once(tested):
     metrics, answers, folder = tested
     assert {key.removesuffix('/N'): value for key, value in metrics.items() if key.endswith('/N')} == counts()
-    assert Counter(f"{a['dataset']}/{a['split']}" for a in answers) == counts()
+    assert Counter(f'{a["dataset"]}/{a["split"]}' for a in answers) == counts()
     rows = json.loads((folder / 'work' / 'results.json').read_text())['rows']
     assert {row['set']: row['N'] for row in rows} == counts()
     assert all(0 < row['text-blind'] <= 100 for row in rows)
@@ -120,25 +132,30 @@ def recount(answers: list[dict], coco: COCO) -> dict[str, float]:
         assert rle['size'] == [image['height'], image['width']]
         truth = coco.annToRLE(annotation)
         box_ious.append(coco_mask.iou([box], [annotation['bbox']], [0])[0, 0])
-        both = (int(coco_mask.area(coco_mask.merge([rle, truth], intersect=True))),
-                int(coco_mask.area(coco_mask.merge([rle, truth]))))
+        both = (
+            int(coco_mask.area(coco_mask.merge([rle, truth], intersect=True))),
+            int(coco_mask.area(coco_mask.merge([rle, truth]))),
+        )
         overlaps.append(both)
         tight = coco_mask.toBbox(rle)
-        around.append(coco_mask.iou([box], [tight], [0])[0, 0] if coco_mask.area(rle) else 0.)
+        around.append(coco_mask.iou([box], [tight], [0])[0, 0] if coco_mask.area(rle) else 0.0)
     boxes, (intersections, unions) = np.array(box_ious), np.array(overlaps).T
     masks = intersections / unions
     n = len(answers)
     scores = [float(answer['pred_instances']['scores'][0]) for answer in answers]
-    error = 0.
+    error = 0.0
     for k in range(10):
         inside = [i for i, score in enumerate(scores) if k / 10 <= score < (k + 1) / 10]
         error += abs(sum(scores[i] for i in inside) - sum(box_ious[i] for i in inside)) / n
     figures = dict(N=n, N_box=n, N_mask=n, ECE=100 * error)
     figures |= {f'Pr@{x}': 100 * np.mean(masks >= x) for x in (0.5, 0.6, 0.7, 0.8, 0.9)}
     return figures | {
-        'Acc@0.5': 100 * np.mean(boxes >= 0.5), 'box_mIoU': 100 * boxes.mean(), 'mIoU': 100 * masks.mean(),
-        'oIoU': 100 * intersections.sum() / unions.sum(), 'box_mask_IoU': 100 * np.mean(around),
-        'agreement': 100 * np.mean((boxes >= 0.5) == (masks >= 0.5))
+        'Acc@0.5': 100 * np.mean(boxes >= 0.5),
+        'box_mIoU': 100 * boxes.mean(),
+        'mIoU': 100 * masks.mean(),
+        'oIoU': 100 * intersections.sum() / unions.sum(),
+        'box_mask_IoU': 100 * np.mean(around),
+        'agreement': 100 * np.mean((boxes >= 0.5) == (masks >= 0.5)),
     }
 
 
@@ -148,4 +165,5 @@ def test_the_results_files_give_the_same_figures(tested):
         for split in splits:
             figures = figures_from_file(folder / f'single_{name}_{split}.jsonl')
             assert {f'{name}/{split}/{key}': value for key, value in figures.items()} == {
-                key: value for key, value in metrics.items() if key.startswith(f'{name}/{split}/')}
+                key: value for key, value in metrics.items() if key.startswith(f'{name}/{split}/')
+            }

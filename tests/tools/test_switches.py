@@ -1,4 +1,5 @@
 """Gradient accumulation, gradient checkpointing and EMA, each switched on by one option of tools/train.py."""
+
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,21 @@ def data(tmp_path_factory) -> Path:
 
 def run(data: Path, work_dir: Path, *switches: str, arguments: tuple[str, ...] = ()) -> list[dict]:
     """The checkpoints after every iteration of a short training, with these options on top."""
-    train.main([CONFIG, '--work-dir', str(work_dir), *arguments, '--cfg-options', *options(data, work_dir.name, ITERS),
-                'train_cfg.val_interval=99', 'default_hooks.checkpoint.interval=1',
-                # One of a name lives as long as the process.
-                f'visualizer.name={work_dir.name}', *switches])
+    train.main(
+        [
+            CONFIG,
+            '--work-dir',
+            str(work_dir),
+            *arguments,
+            '--cfg-options',
+            *options(data, work_dir.name, ITERS),
+            'train_cfg.val_interval=99',
+            'default_hooks.checkpoint.interval=1',
+            # One of a name lives as long as the process.
+            f'visualizer.name={work_dir.name}',
+            *switches,
+        ]
+    )
     DefaultScope._instance_dict.clear()
     return [torch.load(work_dir / f'iter_{i}.pth', weights_only=False) for i in range(1, ITERS + 1)]
 
@@ -42,13 +54,14 @@ def plain(data, tmp_path_factory) -> list[dict]:
     return [saved['state_dict'] for saved in run(data, tmp_path_factory.mktemp('runs') / 'plain')]
 
 
-def differing(first: dict, second: dict, tolerance: float = 0.) -> list[str]:
+def differing(first: dict, second: dict, tolerance: float = 0.0) -> list[str]:
     return [key for key, value in first.items() if not torch.allclose(value, second[key], rtol=0, atol=tolerance)]
 
 
 def test_accumulation_steps_at_every_second_batch(data, plain, tmp_path):
-    first, second, third, fourth = (saved['state_dict'] for saved in run(
-        data, tmp_path / 'accumulation', 'optim_wrapper.accumulative_counts=2'))
+    first, second, third, fourth = (
+        saved['state_dict'] for saved in run(data, tmp_path / 'accumulation', 'optim_wrapper.accumulative_counts=2')
+    )
     assert len(differing(plain[0], plain[1])) > 100
     assert len(differing(first, second)) > 100 and len(differing(third, fourth)) > 100
     assert differing(second, third) == []
@@ -72,11 +85,11 @@ def test_ema_saves_the_average_and_trains_on_the_weights(data, plain, tmp_path):
 
 def test_scaled_learning_rate_counts_accumulated_batches(data, tmp_path):
     """Batches of 4, two a step, where the rate is for 32: a quarter of it."""
-    first = run(data, tmp_path / 'scaled', 'optim_wrapper.accumulative_counts=2', arguments=('--auto-scale-lr', ))[-1]
+    first = run(data, tmp_path / 'scaled', 'optim_wrapper.accumulative_counts=2', arguments=('--auto-scale-lr',))[-1]
     assert first['optimizer']['param_groups'][0]['initial_lr'] == pytest.approx(1e-3 / 4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
 def test_amp_without_a_gpu_is_refused_in_one_sentence(data, tmp_path):
     with pytest.raises(UserError, match='--amp needs a GPU'):
-        run(data, tmp_path / 'amp', arguments=('--amp', ))
+        run(data, tmp_path / 'amp', arguments=('--amp',))

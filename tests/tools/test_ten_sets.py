@@ -1,4 +1,5 @@
 """All ten evaluation sets in one go, through tools/test.py."""
+
 import json
 import pickle
 from collections import Counter
@@ -13,8 +14,18 @@ from test_main_job import test as tool
 
 from mmuniqrnet.registry import MODELS
 
-SETS = ['refcoco/val', 'refcoco/testA', 'refcoco/testB', 'refcoco+/val', 'refcoco+/testA', 'refcoco+/testB',
-        'refcocog_umd/val', 'refcocog_umd/test', 'refcocog_google/val', 'referit/test']
+SETS = [
+    'refcoco/val',
+    'refcoco/testA',
+    'refcoco/testB',
+    'refcoco+/val',
+    'refcoco+/testA',
+    'refcoco+/testB',
+    'refcocog_umd/val',
+    'refcocog_umd/test',
+    'refcocog_google/val',
+    'referit/test',
+]
 
 
 @pytest.fixture(scope='module')
@@ -32,8 +43,12 @@ def no_default_scope():
 def count(data: Path) -> Counter:
     """Expressions per set, from the files."""
     counts = Counter()
-    for name, author, dataset in (('refcoco', 'unc', 'refcoco'), ('refcoco+', 'unc', 'refcoco+'),
-                                  ('refcocog', 'umd', 'refcocog_umd'), ('refcocog', 'google', 'refcocog_google')):
+    for name, author, dataset in (
+        ('refcoco', 'unc', 'refcoco'),
+        ('refcoco+', 'unc', 'refcoco+'),
+        ('refcocog', 'umd', 'refcocog_umd'),
+        ('refcocog', 'google', 'refcocog_google'),
+    ):
         for ref in pickle.loads((data / name / f'refs({author}).p').read_bytes()):
             counts[f'{dataset}/{ref["split"]}'] += len(ref['sentences'])
     queries = json.loads((data / 'referit' / 'referit_query_test.json').read_text())
@@ -60,6 +75,9 @@ def test_one_table_with_a_row_a_set(data, tmp_path, capsys):
         assert 0 <= row['Acc@0.5'] <= 100 and 0 < row['text-blind'] <= 100
         assert ('mIoU' in row) == ('oIoU' in row) == (row['set'] != 'referit/test')
     table = capsys.readouterr().out.split('written to')[-2].splitlines()
-    assert [line.split()[0] for line in table if line][-len(SETS):] == SETS
-    assert [line.split('|')[1].strip() for line in (tmp_path / 'work' / 'results.md').read_text().splitlines()
-            if line.startswith('| ref')] == SETS
+    assert [line.split()[0] for line in table if line][-len(SETS) :] == SETS
+    assert [
+        line.split('|')[1].strip()
+        for line in (tmp_path / 'work' / 'results.md').read_text().splitlines()
+        if line.startswith('| ref')
+    ] == SETS

@@ -24,7 +24,7 @@ def panels(picture, height, width, factor, min_side=320):
     """Truth and prediction, cut out of a picture of both by what ``draw_answer`` says of the places."""
     h, w = height * factor, width * factor
     second = max(w, min_side) + GAP
-    return picture[-h:, :w], picture[-h:, second:second + w]
+    return picture[-h:, :w], picture[-h:, second : second + w]
 
 
 def is_colour(pixels, colour):
@@ -33,13 +33,14 @@ def is_colour(pixels, colour):
 
 def distance_to_edges(shape, box):
     """Of each pixel's centre to the rectangle's outline, in pixels along the axis where it is greatest."""
-    y, x = np.mgrid[:shape[0], :shape[1]] + 0.5
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
     x1, y1, x2, y2 = box
     return np.abs(np.maximum(np.maximum(x1 - x, x - x2), np.maximum(y1 - y, y - y2)))
 
 
-@pytest.mark.parametrize('height, width, factor', [(16, 16, 20), (64, 96, 5), (319, 500, 2), (320, 400, 1),
-                                                   (1000, 1200, 1)])
+@pytest.mark.parametrize(
+    'height, width, factor', [(16, 16, 20), (64, 96, 5), (319, 500, 2), (320, 400, 1), (1000, 1200, 1)]
+)
 def test_boxes_are_where_they_must_be_and_nowhere_else(height, width, factor):
     share = np.array([width, height, width, height]) / 100
     truth, prediction = np.array(TRUTH_BOX) * share, np.array(PRED_BOX) * share
@@ -62,8 +63,17 @@ def test_the_line_runs_along_all_four_edges():
         assert is_colour(panel[y, x], PRED_RGB)
 
 
-@pytest.mark.parametrize('box', [(0, 0, 400, 400), (-50, -50, 500, 450), (399.9, 399.9, 400, 400), (0, 0, 0, 0),
-                                 (600, 600, 700, 700), (300, 300, 100, 100)])
+@pytest.mark.parametrize(
+    'box',
+    [
+        (0, 0, 400, 400),
+        (-50, -50, 500, 450),
+        (399.9, 399.9, 400, 400),
+        (0, 0, 0, 0),
+        (600, 600, 700, 700),
+        (300, 300, 100, 100),
+    ],
+)
 def test_a_box_at_the_border_or_beyond_is_visible_on_the_image(box):
     panel = draw_answer(grey(400, 400), '', None, Answer([box]))[-400:]
     assert panel.shape == (400, 400, 3) and is_colour(panel, PRED_RGB).sum() >= 9
@@ -85,7 +95,7 @@ def test_a_mask_is_tinted_within_a_contour_and_not_outside():
         core = is_colour(panel[where], np.round(0.6 * GREY + 0.4 * np.array(colour)).astype(int))
         contour = is_colour(panel[where], colour)
         assert (core | contour).all() and core.mean() > 0.8 and contour.any()
-    assert is_colour(truth[20 * 5, 10 * 5:40 * 5], TRUTH_RGB).all()
+    assert is_colour(truth[20 * 5, 10 * 5 : 40 * 5], TRUTH_RGB).all()
 
 
 def test_truth_is_left_prediction_right_and_the_image_is_untouched():
@@ -108,15 +118,15 @@ def test_one_panel_without_truth_or_without_prediction_and_the_image_alone_witho
 
 
 def test_overlay_has_both_on_one_panel():
-    picture = draw_answer(
-        grey(330, 340), 'x', Answer([TRUTH_BOX]), Answer([PRED_BOX]), side_by_side=False)
+    picture = draw_answer(grey(330, 340), 'x', Answer([TRUTH_BOX]), Answer([PRED_BOX]), side_by_side=False)
     assert picture.shape[1] == 340
     assert is_colour(picture, TRUTH_RGB).any() and is_colour(picture, PRED_RGB).any()
 
 
 def test_the_expression_is_wrapped_into_more_rows_above_the_panels():
     none, one, many = (
-        draw_answer(grey(330, 340), 'long words ' * count, Answer([TRUTH_BOX])).shape[0] for count in (0, 1, 30))
+        draw_answer(grey(330, 340), 'long words ' * count, Answer([TRUTH_BOX])).shape[0] for count in (0, 1, 30)
+    )
     assert none < one < many
     picture = draw_answer(grey(330, 340), 'ein größerer Bär слева', Answer([TRUTH_BOX]))
     other = draw_answer(grey(330, 340), 'ein gr??erer B?r ?????', Answer([TRUTH_BOX]))

@@ -15,15 +15,26 @@ HEIGHT, WIDTH = 72, 96
 
 
 class Network(nn.Module):
-
     def __init__(self, **gates):
         super().__init__()
         self.backbone = QRNetSwin(
-            text_dim=TEXT_DIM, gate_rank=4, gate_reduction=4, gated_stages=(0, 1, 2), embed_dims=8, depths=(1, 1, 1),
-            num_heads=(2, 2, 2), window_size=4, strides=(4, 2, 2), out_indices=(0, 1, 2), drop_path_rate=0.0, **gates)
+            text_dim=TEXT_DIM,
+            gate_rank=4,
+            gate_reduction=4,
+            gated_stages=(0, 1, 2),
+            embed_dims=8,
+            depths=(1, 1, 1),
+            num_heads=(2, 2, 2),
+            window_size=4,
+            strides=(4, 2, 2),
+            out_indices=(0, 1, 2),
+            drop_path_rate=0.0,
+            **gates,
+        )
         gated = gates.get('spatial_gate', True)
         self.neck = QueryAwareFusion(
-            in_channels=CHANNELS, out_channels=8, text_dim=TEXT_DIM, num_outs=3, gate_rank=4, gated=gated)
+            in_channels=CHANNELS, out_channels=8, text_dim=TEXT_DIM, num_outs=3, gate_rank=4, gated=gated
+        )
 
     def forward(self, images, sentence):
         return self.neck(self.backbone(images, sentence), sentence)
@@ -66,8 +77,12 @@ def test_maps_have_the_sizes_of_the_stages(network):
         network(torch.randn(2, 3, HEIGHT, WIDTH), torch.randn(2, TEXT_DIM))
     maps = gate_maps(recorded, (HEIGHT, WIDTH))
     assert {name: tuple(values.shape) for name, values in maps.items()} == {
-        'backbone.gates.0': (2, 18, 24), 'backbone.gates.1': (2, 9, 12), 'backbone.gates.2': (2, 5, 6),
-        'neck.gates.0': (2, 18, 24), 'neck.gates.1': (2, 9, 12)}
+        'backbone.gates.0': (2, 18, 24),
+        'backbone.gates.1': (2, 9, 12),
+        'backbone.gates.2': (2, 5, 6),
+        'neck.gates.0': (2, 18, 24),
+        'neck.gates.1': (2, 9, 12),
+    }
     tokens = recorded['backbone.gates.1.spatial']
     assert maps['backbone.gates.1'][1, 3, 7] == tokens[1, 3 * 12 + 7, 0]
 
@@ -83,8 +98,10 @@ def test_nothing_stays_on_the_model(network):
 
 
 def test_a_network_without_gates_is_told():
-    with pytest.raises(ValueError, match='has no channel or spatial gates'), \
-            record_gates(Network(channel_gate=False, spatial_gate=False)):
+    with (
+        pytest.raises(ValueError, match='has no channel or spatial gates'),
+        record_gates(Network(channel_gate=False, spatial_gate=False)),
+    ):
         pass
 
 

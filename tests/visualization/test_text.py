@@ -21,13 +21,16 @@ def ink_of_words(text):
     return total
 
 
-@pytest.mark.parametrize('text', [
-    'the second zebra from the left, jumping gygantically over a puddle of Ångström-deep water',
-    'der große Teddybär — links',
-    'красный круг слева от синего квадрата',
-    'x' * 150,
-    'the ' + 'y' * 90 + ' end',
-])
+@pytest.mark.parametrize(
+    'text',
+    [
+        'the second zebra from the left, jumping gygantically over a puddle of Ångström-deep water',
+        'der große Teddybär — links',
+        'красный круг слева от синего квадрата',
+        'x' * 150,
+        'the ' + 'y' * 90 + ' end',
+    ],
+)
 @pytest.mark.parametrize('width', [64, 128, 640])
 def test_all_of_the_text_is_there_and_nothing_is_cut(text, width):
     block = text_block(text, width, SIZE)

@@ -46,14 +46,17 @@ def drawn(data_sample, tmp_path, **kwargs):
     return cv2.imread(str(tmp_path / 'x.png'))[..., ::-1]
 
 
-@pytest.mark.parametrize('made, kwargs, truth, prediction', [
-    (sample(), {}, TRUTH, PREDICTION),
-    (sample(truth=False), {}, None, PREDICTION),
-    (sample(masks=False), {}, TRUTH, Answer([BOX], None, 0.75)),
-    (sample(boxes=False), {}, TRUTH, Answer([], mask_of(BOX), 0.75)),
-    (sample(), dict(draw_gt=False), None, PREDICTION),
-    (sample(), dict(draw_pred=False), TRUTH, None),
-])
+@pytest.mark.parametrize(
+    'made, kwargs, truth, prediction',
+    [
+        (sample(), {}, TRUTH, PREDICTION),
+        (sample(truth=False), {}, None, PREDICTION),
+        (sample(masks=False), {}, TRUTH, Answer([BOX], None, 0.75)),
+        (sample(boxes=False), {}, TRUTH, Answer([], mask_of(BOX), 0.75)),
+        (sample(), dict(draw_gt=False), None, PREDICTION),
+        (sample(), dict(draw_pred=False), TRUTH, None),
+    ],
+)
 def test_what_the_sample_has_is_drawn(tmp_path, made, kwargs, truth, prediction):
     assert np.array_equal(drawn(made, tmp_path, **kwargs), draw_answer(image(), 'the box', truth, prediction))
 
@@ -70,8 +73,8 @@ def test_no_sample_is_the_image_alone(tmp_path):
 
 def test_pictures_go_to_the_backends_unless_to_a_file(tmp_path):
     config = dict(
-        type='ReferringVisualizer', name='backends', vis_backends=[dict(type='LocalVisBackend')],
-        save_dir=str(tmp_path))
+        type='ReferringVisualizer', name='backends', vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path)
+    )
     visualizer = VISUALIZERS.build(config)
     visualizer.add_datasample('tag', image(), sample(), step=7)
     visualizer.add_datasample('other', image(), sample(), step=8, out_file=str(tmp_path / 'file.png'))
@@ -83,5 +86,5 @@ def test_pictures_go_to_the_backends_unless_to_a_file(tmp_path):
 
 
 def test_an_image_that_was_turned_is_told():
-    with pytest.raises(ValueError, match=r"image a.png is \[80, 60\], .* \[60, 80\].*color_ignore_orientation"):
+    with pytest.raises(ValueError, match=r'image a.png is \[80, 60\], .* \[60, 80\].*color_ignore_orientation'):
         ReferringVisualizer().add_datasample('x', image().transpose(1, 0, 2), sample())

@@ -1,4 +1,5 @@
 """The page in a real Chromium: starting both, and what a visitor does and sees."""
+
 import json
 import os
 import shutil
@@ -46,8 +47,12 @@ def serving(*arguments: str) -> Iterator[Served]:
     with tempfile.TemporaryDirectory(prefix='test-web-') as folder:
         port = free_port()
         process = subprocess.Popen(
-            [sys.executable, '-m', 'mmuniqrnet.web', '--port', str(port), *arguments], stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, env=os.environ | dict(TMPDIR=folder, OMP_NUM_THREADS='1'))
+            [sys.executable, '-m', 'mmuniqrnet.web', '--port', str(port), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | dict(TMPDIR=folder, OMP_NUM_THREADS='1'),
+        )
         try:
             said = []
             for line in process.stdout:
@@ -69,9 +74,15 @@ def browsing(url: str, downloads: Path, width: int = 1200, height: int = 1400) -
     """A headless Chromium that shows the page and saves to ``downloads``."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which('chromium') or shutil.which('google-chrome')
-    for argument in ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--disable-gpu',
-                     '--disable-background-networking', '--force-color-profile=srgb',
-                     f'--window-size={width},{height}'):
+    for argument in (
+        '--headless=new',
+        '--no-sandbox',
+        '--disable-dev-shm-usage',
+        '--disable-gpu',
+        '--disable-background-networking',
+        '--force-color-profile=srgb',
+        f'--window-size={width},{height}',
+    ):
         options.add_argument(argument)
     options.add_experimental_option('prefs', {'download.default_directory': str(downloads)})
     options.set_capability('goog:loggingPrefs', dict(performance='ALL', browser='ALL'))
@@ -144,14 +155,25 @@ class Visit:
         """Click a link or button that downloads; returns the file."""
         before = set(self.downloads.iterdir())
         self.until(lambda: self.all(selector))[0].click()
-        return self.until(lambda: next((path for path in set(self.downloads.iterdir()) - before
-                                        if path.suffix != '.crdownload' and not path.name.startswith('.')), None))
+        return self.until(
+            lambda: next(
+                (
+                    path
+                    for path in set(self.downloads.iterdir()) - before
+                    if path.suffix != '.crdownload' and not path.name.startswith('.')
+                ),
+                None,
+            )
+        )
 
     def hosts(self) -> set[str]:
         """Hosts that the page asked for anything, so far."""
         messages = [json.loads(entry['message'])['message'] for entry in self.driver.get_log('performance')]
-        urls = [message['params']['request']['url'] for message in messages
-                if message['method'] == 'Network.requestWillBeSent']
+        urls = [
+            message['params']['request']['url']
+            for message in messages
+            if message['method'] == 'Network.requestWillBeSent'
+        ]
         return {urlparse(url).hostname for url in urls if urlparse(url).scheme in ('http', 'https', 'ws', 'wss')}
 
     def screenshot(self, path: Path) -> None:
@@ -159,8 +181,14 @@ class Visit:
         self.driver.execute_script('document.documentElement.style.scrollbarWidth = "none"')
         time.sleep(1)  # transitions
         height = self.driver.execute_script('return document.documentElement.scrollHeight')
-        self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', dict(
-            width=self.driver.execute_script('return window.innerWidth'), height=height, deviceScaleFactor=1,
-            mobile=False))
+        self.driver.execute_cdp_cmd(
+            'Emulation.setDeviceMetricsOverride',
+            dict(
+                width=self.driver.execute_script('return window.innerWidth'),
+                height=height,
+                deviceScaleFactor=1,
+                mobile=False,
+            ),
+        )
         time.sleep(0.5)
         self.driver.save_screenshot(str(path))

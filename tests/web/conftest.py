@@ -11,6 +11,7 @@ from mmuniqrnet.config import UserError
 def weights(tmp_path_factory) -> Path:
     """The shipped weights; where there are none, random ones of the same network."""
     from mmuniqrnet.apis import shipped_weights
+
     try:
         return shipped_weights()
     except UserError:
@@ -26,4 +27,5 @@ def inferencer(weights) -> UniQRNetInferencer:
 def scene(tmp_path_factory):
     """An example as the page has them: a path and its phrases."""
     from mmuniqrnet.web.examples import write_examples
+
     return write_examples(tmp_path_factory.mktemp('scenes'), count=1)[0]

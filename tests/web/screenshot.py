@@ -1,4 +1,5 @@
 """The page's picture in the docs: python tests/web/screenshot.py docs/images/web.png [options of the page]"""
+
 import sys
 import tempfile
 from pathlib import Path
@@ -11,8 +12,11 @@ MAX_BYTES = 400_000
 
 
 def main(target: Path, *options: str) -> None:
-    with tempfile.TemporaryDirectory() as downloads, serving(*options) as served, \
-            browsing(served.url, Path(downloads), width=1200) as visit:
+    with (
+        tempfile.TemporaryDirectory() as downloads,
+        serving(*options) as served,
+        browsing(served.url, Path(downloads), width=1200) as visit,
+    ):
         visit.all('#examples button')[EXAMPLE].click()
         visit.until(visit.picture_shown)
         print(visit.find())

@@ -1,4 +1,5 @@
 """What the page says, draws and gives away, without a browser and without Gradio."""
+
 import json
 import zipfile
 from html.parser import HTMLParser
@@ -44,11 +45,16 @@ def test_phrases_are_the_lines_that_say_something():
     assert phrases_of('  the red   circle \n\n\t\nthe dog\r\n') == ['the red circle', 'the dog']
 
 
-@pytest.mark.parametrize('text, message', [
-    ('', 'There is no phrase yet'), (None, 'There is no phrase yet'), (' \n\t\n', 'There is no phrase yet'),
-    ('a\n' * (MAX_PHRASES + 1), f'These are {MAX_PHRASES + 1} phrases: ask at most {MAX_PHRASES}'),
-    ('ok\n' + 'x' * 301, 'Phrase 2 has 301 characters'),
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('', 'There is no phrase yet'),
+        (None, 'There is no phrase yet'),
+        (' \n\t\n', 'There is no phrase yet'),
+        ('a\n' * (MAX_PHRASES + 1), f'These are {MAX_PHRASES + 1} phrases: ask at most {MAX_PHRASES}'),
+        ('ok\n' + 'x' * 301, 'Phrase 2 has 301 characters'),
+    ],
+)
 def test_bad_phrases_are_told(text, message):
     with pytest.raises(UserError, match=message):
         phrases_of(text)
@@ -58,7 +64,7 @@ def test_answers_and_refusals_are_the_inferencers(inferencer, scene):
     answers = ask(inferencer, read_picture(scene.path), 'scene_1.png', scene.phrases)
     scores = sorted(prediction['score'] for prediction in answers.predictions)
     threshold = (scores[0] + scores[1]) / 2
-    for below in (0., threshold):
+    for below in (0.0, threshold):
         expected = inferencer(str(scene.path), scene.phrases, BATCH_SIZE, refuse_below=below)['predictions']
         assert answers.refusing(below) == [dict(one, image='scene_1.png') for one in expected]
     assert [one['refused'] for one in answers.refusing(threshold)].count(True) == 1
@@ -66,13 +72,17 @@ def test_answers_and_refusals_are_the_inferencers(inferencer, scene):
 
 def test_words_that_mean_nothing_to_the_model(inferencer):
     assert unknown_words(inferencer, ['The red dog,', 'left Giraffe or dog', 'a 狗 (circle)']) == [
-        'dog', 'Giraffe', 'or', '狗']
+        'dog',
+        'Giraffe',
+        'or',
+        '狗',
+    ]
 
 
 def test_phrases_that_the_model_reads_in_part(inferencer):
     # 16 tokens, two of them at the ends
     assert cut_phrases(inferencer, ['red ' * 14, 'red ' * 15, 'red']) == [2]
-    line = Words(status_line(2, 'a.png', 1., cut=[1, 2]))
+    line = Words(status_line(2, 'a.png', 1.0, cut=[1, 2]))
     assert ''.join(line.words).endswith('Too long, so that the model did not read the end: 1, 2.')
 
 
@@ -84,19 +94,28 @@ def test_gates_are_all_of_the_models(inferencer, scene):
     assert all(values.shape == picture.shape[:2] for values in gates.values())
 
 
-@pytest.mark.parametrize('switched_off, message', [
-    (dict(channel_gate=False, spatial_gate=False), 'has no channel or spatial gates'),
-    (dict(spatial_gate=False), 'no spatial gates'),
-])
+@pytest.mark.parametrize(
+    'switched_off, message',
+    [
+        (dict(channel_gate=False, spatial_gate=False), 'has no channel or spatial gates'),
+        (dict(spatial_gate=False), 'no spatial gates'),
+    ],
+)
 def test_a_model_without_gates_says_so(tmp_path, scene, switched_off, message):
     plain = UniQRNetInferencer(weights=make_weights(tmp_path / 'plain.pth', **switched_off), show_progress=False)
     with pytest.raises((UserError, ValueError), match=message):
         gates_for(plain, read_picture(scene.path), 'the circle')
 
 
-@pytest.mark.parametrize('shape, shown', [
-    ((60, 90), (480, 720)), ((481, 700), (481, 700)), ((3000, 4000), (1200, 1600)), ((20, 400), (120, 2400)),
-])
+@pytest.mark.parametrize(
+    'shape, shown',
+    [
+        ((60, 90), (480, 720)),
+        ((481, 700), (481, 700)),
+        ((3000, 4000), (1200, 1600)),
+        ((20, 400), (120, 2400)),
+    ],
+)
 def test_pictures_are_shown_large_enough_and_no_larger(shape, shown):
     if max(shown) > 1600:
         shown = tuple(round(side * 1600 / max(shown)) for side in shown)
@@ -129,8 +148,12 @@ def test_each_answer_is_drawn_in_its_colour_where_it_is(height, width):
 
 def test_numbers_of_equal_boxes_do_not_hide_each_other():
     same = [answer(str(i), [20, 20, 60, 40], 0.5, rectangle(60, 90, 0, 0, 0, 0)) for i in range(4)]
-    alone = [(draw_answers(grey(60, 90), [dict(one, refused=i != j) for i, one in enumerate(same)])
-              == np.array(COLOURS[j])).all(-1).sum() for j in range(4)]
+    alone = [
+        (draw_answers(grey(60, 90), [dict(one, refused=i != j) for i, one in enumerate(same)]) == np.array(COLOURS[j]))
+        .all(-1)
+        .sum()
+        for j in range(4)
+    ]
     together = draw_answers(grey(60, 90), same)
     lines = 2 * 8 * (40 + 20) * 4  # of the box, of which the last one drawn hides the others'
     for colour, count in zip(COLOURS, alone):
@@ -167,15 +190,16 @@ def test_the_table_says_what_was_found():
 
 def test_the_status_names_words_that_the_model_does_not_know():
     line = Words(status_line(1, '<b>.png', 0.25, ['dog', '<i>']))
-    assert ''.join(line.words) == ('1 phrase asked of <b>.png, in 0.2 s. '
-                                   'This model has no word for “dog”, “<i>”, so it can only guess.')
+    assert ''.join(line.words) == (
+        '1 phrase asked of <b>.png, in 0.2 s. This model has no word for “dog”, “<i>”, so it can only guess.'
+    )
     assert line.tags == ['p', 'strong']
 
 
 def test_files_hold_the_very_masks(tmp_path):
     mask = np.random.default_rng(0).random((50, 60)) > 0.5
     predictions = [
-        answer('the red/blue one', [1., 2., 30., 40.], 0.9, mask, image='my photo.jpg'),
+        answer('the red/blue one', [1.0, 2.0, 30.0, 40.0], 0.9, mask, image='my photo.jpg'),
         refused('b', 0.1, image='my photo.jpg'),
     ]
     files = write_files(tmp_path / 'new', 'my photo.jpg', predictions, grey(9, 9))
@@ -193,10 +217,11 @@ def test_files_hold_the_very_masks(tmp_path):
 
 def test_the_mask_is_in_the_tables_link(tmp_path):
     from base64 import b64decode
+
     mask = rectangle(50, 60, 1, 2, 30, 40)
-    predictions = [answer('a', [1., 2., 30., 40.], 0.9, mask)]
+    predictions = [answer('a', [1.0, 2.0, 30.0, 40.0], 0.9, mask)]
     files = write_files(tmp_path / 'new', 'x.png', predictions, grey(9, 9))
-    link, = Words(answer_table(predictions, 0., files.masks)).links
+    (link,) = Words(answer_table(predictions, 0.0, files.masks)).links
     assert link['download'] == files.masks[0].name
     assert b64decode(link['href'].removeprefix('data:image/png;base64,')) == files.masks[0].read_bytes()
 

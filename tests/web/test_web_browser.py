@@ -1,4 +1,5 @@
 """The page in a real, headless Chromium, against the inferencer on the same picture."""
+
 import json
 import signal
 import zipfile
@@ -53,7 +54,9 @@ def test_answers_are_the_inferencers(visit, inferencer, scene):
     assert ask(visit, scene, phrases).startswith('2 phrases asked of scene_1.png')
     rows = [dict(zip(TABLE, row)) for row in visit.rows()]
     assert [(row['number'], row['phrase'], row['verdict']) for row in rows] == [
-        ('1', phrases[0], 'found'), ('2', phrases[1], 'found')]
+        ('1', phrases[0], 'found'),
+        ('2', phrases[1], 'found'),
+    ]
     for row, answer in zip(rows, expected):
         assert float(row['score']) == pytest.approx(answer['score'], abs=0.00051)
         assert [float(row[side]) for side in ('x1', 'y1', 'x2', 'y2')] == pytest.approx(answer['box'], abs=0.051)
@@ -66,7 +69,8 @@ def test_answers_are_the_inferencers(visit, inferencer, scene):
     with zipfile.ZipFile(visit.downloaded('#everything')) as archive:
         told = json.loads(archive.read('predictions.json'))['predictions']
         assert [np.array(Image.open(archive.open(one['mask_file']))).tolist() for one in told] == [
-            (255 * coco_mask.decode(answer['mask'])).tolist() for answer in expected]
+            (255 * coco_mask.decode(answer['mask'])).tolist() for answer in expected
+        ]
     assert [one['box'] for one in told] == [answer['box'] for answer in expected]
     assert [one['score'] for one in told] == [answer['score'] for answer in expected]
 
@@ -82,9 +86,15 @@ def test_as_many_heat_maps_as_gates(visit, inferencer, scene):
     for captions, phrase in zip((first, second), scene.phrases):
         gates = inferencer(str(scene.path), phrase, return_gates=True)['predictions'][0]['gates']
         assert [caption.split(': ')[1] for caption in captions] == [
-            f'{values.min():.2f} to {values.max():.2f}' for values in gates.values()]
+            f'{values.min():.2f} to {values.max():.2f}' for values in gates.values()
+        ]
     assert [caption.split(':')[0] for caption in first] == [
-        'Backbone, stage 1', 'Backbone, stage 2', 'Backbone, stage 3', 'Neck, level 1', 'Neck, level 2']
+        'Backbone, stage 1',
+        'Backbone, stage 2',
+        'Backbone, stage 3',
+        'Neck, level 1',
+        'Neck, level 2',
+    ]
     visit.one('#gates-on input').click()
     visit.until(lambda: not visit.all('#gates img'))
 
@@ -118,8 +128,9 @@ def test_refusing_needs_no_new_question(visit, inferencer, scene):
 
 def test_what_is_wrong_is_one_sentence(visit, scene, tmp_path):
     assert visit.find() == 'There is no picture yet: upload one, or choose an example.'
-    assert ask(visit, scene, ['']) == ('There is no phrase yet: type what to look for, each phrase on a line of its '
-                                       'own.')
+    assert ask(visit, scene, ['']) == (
+        'There is no phrase yet: type what to look for, each phrase on a line of its own.'
+    )
     (tmp_path / 'notes.png').write_text('no picture')
     visit.one('#picture button[aria-label="Remove Image"]').click()
     visit.upload(tmp_path / 'notes.png')
@@ -148,7 +159,7 @@ def test_words_are_shown_as_words(visit, scene):
 def test_nothing_comes_from_elsewhere_and_nothing_stays(visit, browser, served):
     # the last test: it ends the page
     assert browser.hosts() == {'127.0.0.1'}
-    folder, = served.temporary.glob('mmuniqrnet-web-*')
+    (folder,) = served.temporary.glob('mmuniqrnet-web-*')
     assert folder.stat().st_mode & 0o77 == 0
     uploads = [path for path in served.temporary.rglob('*') if path.is_file()]
     assert uploads and all(path.is_relative_to(folder) for path in uploads)

@@ -41,8 +41,18 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
     assert picture[:28, :, 0].min() > 200 and picture[36:, :, 0].max() < 60  # red on top
 
 
-@pytest.mark.parametrize('mode, name', [('RGBA', 'a.png'), ('P', 'a.gif'), ('L', 'a.png'), ('CMYK', 'a.jpg'),
-                                        ('I;16', 'a.png'), ('RGB', 'a.webp'), ('1', 'a.bmp')])
+@pytest.mark.parametrize(
+    'mode, name',
+    [
+        ('RGBA', 'a.png'),
+        ('P', 'a.gif'),
+        ('L', 'a.png'),
+        ('CMYK', 'a.jpg'),
+        ('I;16', 'a.png'),
+        ('RGB', 'a.webp'),
+        ('1', 'a.bmp'),
+    ],
+)
 def test_all_usual_kinds_are_read(tmp_path, mode, name):
     white = {'I;16': 65535, 'CMYK': (0, 0, 0, 0)}.get(mode, 'white')
     Image.new(mode, (30, 20), white).save(tmp_path / name)
@@ -51,14 +61,21 @@ def test_all_usual_kinds_are_read(tmp_path, mode, name):
     assert picture.min() > 245
 
 
-@pytest.mark.parametrize('content, message', [
-    (b'no picture at all', 'holiday.jpg can not be read as a picture'),
-    (b'', 'holiday.jpg can not be read as a picture'),
-    (b'\x89PNG\r\n\x1a\n' + bytes(40), 'holiday.jpg can not be read as a picture'),
-    (png_of(6001, 4000), 'holiday.jpg is 6001 x 4000 pixels: a picture may have at most 20 MB and 24 megapixels'),
-    (png_of(100_000, 100_000), 'holiday.jpg has too many pixels: a picture may have at most 20 MB and 24 megapixels'),
-    (png_of(2100, 100), 'holiday.jpg is 2100 x 100 pixels: one side may be at most 20 times the other'),
-], ids=range(6))
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        (b'no picture at all', 'holiday.jpg can not be read as a picture'),
+        (b'', 'holiday.jpg can not be read as a picture'),
+        (b'\x89PNG\r\n\x1a\n' + bytes(40), 'holiday.jpg can not be read as a picture'),
+        (png_of(6001, 4000), 'holiday.jpg is 6001 x 4000 pixels: a picture may have at most 20 MB and 24 megapixels'),
+        (
+            png_of(100_000, 100_000),
+            'holiday.jpg has too many pixels: a picture may have at most 20 MB and 24 megapixels',
+        ),
+        (png_of(2100, 100), 'holiday.jpg is 2100 x 100 pixels: one side may be at most 20 times the other'),
+    ],
+    ids=range(6),
+)
 def test_what_can_not_be_used_is_told(tmp_path, content, message):
     path = tmp_path / 'upload'
     path.write_bytes(content)

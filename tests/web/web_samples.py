@@ -31,13 +31,26 @@ def answer(expression: str, box: list[float], score: float, mask: np.ndarray, **
     """As the inferencer gives it; ``mask`` is bool [H, W]."""
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     rle['counts'] = rle['counts'].decode('ascii')
-    return dict(image=0, image_index=0, expression=expression, size=list(mask.shape), box=box, score=score,
-                refused=False, mask=rle) | changes
+    return (
+        dict(
+            image=0,
+            image_index=0,
+            expression=expression,
+            size=list(mask.shape),
+            box=box,
+            score=score,
+            refused=False,
+            mask=rle,
+        )
+        | changes
+    )
 
 
 def refused(expression: str, score: float, **changes) -> dict:
-    return dict(image=0, image_index=0, expression=expression, size=[9, 9], box=None, score=score, refused=True,
-                mask=None) | changes
+    return (
+        dict(image=0, image_index=0, expression=expression, size=[9, 9], box=None, score=score, refused=True, mask=None)
+        | changes
+    )
 
 
 def rectangle(height: int, width: int, x1: int, y1: int, x2: int, y2: int) -> np.ndarray:

@@ -6,6 +6,7 @@ The results file is what ReferringMetric writes where ``outfile_prefix`` is set,
 set needs expressions that fit nothing. Put the threshold into the evaluator of the test sets, not of the set that it
 was chosen on: ``ReferringMetric(refuse_below=...)``.
 """
+
 import argparse
 
 from mmuniqrnet.config import UserError, run_tool
@@ -21,8 +22,10 @@ def read_scored(path: str) -> list[dict]:
         raise UserError(f'{path} was written by an earlier version of ReferringMetric: evaluate once more.')
     absent = sum(not record['targets'] for record in records)
     if absent in (0, len(records)):
-        raise UserError(f'{path} has {absent} expressions that fit nothing among {len(records)}: a threshold needs '
-                        'both kinds, as RefShapes made with no_target=0.2 has them, or gRefCOCO.')
+        raise UserError(
+            f'{path} has {absent} expressions that fit nothing among {len(records)}: a threshold needs '
+            'both kinds, as RefShapes made with no_target=0.2 has them, or gRefCOCO.'
+        )
     if any(record['score'] is None for record in records):
         raise UserError(f'{path}: the model gave no scores, so there is nothing to refuse by.')
     return records

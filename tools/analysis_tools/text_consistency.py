@@ -6,6 +6,7 @@
 For every spatial gate, the gated tokens (squared norm) and the neck's levels (squared norm): the share of the energy
 within the true mask, the pointing game, and how often the object that is meant has more of it than the image's others.
 """
+
 import argparse
 import json
 from collections import defaultdict
@@ -39,7 +40,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--pictures', metavar='FOLDER', help='draw the gates: a new or empty folder')
     parser.add_argument('--images', type=int, default=3, metavar='N', help='of how many images (default: 3)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config')
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config'
+    )
     return parser.parse_args(argv)
 
 
@@ -49,7 +51,7 @@ def load_model(cfg, checkpoint: str) -> torch.nn.Module:
     model = MODELS.build(cfg.model)
     state = state_dict_of(read_checkpoint(checkpoint), checkpoint)
     # What serves the training alone (pixel guidance) has no say here.
-    fit = check_fit(state, model.state_dict(), required=None, allow=('head.pixel_guidance.', ))
+    fit = check_fit(state, model.state_dict(), required=None, allow=('head.pixel_guidance.',))
     model.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
     return model.to(get_device()).eval()
 
@@ -71,14 +73,17 @@ def main(argv: list[str] | None = None) -> list[dict]:
             drawn[sample.img_id].append((sample, gates))
 
     measured = measure_model(
-        load_model(cfg, args.checkpoint), dataset, limit=args.limit, batch_size=args.batch_size, look=look)
+        load_model(cfg, args.checkpoint), dataset, limit=args.limit, batch_size=args.batch_size, look=look
+    )
     for answers in drawn.values():
         draw(folder, answers)
     rows = summarise(measured)
     print(f'{"map":22} {"N":>6} {"inside":>7} {"area":>7} {"pointing":>9} {"preferred":>10}')
     for row in rows:
-        print(f'{row["map"]:22} {row["N"]:6} {row["inside"]:7.2f} {row["area"]:7.2f} {row["pointing"]:9.2f} '
-              f'{row["preferred"]:10.2f}')
+        print(
+            f'{row["map"]:22} {row["N"]:6} {row["inside"]:7.2f} {row["area"]:7.2f} {row["pointing"]:9.2f} '
+            f'{row["preferred"]:10.2f}'
+        )
     if out is not None:
         out.write_text(json.dumps(rows, indent=1) + '\n')
     return rows
@@ -90,7 +95,8 @@ def draw(folder: PictureFolder, answers: list) -> None:
     for sample, on_image in answers:
         image = mmcv.imread(sample.img_path, flag='color_ignore_orientation', channel_order='bgr')[..., ::-1]
         sheets.append(
-            draw_gates(np.ascontiguousarray(image), sample.text, on_image, min_side=160, columns=1 + len(on_image)))
+            draw_gates(np.ascontiguousarray(image), sample.text, on_image, min_side=160, columns=1 + len(on_image))
+        )
     width = max(sheet.shape[1] for sheet in sheets)
     sheets = [np.pad(s, ((0, 12), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets]
     name = f'{Path(answers[0][0].img_path).stem}.png'

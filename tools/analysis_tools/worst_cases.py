@@ -4,6 +4,7 @@
 
 The results file is what ReferringMetric writes where ``outfile_prefix`` is set.
 """
+
 import argparse
 import sys
 

@@ -1,7 +1,8 @@
 """Draw what the network is fed: a config's training images after augmentation, on the canvas, with text and truth.
 
-    python tools/dataset_tools/browse.py CONFIG --out pictures [--number 20] [--part train] [--seed 0]
+python tools/dataset_tools/browse.py CONFIG --out pictures [--number 20] [--part train] [--seed 0]
 """
+
 import argparse
 from collections.abc import Sequence
 
@@ -21,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--part', choices=['train', 'val', 'test'], default='train', help='default: train')
     parser.add_argument('--seed', type=int, default=0, help='of the choice and the augmentation (default: 0)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config')
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config'
+    )
     args = parser.parse_args(argv)
     cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmuniqrnet'))

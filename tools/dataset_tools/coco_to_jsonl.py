@@ -5,6 +5,7 @@
 ``phrases.json`` is ``{"cup": ["the cup", "a mug"], ...}``. Only objects that are the only one of their category in
 their image are taken, for the phrase does not say which one is meant; ``--ambiguous`` takes the others too.
 """
+
 import argparse
 from collections.abc import Sequence
 
@@ -16,15 +17,16 @@ from mmuniqrnet.datasets.files import load_json, require_file
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description='Make JSON Lines of referring expressions from COCO annotations.')
-    parser.add_argument('annotations', help='COCO\'s instances*.json')
+    parser.add_argument('annotations', help="COCO's instances*.json")
     parser.add_argument('phrases', help='JSON: phrases by category name')
     parser.add_argument('out', help='the JSON Lines file to write')
     parser.add_argument('--split', help='write this split into every line')
     parser.add_argument(
-        '--ambiguous', action='store_true', help='take objects that are not the only one of their category, too')
+        '--ambiguous', action='store_true', help='take objects that are not the only one of their category, too'
+    )
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
     args = parser.parse_args(argv)
-    require_file(args.annotations, 'the annotations', 'images, annotations and categories in COCO\'s format')
+    require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
     coco = load_json(args.annotations)
     records = coco_to_records(coco, phrases_by_category(args.phrases), not args.ambiguous, args.split)
     write_jsonl(args.out, records, args.overwrite)

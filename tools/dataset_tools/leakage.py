@@ -6,11 +6,12 @@
 ``--out`` writes the ids of all COCO images that are held out, for ``filter_cfg=dict(exclude_img_ids='exclude.json')``.
 Exit status 1 if the training file leaks.
 """
+
 import argparse
 from collections.abc import Sequence
 
 from mmuniqrnet.config import UserError, run_tool
-from mmuniqrnet.datasets.checks import (KNOWN_SETS, find_leaks, held_out_images, training_images, write_exclusion_list)
+from mmuniqrnet.datasets.checks import KNOWN_SETS, find_leaks, held_out_images, training_images, write_exclusion_list
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -19,13 +20,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--train', metavar='FILE', help='refs, COCO annotations, ReferItGame queries or JSON Lines')
     parser.add_argument('--split', help='the split of FILE that is trained on (default: all of it)')
     parser.add_argument(
-        '--ids-of', choices=['coco', 'saiapr'], default='coco',
-        help='whose numbers the image ids of FILE are: saiapr for ReferItGame (default: coco)')
+        '--ids-of',
+        choices=['coco', 'saiapr'],
+        default='coco',
+        help='whose numbers the image ids of FILE are: saiapr for ReferItGame (default: coco)',
+    )
     parser.add_argument('--out', metavar='FILE.json', help='write the ids of all images that are held out')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing --out')
     parser.add_argument(
-        '--partial', action='store_true',
-        help='go on though some of the data sets are not there; the answer is partial')
+        '--partial', action='store_true', help='go on though some of the data sets are not there; the answer is partial'
+    )
     args = parser.parse_args(argv)
     if args.train is None and args.out is None:
         raise UserError('there is nothing to do; give --train FILE, --out FILE.json, or both.')
@@ -33,8 +37,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     sets = [known for known in wanted if not known.missing(args.data_root)]
     lacking = [f'{known.name} ({", ".join(known.missing(args.data_root))})' for known in wanted if known not in sets]
     if lacking and not (args.partial and sets):
-        raise UserError(f'{args.data_root} lacks {"; ".join(lacking)}: whether their val and test images are trained '
-                        'on can not be told; get them, or say --partial.')
+        raise UserError(
+            f'{args.data_root} lacks {"; ".join(lacking)}: whether their val and test images are trained '
+            'on can not be told; get them, or say --partial.'
+        )
     held_out = held_out_images(args.data_root, sets)
     ids = set() if args.train is None else training_images(args.train, args.split)
     leaks = find_leaks(ids, held_out)

@@ -6,6 +6,7 @@
 
 To check the result: ``leakage.py --data-root data --train RESULT``.
 """
+
 import argparse
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
 """Makes RefShapes, the synthetic data set of referring expressions, in a folder."""
+
 import argparse
 import sys
 import time
@@ -8,17 +9,24 @@ from mmuniqrnet.datasets.refshapes import DEFAULT_NUM_IMAGES, make_refshapes
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', help='the data set\'s own folder, such as data/refshapes')
+    parser.add_argument('folder', help="the data set's own folder, such as data/refshapes")
     parser.add_argument('--seed', type=int, default=0, help='another seed gives other data (default: 0)')
     for split, count in DEFAULT_NUM_IMAGES.items():
         parser.add_argument(f'--{split}', type=int, default=count, metavar='N', help=f'images (default: {count})')
-    parser.add_argument('--crowded', action='store_true', help='the harder setting: 5 to 7 objects an image, more twins')
     parser.add_argument(
-        '--no-target', type=float, default=0., metavar='SHARE',
-        help='share of the expressions that fit no object, such as 0.2 (default: 0)')
+        '--crowded', action='store_true', help='the harder setting: 5 to 7 objects an image, more twins'
+    )
+    parser.add_argument(
+        '--no-target',
+        type=float,
+        default=0.0,
+        metavar='SHARE',
+        help='share of the expressions that fit no object, such as 0.2 (default: 0)',
+    )
     parser.add_argument('--workers', type=int, help='processes to draw with (default: one a core, 8 at most)')
     parser.add_argument(
-        '--overwrite', action='store_true', help='replace a RefShapes that was made with other settings')
+        '--overwrite', action='store_true', help='replace a RefShapes that was made with other settings'
+    )
     return parser.parse_args()
 
 
@@ -33,7 +41,8 @@ def main() -> int:
             crowded=args.crowded,
             no_target=args.no_target,
             workers=args.workers,
-            overwrite=args.overwrite)
+            overwrite=args.overwrite,
+        )
     except (OSError, ValueError) as error:
         print(f'make_refshapes: {error}', file=sys.stderr)
         return 1

@@ -4,6 +4,7 @@
 
 Exit status 1 if anything is missing.
 """
+
 import argparse
 from collections.abc import Sequence
 

@@ -1,4 +1,5 @@
 """Check a JSON Lines file of referring expressions, the input of ``ReferJsonlDataset``; exit 1 if it has problems."""
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 python tools/model_converters/mmuniqrnet_to_qrnet.py SRC DST
 """
+
 import argparse
 import sys
 

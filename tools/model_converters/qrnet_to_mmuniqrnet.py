@@ -1,4 +1,5 @@
 """Convert a published QRNet checkpoint for load_from: python tools/model_converters/qrnet_to_mmuniqrnet.py SRC DST"""
+
 import argparse
 import sys
 

@@ -1,4 +1,5 @@
 """Where the files of the public data sets belong under one data root, and the data sets that read them there."""
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ class KnownSet:
         source: Where its annotations come from.
         image_source: Where its images come from.
     """
+
     name: str
     files: tuple[str, ...]
     images: str
@@ -67,15 +69,17 @@ class KnownSet:
                 query_file='referit/referit_query_{split}.json',
                 size_file='referit/referit_imsize.json',
                 data_prefix=dict(img_path=self.images),
-                **common)
+                **common,
+            )
         ann_file, split_file = self.files
         return ReferDataset(ann_file=ann_file, split_file=split_file, data_prefix=dict(img_path=self.images), **common)
 
 
 def _refer(name: str) -> KnownSet:
     dataset, _, split_by = name.rstrip(')').partition('(')
-    return KnownSet(name, (f'{dataset}/instances.json', f'{dataset}/refs({split_by}).p'), 'coco/train2014', 82_783,
-                    REFER, COCO)
+    return KnownSet(
+        name, (f'{dataset}/instances.json', f'{dataset}/refs({split_by}).p'), 'coco/train2014', 82_783, REFER, COCO
+    )
 
 
 KNOWN_SETS = {
@@ -84,9 +88,16 @@ KNOWN_SETS = {
         *map(_refer, ('refcoco(unc)', 'refcoco+(unc)', 'refcocog(umd)', 'refcocog(google)')),
         KnownSet(
             'referit(berkeley)',
-            ('referit/referit_bbox.json', 'referit/referit_imsize.json',
-             *(f'referit/referit_query_{split}.json' for split in OFFICIAL_COUNTS['referit(berkeley)'])),
-            'referit/images', 19_987, REFERIT, SAIAPR),
+            (
+                'referit/referit_bbox.json',
+                'referit/referit_imsize.json',
+                *(f'referit/referit_query_{split}.json' for split in OFFICIAL_COUNTS['referit(berkeley)']),
+            ),
+            'referit/images',
+            19_987,
+            REFERIT,
+            SAIAPR,
+        ),
     )
 }
 

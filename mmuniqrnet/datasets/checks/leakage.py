@@ -3,6 +3,7 @@
 RefCOCO, RefCOCO+ and RefCOCOg all test on COCO's *train2014* images, each on its own: training on one of them, on
 their union, or on COCO leaks unless the val and test images of all of them are left out.
 """
+
 import json
 import os
 import re
@@ -19,6 +20,7 @@ NUMBERED = re.compile(r'(?:^|_)0*(\d+)\.[A-Za-z]+$')
 @dataclass(frozen=True)
 class HeldOut:
     """The images of a split that must not be trained on."""
+
     name: str
     split: str
     image_ids: frozenset[int]
@@ -74,13 +76,17 @@ def _of_jsonl(path: str, split: str | None) -> set[int]:
                 try:
                     lines.append(dict(json.loads(line), number=number))
                 except (ValueError, TypeError):
-                    raise ValueError(f'{path}, line {number}, is not a JSON object; tools/dataset_tools/validate.py '
-                                     'lists all that is wrong with the file.') from None
+                    raise ValueError(
+                        f'{path}, line {number}, is not a JSON object; tools/dataset_tools/validate.py '
+                        'lists all that is wrong with the file.'
+                    ) from None
     for line in _of_split(lines, split, path):
         match = NUMBERED.search(os.path.basename(str(line.get('image', ''))))
         if match is None:
-            raise ValueError(f'{path}, line {line["number"]}: the image {line.get("image")!r} is not named by its '
-                             'COCO number, so whether it is held out can not be told.')
+            raise ValueError(
+                f'{path}, line {line["number"]}: the image {line.get("image")!r} is not named by its '
+                'COCO number, so whether it is held out can not be told.'
+            )
         ids.add(int(match.group(1)))
     return ids
 

@@ -1,4 +1,5 @@
 """Pictures of what the network is fed: after augmentation, on its canvas, with the text and the moved truth."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from mmuniqrnet.visualization.folder import PictureFolder
 INDEX, TITLE = 'browse.md', '# What the network is fed'
 
 
-def fed_picture(inputs: torch.Tensor, sample: DetDataSample, mean: Sequence[float], std: Sequence[float],
-                rgb: bool = True) -> np.ndarray:
+def fed_picture(
+    inputs: torch.Tensor, sample: DetDataSample, mean: Sequence[float], std: Sequence[float], rgb: bool = True
+) -> np.ndarray:
     """Draw one image of a batch as the network gets it.
 
     Args:
@@ -63,9 +65,14 @@ def browse(dataset: Dataset, preprocessor: nn.Module, folder: str | Path, number
     for index in np.random.permutation(len(dataset))[:number]:
         data = preprocessor(pseudo_collate([dataset[int(index)]]), training=True)
         sample = data['data_samples'][0]
-        picture = fed_picture(data['inputs'][0], sample, preprocessor.mean.flatten().tolist(),
-                              preprocessor.std.flatten().tolist(), getattr(preprocessor, '_channel_conversion', True))
-        name = f"{sample.get('dataset', 'item')}_{sample.get('sent_id', index)}.png".replace('/', '-')
-        told = f"{sample.text} ({sample.get('img_path', 'no path')}, flipped: {bool(sample.get('flip', False))})"
+        picture = fed_picture(
+            data['inputs'][0],
+            sample,
+            preprocessor.mean.flatten().tolist(),
+            preprocessor.std.flatten().tolist(),
+            getattr(preprocessor, '_channel_conversion', True),
+        )
+        name = f'{sample.get("dataset", "item")}_{sample.get("sent_id", index)}.png'.replace('/', '-')
+        told = f'{sample.text} ({sample.get("img_path", "no path")}, flipped: {bool(sample.get("flip", False))})'
         cv2.imwrite(str(pictures.add(name, told)), picture[..., ::-1])
     return pictures.count

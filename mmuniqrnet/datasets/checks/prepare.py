@@ -1,4 +1,5 @@
 """What of the public data sets is where, what is missing, and where it belongs."""
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ class FileState:
         there: Whether all of it is there.
         note: What is wrong with it, and how to mend it; for what is there, what was found.
     """
+
     path: str
     needed_by: tuple[str, ...]
     there: bool
@@ -66,8 +68,11 @@ def _everything_under(data_root: str) -> list[str]:
         if relative.count(os.sep) >= SEARCH_DEPTH - 1:
             folders.clear()
         found += [os.path.normpath(os.path.join(relative, name)) for name in folders]
-        found += [os.path.normpath(os.path.join(relative, name)) for name in files
-                  if not name.lower().endswith(('.jpg', '.png'))]
+        found += [
+            os.path.normpath(os.path.join(relative, name))
+            for name in files
+            if not name.lower().endswith(('.jpg', '.png'))
+        ]
     return found
 
 
@@ -76,8 +81,12 @@ def _where_from(path: str, source: str, lying: Sequence[str]) -> str:
     parts = path.split('/')
     telling = parts[-1:] if parts[-1] != 'instances.json' else parts[-2:]
     # one data set's refs(unc).p is not another's
-    near = [other for other in lying if other.split(os.sep)[-len(telling):] == telling and (
-        len(telling) > 1 or not parts[-1].startswith('refs(') or parts[0] in other.split(os.sep))]
+    near = [
+        other
+        for other in lying
+        if other.split(os.sep)[-len(telling) :] == telling
+        and (len(telling) > 1 or not parts[-1].startswith('refs(') or parts[0] in other.split(os.sep))
+    ]
     return f'found at {near[0]}: move or link it' if near else f'from {source}'
 
 

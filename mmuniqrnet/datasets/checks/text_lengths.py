@@ -1,4 +1,5 @@
 """How long expressions are, and how many of them a tokenizer's limit would cut."""
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ class TextLengths:
         tokens: Of each expression, its tokens, [CLS] and [SEP] included, as ``TextEncoder(max_length)`` counts them.
         unknown: Of each expression, its tokens that the tokenizer does not know.
     """
+
     words: np.ndarray
     tokens: np.ndarray
     unknown: np.ndarray
@@ -24,8 +26,7 @@ class TextLengths:
         return int(np.count_nonzero(self.tokens > limit))
 
 
-def text_lengths(expressions: Iterable[str], tokenizer: PreTrainedTokenizerBase,
-                 batch_size: int = 4096) -> TextLengths:
+def text_lengths(expressions: Iterable[str], tokenizer: PreTrainedTokenizerBase, batch_size: int = 4096) -> TextLengths:
     """Count words and tokens of expressions.
 
     Raises:
@@ -36,7 +37,7 @@ def text_lengths(expressions: Iterable[str], tokenizer: PreTrainedTokenizerBase,
         raise ValueError('there are no expressions to count.')
     tokens, unknown = [], []
     for start in range(0, len(texts), batch_size):
-        for ids in tokenizer(texts[start:start + batch_size])['input_ids']:
+        for ids in tokenizer(texts[start : start + batch_size])['input_ids']:
             tokens.append(len(ids))
             unknown.append(sum(i == tokenizer.unk_token_id for i in ids))
     return TextLengths(np.array([len(text.split()) for text in texts]), np.array(tokens), np.array(unknown))

@@ -1,4 +1,5 @@
 """Whether a data set on disk is the published one, and whole: counts by split, image sizes, boxes and masks."""
+
 import math
 import os
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Verification:
         images_checked: How many images' headers were read.
         objects_checked: How many boxes and masks were compared.
     """
+
     name: str
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)

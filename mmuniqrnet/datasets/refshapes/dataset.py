@@ -1,4 +1,5 @@
 """RefShapes as a data set: made on first use, then read by the very code that reads RefCOCO."""
+
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +7,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from mmuniqrnet.registry import DATASETS
+
 from ..annotations import InstanceStore
 from ..refer import ReferDataset
 from .storage import COMMAND, make_refshapes, read_info, settings_difference
@@ -38,16 +40,18 @@ class RefShapesDataset(ReferDataset):
         ValueError: A setting is impossible, or the data has no such split.
     """
 
-    def __init__(self,
-                 data_root: str = 'data/refshapes',
-                 split: str | Sequence[str] = 'train',
-                 generate: bool = True,
-                 seed: int = 0,
-                 num_images: dict[str, int] | None = None,
-                 crowded: bool = False,
-                 no_target: float = 0.,
-                 dataset_name: str = 'refshapes',
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        data_root: str = 'data/refshapes',
+        split: str | Sequence[str] = 'train',
+        generate: bool = True,
+        seed: int = 0,
+        num_images: dict[str, int] | None = None,
+        crowded: bool = False,
+        no_target: float = 0.0,
+        dataset_name: str = 'refshapes',
+        **kwargs: Any,
+    ) -> None:
         self.generate = generate
         self.seed = seed
         self.num_images = num_images
@@ -60,7 +64,8 @@ class RefShapesDataset(ReferDataset):
             data_prefix=dict(img_path='images'),
             split=split,
             dataset_name=dataset_name,
-            **kwargs)
+            **kwargs,
+        )
 
     def load_expressions(self) -> tuple[list[dict], InstanceStore]:
         self._provide()
@@ -70,18 +75,25 @@ class RefShapesDataset(ReferDataset):
         """Makes the data where there is none; refuses data of other settings."""
         info = read_info(self.data_root)
         if info is None and not self.generate:
-            raise FileNotFoundError(f'RefShapes is not in {self.data_root}: make it there with "{COMMAND} '
-                                    f'{self.data_root}", or pass generate=True.')
+            raise FileNotFoundError(
+                f'RefShapes is not in {self.data_root}: make it there with "{COMMAND} '
+                f'{self.data_root}", or pass generate=True.'
+            )
         if info is None:
             start = time.perf_counter()
             print_log(f'RefShapes is not in {self.data_root} yet and is being made.', logger='current')
             info = make_refshapes(self.data_root, self.seed, self.num_images, self.crowded, self.no_target).info
             expressions = sum(split['expressions'] for split in info['splits'].values())
-            print_log(f'RefShapes: {sum(info["num_images"].values())} images with {expressions} expressions made in '
-                      f'{self.data_root}, in {time.perf_counter() - start:.1f} s.', logger='current')
+            print_log(
+                f'RefShapes: {sum(info["num_images"].values())} images with {expressions} expressions made in '
+                f'{self.data_root}, in {time.perf_counter() - start:.1f} s.',
+                logger='current',
+            )
             return
         wanted = self.num_images and {split: self.num_images.get(split, 0) for split in info['num_images']}
         difference = settings_difference(info, self.seed, wanted, self.crowded, self.no_target)
         if difference is not None:
-            raise FileExistsError(f'{self.data_root} holds {difference}: choose another data_root, ask for what is '
-                                  f'there, or replace it with "{COMMAND} {self.data_root} --overwrite".')
+            raise FileExistsError(
+                f'{self.data_root} holds {difference}: choose another data_root, ask for what is '
+                f'there, or replace it with "{COMMAND} {self.data_root} --overwrite".'
+            )

@@ -1,4 +1,5 @@
 """The wording of RefShapes' expressions: all words and sentence forms, and their drawing for a scene (`describe`)."""
+
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,12 +9,12 @@ from .facts import Facts, Meaning, Noun
 from .scene import COLORS, SHAPES, Layout
 
 # How often each kind is drawn where all are allowed.
-KIND_WEIGHTS = dict(attribute=.3, place=.3, relation=.25, size=.15)
+KIND_WEIGHTS = dict(attribute=0.3, place=0.3, relation=0.25, size=0.15)
 
 # The whole lexicon stands in these tables; `lexicon` gathers it. Only left, right, leftmost and rightmost tell a
 # horizontal direction, so that a mirrored image needs no other word swapped.
-SHAPE_NAMES = {name: (name, ) for name in SHAPES} | {'ring': ('ring', 'donut'), 'cross': ('cross', 'plus')}
-COLOR_NAMES = {name: (name, ) for name in COLORS} | {'purple': ('purple', 'violet')}
+SHAPE_NAMES = {name: (name,) for name in SHAPES} | {'ring': ('ring', 'donut'), 'cross': ('cross', 'plus')}
+COLOR_NAMES = {name: (name,) for name in COLORS} | {'purple': ('purple', 'violet')}
 ANYTHING = ('thing', 'object', 'shape', 'one')
 
 # Repeated forms are the likelier ones.
@@ -32,10 +33,18 @@ FORMS = {
         'bottom': ('bottom {np}', 'lower {np}', '{np} at the bottom'),
         'top left': ('top left {np}', 'upper left {np}', '{np} at the top left', '{np} in the top left corner'),
         'top right': ('top right {np}', 'upper right {np}', '{np} at the top right', '{np} in the top right corner'),
-        'bottom left': ('bottom left {np}', 'lower left {np}', '{np} at the bottom left',
-                        '{np} in the bottom left corner'),
-        'bottom right': ('bottom right {np}', 'lower right {np}', '{np} at the bottom right',
-                         '{np} in the bottom right corner'),
+        'bottom left': (
+            'bottom left {np}',
+            'lower left {np}',
+            '{np} at the bottom left',
+            '{np} in the bottom left corner',
+        ),
+        'bottom right': (
+            'bottom right {np}',
+            'lower right {np}',
+            '{np} at the bottom right',
+            '{np} in the bottom right corner',
+        ),
         'middle': ('middle {np}', 'center {np}', '{np} in the middle', '{np} in the center'),
     },
     'size': {
@@ -90,13 +99,14 @@ class Wording:
             np=self._noun_phrase(noun),
             shape='' if noun.shape is None else self._pick(SHAPE_NAMES[noun.shape]),
             color='' if noun.color is None else self._pick(COLOR_NAMES[noun.color]),
-            anchor=self._anchor(meaning.anchor))
-        if meaning.kind == 'place' and noun == (None, None) and self._chance(.2):
+            anchor=self._anchor(meaning.anchor),
+        )
+        if meaning.kind == 'place' and noun == (None, None) and self._chance(0.2):
             # "top left" alone is how people name whatever is there.
             text = meaning.spot
-        elif self._chance(.4):
+        elif self._chance(0.4):
             text = f'{ARTICLE} {text}'
-        return text.capitalize() if self._chance(.08) else text
+        return text.capitalize() if self._chance(0.08) else text
 
     def _noun_phrase(self, noun: Noun) -> str:
         shape = self._pick(ANYTHING if noun.shape is None else SHAPE_NAMES[noun.shape])
@@ -106,7 +116,7 @@ class Wording:
         if noun is None:
             return ''
         phrase = self._noun_phrase(noun)
-        return phrase if noun.shape is not None and self._chance(.2) else f'{ARTICLE} {phrase}'
+        return phrase if noun.shape is not None and self._chance(0.2) else f'{ARTICLE} {phrase}'
 
     def _pick(self, options: Sequence[str]) -> str:
         return options[int(self.rng.random() * len(options))]
@@ -115,8 +125,9 @@ class Wording:
         return self.rng.random() < probability
 
 
-def describe(layout: Layout, kinds: Sequence[str], count: int,
-             rng: np.random.Generator) -> list[list[Expression]] | None:
+def describe(
+    layout: Layout, kinds: Sequence[str], count: int, rng: np.random.Generator
+) -> list[list[Expression]] | None:
     """Words ``count`` different expressions for each object, so that no object is asked for more often.
 
     Args:
@@ -147,8 +158,9 @@ def describe(layout: Layout, kinds: Sequence[str], count: int,
     return described
 
 
-def draw_kind(facts: Facts, target: int, kinds: Sequence[str], meanings: dict[str, list[Meaning]],
-              rng: np.random.Generator) -> str | None:
+def draw_kind(
+    facts: Facts, target: int, kinds: Sequence[str], meanings: dict[str, list[Meaning]], rng: np.random.Generator
+) -> str | None:
     """Draws a kind by weight among those that can single ``target`` out; notes in ``meanings`` the kinds it tried."""
     left = list(kinds)
     while left:

@@ -3,6 +3,7 @@
 A meaning is kept only if exactly one object fits it, and fits it clearly: every comparison has a margin, and an object
 that comes close to fitting makes the meaning ambiguous.
 """
+
 from itertools import product
 from typing import Iterator, NamedTuple
 
@@ -12,18 +13,31 @@ from .scene import Layout
 
 KINDS = ('attribute', 'place', 'relation', 'size')
 SPOTS = {
-    'attribute': ('', ),
-    'place': ('leftmost', 'rightmost', 'topmost', 'bottommost', 'left', 'right', 'top', 'bottom', 'top left',
-              'top right', 'bottom left', 'bottom right', 'middle'),
+    'attribute': ('',),
+    'place': (
+        'leftmost',
+        'rightmost',
+        'topmost',
+        'bottommost',
+        'left',
+        'right',
+        'top',
+        'bottom',
+        'top left',
+        'top right',
+        'bottom left',
+        'bottom right',
+        'middle',
+    ),
     'relation': ('left of', 'right of', 'above', 'below', 'closest to'),
     'size': ('biggest', 'smallest'),
 }
 
-PLACE_MARGIN = .1  # between two objects, of the image's width or height, in centroid and in box centre
-HALF_MARGIN = .05  # from the image's middle line to an object
+PLACE_MARGIN = 0.1  # between two objects, of the image's width or height, in centroid and in box centre
+HALF_MARGIN = 0.05  # from the image's middle line to an object
 SIZE_MARGIN = 1.2  # ratio of box side and of mask area
 NEAR_MARGIN = 1.3  # ratio of distances
-CENTRAL, NEAR_CENTRE = .18, .3  # distance from the image's centre, in parts of width and height
+CENTRAL, NEAR_CENTRE = 0.18, 0.3  # distance from the image's centre, in parts of width and height
 
 
 class Noun(NamedTuple):
@@ -52,7 +66,7 @@ class Facts:
         self._groups: dict[Noun, int] = {}
         boxes = np.array([placed.bbox for placed in objects], dtype=np.float64)
         pixels = [np.nonzero(placed.mask) for placed in objects]
-        centroids = np.array([(cols.mean() + .5, rows.mean() + .5) for rows, cols in pixels])
+        centroids = np.array([(cols.mean() + 0.5, rows.mean() + 0.5) for rows, cols in pixels])
         # Both readings of "where it is" (2, n, xy) must agree; a triangle's differ by a sixth of its height.
         where = np.stack([centroids, boxes[:, :2] + boxes[:, 2:] / 2])
         frame = np.array([layout.width, layout.height], dtype=np.float64)
@@ -64,7 +78,7 @@ class Facts:
             'top': _bits((part[..., 1] >= PLACE_MARGIN).all(0)),
             'bottom': _bits((part[..., 1] <= -PLACE_MARGIN).all(0)),
         }
-        half = where / frame - .5
+        half = where / frame - 0.5
         halves = {'left': -half[..., 0], 'right': half[..., 0], 'top': -half[..., 1], 'bottom': half[..., 1]}
         self.inside = {spot: _row_bits((depth >= HALF_MARGIN).all(0)) for spot, depth in halves.items()}
         self.maybe_inside = {spot: _row_bits((depth > -HALF_MARGIN).any(0)) for spot, depth in halves.items()}
@@ -91,8 +105,11 @@ class Facts:
 
     def matching(self, noun: Noun) -> int:
         if noun not in self._groups:
-            self._groups[noun] = sum(1 << k for k, (color, shape) in enumerate(self.nouns)
-                                     if noun.color in (None, color) and noun.shape in (None, shape))
+            self._groups[noun] = sum(
+                1 << k
+                for k, (color, shape) in enumerate(self.nouns)
+                if noun.color in (None, color) and noun.shape in (None, shape)
+            )
         return self._groups[noun]
 
     def referents(self, meaning: Meaning) -> int:
@@ -183,8 +200,13 @@ class Facts:
         # The others cannot pass `referents`, and they are many.
         nouns = [noun for noun in nouns if self.matching(noun).bit_count() > 1]
         if kind == 'relation':
-            anchors = dict.fromkeys(anchor for k, own in enumerate(self.nouns) if k != target
-                                    for anchor in _descriptions(own)[:-1] if self.matching(anchor) == 1 << k)
+            anchors = dict.fromkeys(
+                anchor
+                for k, own in enumerate(self.nouns)
+                if k != target
+                for anchor in _descriptions(own)[:-1]
+                if self.matching(anchor) == 1 << k
+            )
             yield from (Meaning(kind, *parts) for parts in product(nouns, SPOTS[kind], anchors))
         else:
             yield from (Meaning(kind, *parts) for parts in product(nouns, SPOTS[kind]))

@@ -1,4 +1,5 @@
 """Expressions of RefShapes that fit no object of their scene, for models that are to learn to refuse."""
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -9,8 +10,11 @@ from .scene import COLORS, SHAPES, Layout
 
 KIND = 'none'
 # Places and directions that may stand for each other without making one kind of them more frequent.
-ALIKE = (SPOTS['relation'], ('left', 'right', 'top', 'bottom'), ('top left', 'top right', 'bottom left',
-                                                                'bottom right'))
+ALIKE = (
+    SPOTS['relation'],
+    ('left', 'right', 'top', 'bottom'),
+    ('top left', 'top right', 'bottom left', 'bottom right'),
+)
 
 
 def describe_nothing(layout: Layout, kinds: Sequence[str], count: int, rng: np.random.Generator) -> list[Expression]:
@@ -67,8 +71,11 @@ def _changes(meaning: Meaning) -> Iterator[list[tuple[str, Meaning]]]:
         for attribute, values in (('color', COLORS), ('shape', SHAPES)):
             said = getattr(noun or Noun(None, None), attribute)
             if said is not None:
-                yield [(value, meaning._replace(**{part: noun._replace(**{attribute: value})}))
-                       for value in values if value != said]
+                yield [
+                    (value, meaning._replace(**{part: noun._replace(**{attribute: value})}))
+                    for value in values
+                    if value != said
+                ]
     for alike in ALIKE:
         if meaning.spot in alike:
             yield [(spot, meaning._replace(spot=spot)) for spot in alike if spot != meaning.spot]

@@ -3,6 +3,7 @@
 Every number comes from the generator that is handed in, and textures use no transcendental function. What is left of
 the machine is OpenCV's polygon filling: versions 4.11, 4.12 and 5.0 agree to the pixel, 4.8 fills edges otherwise.
 """
+
 import colorsys
 import math
 from typing import NamedTuple
@@ -20,13 +21,13 @@ CROWDED_TWIN_PROBABILITY = 0.6
 
 # Hue in degrees, saturation, value. Backgrounds are dull and of middle brightness, which no colour here is.
 COLORS: dict[str, tuple[float, float, float]] = {
-    'red': (356, .88, .86),
-    'yellow': (54, .88, .97),
-    'green': (128, .80, .62),
-    'blue': (220, .85, .88),
-    'purple': (286, .72, .70),
-    'white': (0, .02, .97),
-    'black': (0, .05, .09),
+    'red': (356, 0.88, 0.86),
+    'yellow': (54, 0.88, 0.97),
+    'green': (128, 0.80, 0.62),
+    'blue': (220, 0.85, 0.88),
+    'purple': (286, 0.72, 0.70),
+    'white': (0, 0.02, 0.97),
+    'black': (0, 0.05, 0.09),
 }
 
 
@@ -46,19 +47,28 @@ class Layout(NamedTuple):
 
 
 def _circle(radius: float, points: int = 40) -> list[tuple[float, float]]:
-    return [(radius * math.cos(2 * math.pi * k / points), radius * math.sin(2 * math.pi * k / points))
-            for k in range(points)]
+    return [
+        (radius * math.cos(2 * math.pi * k / points), radius * math.sin(2 * math.pi * k / points))
+        for k in range(points)
+    ]
 
 
 def _star(inner: float) -> list[tuple[float, float]]:
-    return [((1 if k % 2 == 0 else inner) * math.sin(math.pi * k / 5),
-             -(1 if k % 2 == 0 else inner) * math.cos(math.pi * k / 5)) for k in range(10)]
+    return [
+        (
+            (1 if k % 2 == 0 else inner) * math.sin(math.pi * k / 5),
+            -(1 if k % 2 == 0 else inner) * math.cos(math.pi * k / 5),
+        )
+        for k in range(10)
+    ]
 
 
 def _heart(points: int = 40) -> list[tuple[float, float]]:
     ts = [2 * math.pi * k / points for k in range(points)]
-    return [(16 * math.sin(t)**3,
-             -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t))) for t in ts]
+    return [
+        (16 * math.sin(t) ** 3, -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)))
+        for t in ts
+    ]
 
 
 def _cross(arm: float) -> list[tuple[float, float]]:
@@ -76,11 +86,11 @@ OUTLINES: dict[str, list[np.ndarray]] = {
     for name, contours in {
         'circle': [_circle(1)],
         'square': [[(-1, -1), (1, -1), (1, 1), (-1, 1)]],
-        'triangle': [[(0, -1), (1, .8), (-1, .8)]],
-        'star': [_star(.42)],
-        'ring': [_circle(1), _circle(.54)],
-        'cross': [_cross(.34)],
-        'diamond': [[(0, -1), (.66, 0), (0, 1), (-.66, 0)]],
+        'triangle': [[(0, -1), (1, 0.8), (-1, 0.8)]],
+        'star': [_star(0.42)],
+        'ring': [_circle(1), _circle(0.54)],
+        'cross': [_cross(0.34)],
+        'diamond': [[(0, -1), (0.66, 0), (0, 1), (-0.66, 0)]],
         'heart': [_heart()],
     }.items()
 }
@@ -102,8 +112,8 @@ def outline(shape: str, size: float, degrees: float) -> tuple[list[np.ndarray], 
 def _draw_kinds(rng: np.random.Generator, count: int, twin_probability: float) -> list[tuple[str, str]]:
     """Draws (shape, color) pairs from so small a table that some share their shape and some their colour."""
     table = {3: (2, 2), 4: ((2, 3), (3, 2))[rng.integers(2)]}.get(count, (3, 3))
-    shapes = [SHAPES[k] for k in rng.permutation(len(SHAPES))[:table[0]]]
-    colors = [tuple(COLORS)[k] for k in rng.permutation(len(COLORS))[:table[1]]]
+    shapes = [SHAPES[k] for k in rng.permutation(len(SHAPES))[: table[0]]]
+    colors = [tuple(COLORS)[k] for k in rng.permutation(len(COLORS))[: table[1]]]
     cells = [(shape, color) for shape in shapes for color in colors]
     kinds = [cells[k] for k in rng.permutation(len(cells))[:count]]
     if twin_probability and rng.random() < twin_probability:
@@ -142,8 +152,9 @@ def draw_layout(rng: np.random.Generator, twins: bool, crowded: bool = False) ->
     return Layout(height, width, placed)
 
 
-def _place(rng: np.random.Generator, height: int, width: int,
-           kinds: list[tuple[str, str]]) -> list[PlacedObject] | None:
+def _place(
+    rng: np.random.Generator, height: int, width: int, kinds: list[tuple[str, str]]
+) -> list[PlacedObject] | None:
     # Five large ones would seldom find room.
     largest = {3: MAX_SIZE, 4: MAX_SIZE, 5: 0.4}.get(len(kinds), 0.36)
     boxes, outlines = [], []
@@ -170,13 +181,13 @@ def _object_color(rng: np.random.Generator, name: str) -> np.ndarray:
     """BGR of a colour's name, each object's a little different."""
     hue, saturation, value = COLORS[name]
     hue = (hue + 12 * rng.random() - 6) % 360 / 360
-    saturation = min(1, saturation * (1 + .16 * (rng.random() - .5)))
-    value = min(1, value * (1 + .12 * (rng.random() - .5)))
+    saturation = min(1, saturation * (1 + 0.16 * (rng.random() - 0.5)))
+    value = min(1, value * (1 + 0.12 * (rng.random() - 0.5)))
     return 255 * np.array(colorsys.hsv_to_rgb(hue, saturation, value)[::-1])
 
 
 def _dull_color(rng: np.random.Generator) -> np.ndarray:
-    return 95 + 65 * rng.random() + 36 * (rng.random(3) - .5)
+    return 95 + 65 * rng.random() + 36 * (rng.random(3) - 0.5)
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -201,10 +212,10 @@ def _clutter(rng: np.random.Generator, image: np.ndarray) -> None:
     """Specks and short strokes, all far smaller than an object, drawn in place."""
     height, width = image.shape[:2]
     for x, y, dx, dy, dot in rng.random((int(rng.integers(12, 40)), 5)):
-        color = (image[int(y * height), int(x * width)] + 130 * (rng.random(3) - .5)).tolist()
+        color = (image[int(y * height), int(x * width)] + 130 * (rng.random(3) - 0.5)).tolist()
         start = (int(x * width), int(y * height))
-        if dot < .6:
-            cv2.circle(image, start, int(dot > .3), color, -1)
+        if dot < 0.6:
+            cv2.circle(image, start, int(dot > 0.3), color, -1)
         else:
             cv2.line(image, start, (start[0] + int(14 * dx - 7), start[1] + int(14 * dy - 7)), color, 1)
 
@@ -213,9 +224,9 @@ def paint(rng: np.random.Generator, layout: Layout) -> np.ndarray:
     """Returns the picture of ``layout``, (H, W, 3) uint8 in BGR order."""
     image = _background(rng, layout.height, layout.width)
     _clutter(rng, image)
-    ramp = np.arange(layout.height)[:, None] / layout.height - .5
+    ramp = np.arange(layout.height)[:, None] / layout.height - 0.5
     for placed in layout.objects:
-        shade = np.broadcast_to(1 + .3 * (rng.random() - .5) * ramp, placed.mask.shape)[placed.mask]
+        shade = np.broadcast_to(1 + 0.3 * (rng.random() - 0.5) * ramp, placed.mask.shape)[placed.mask]
         image[placed.mask] = shade[:, None] * _object_color(rng, placed.color)
     image += rng.integers(-9, 10, (*image.shape[:2], 1), dtype=np.int8)
     return np.clip(np.round(image), 0, 255).astype(np.uint8)

@@ -1,4 +1,5 @@
 """Keeping RefShapes in a folder: made at most once, whole or not at all, over nothing else's files."""
+
 import errno
 import json
 import os
@@ -21,13 +22,15 @@ class Made(NamedTuple):
     created: bool
 
 
-def make_refshapes(data_root: str | os.PathLike,
-                   seed: int = 0,
-                   num_images: dict[str, int] | None = None,
-                   crowded: bool = False,
-                   no_target: float = 0.,
-                   workers: int | None = None,
-                   overwrite: bool = False) -> Made:
+def make_refshapes(
+    data_root: str | os.PathLike,
+    seed: int = 0,
+    num_images: dict[str, int] | None = None,
+    crowded: bool = False,
+    no_target: float = 0.0,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Made:
     """Makes RefShapes in the folder ``data_root``, unless it is there already.
 
     The data is written beside its place and then moved there, so a run that is cut off leaves no half of a data set,
@@ -52,7 +55,8 @@ def make_refshapes(data_root: str | os.PathLike,
         seed=_checked_seed(seed),
         num_images=_checked_num_images(num_images),
         crowded=bool(crowded),
-        no_target=_checked_share(no_target))
+        no_target=_checked_share(no_target),
+    )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise ValueError(f'workers must be a positive integer, not {workers!r}.')
     folder = Path(os.path.realpath(data_root))
@@ -62,14 +66,17 @@ def make_refshapes(data_root: str | os.PathLike,
         if difference is None:
             return Made(info, False)
         if not overwrite:
-            raise FileExistsError(f'{folder} holds {difference}: choose another folder, or pass overwrite '
-                                  f'("{COMMAND} {folder} --overwrite") to replace it.')
+            raise FileExistsError(
+                f'{folder} holds {difference}: choose another folder, or pass overwrite '
+                f'("{COMMAND} {folder} --overwrite") to replace it.'
+            )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         workshop = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
     except OSError as error:
-        raise type(error)(f'RefShapes cannot be written under {folder.parent} ({error.strerror}): choose another '
-                          'folder.') from None
+        raise type(error)(
+            f'RefShapes cannot be written under {folder.parent} ({error.strerror}): choose another folder.'
+        ) from None
     try:
         (workshop / 'new').mkdir()
         made = write_refshapes(workshop / 'new', **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
@@ -100,8 +107,9 @@ def read_info(folder: str | os.PathLike) -> dict | None:
     found = {path.name for path in folder.iterdir()}
     others = sorted(found.difference(CONTENTS))
     if others:
-        raise FileExistsError(f'{folder} holds "{others[0]}", which is no part of RefShapes, and is left as it is: '
-                              'choose another folder.')
+        raise FileExistsError(
+            f'{folder} holds "{others[0]}", which is no part of RefShapes, and is left as it is: choose another folder.'
+        )
     info = None
     if 'info.json' in found:
         try:
@@ -109,17 +117,21 @@ def read_info(folder: str | os.PathLike) -> dict | None:
         except ValueError:
             pass
     if not isinstance(info, dict) or info.get('generator') != GENERATOR:
-        raise FileExistsError(f'{folder} is not empty and has no info.json of RefShapes, so it is left as it is: '
-                              'choose another folder.')
+        raise FileExistsError(
+            f'{folder} is not empty and has no info.json of RefShapes, so it is left as it is: choose another folder.'
+        )
     missing = sorted(set(CONTENTS) - found)
     if missing:
-        raise FileExistsError(f'{folder} holds a RefShapes without its {missing[0]}: remove the folder or choose '
-                              'another, and it is made anew.')
+        raise FileExistsError(
+            f'{folder} holds a RefShapes without its {missing[0]}: remove the folder or choose '
+            'another, and it is made anew.'
+        )
     return info
 
 
-def settings_difference(info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool,
-                        no_target: float) -> str | None:
+def settings_difference(
+    info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool, no_target: float
+) -> str | None:
     """In words, how the RefShapes of ``info`` differs from the one asked for; None where it does not.
 
     ``num_images`` None accepts any numbers.
@@ -159,8 +171,7 @@ def _checked_num_images(num_images: dict[str, int] | None) -> dict[str, int]:
         return dict(DEFAULT_NUM_IMAGES)
     unknown = sorted(set(num_images) - set(DEFAULT_NUM_IMAGES))
     if unknown:
-        raise ValueError(f'num_images names the split "{unknown[0]}"; RefShapes has '
-                         f'{", ".join(DEFAULT_NUM_IMAGES)}.')
+        raise ValueError(f'num_images names the split "{unknown[0]}"; RefShapes has {", ".join(DEFAULT_NUM_IMAGES)}.')
     for split, count in num_images.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise ValueError(f'num_images["{split}"] must be an integer of at least 0, not {count!r}.')

@@ -3,6 +3,7 @@
 ``VOCAB_DIR`` is a folder for ``transformers.AutoTokenizer.from_pretrained``: a lower-casing BERT tokenizer to which
 every word of RefShapes is one token, and any other word its letters.
 """
+
 import json
 import string
 from pathlib import Path
@@ -10,8 +11,7 @@ from pathlib import Path
 from .expressions import lexicon
 
 VOCAB_DIR = str(Path(__file__).parent / 'vocab')
-SPECIAL_TOKENS = dict(
-    pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]', mask_token='[MASK]')
+SPECIAL_TOKENS = dict(pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', sep_token='[SEP]', mask_token='[MASK]')
 
 
 def vocabulary() -> list[str]:

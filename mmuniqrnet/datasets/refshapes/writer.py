@@ -4,6 +4,7 @@
 that REFER keeps in ``refs(unc).p``; each sentence also has its ``kind``) and ``info.json`` (settings, counts and the
 text-blind accuracy). Every byte follows from the seed and the number of images.
 """
+
 import hashlib
 import json
 import multiprocessing
@@ -18,12 +19,12 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from ..text_blind import text_blind_accuracy
 from .expressions import Expression, describe
 from .facts import KINDS
 from .no_target import KIND as NO_TARGET
 from .no_target import describe_nothing
 from .scene import SHAPES, Layout, draw_layout, paint
-from ..text_blind import text_blind_accuracy
 
 GENERATOR = 'RefShapes'
 # To be raised with any change that changes the data.
@@ -43,7 +44,7 @@ class SplitPlan(NamedTuple):
 PLANS = {
     'train': SplitPlan(0, 8000, KINDS, 2, True),
     'val': SplitPlan(1, 500, KINDS, 1, True),
-    'testA': SplitPlan(2, 400, ('attribute', ), 1, False),
+    'testA': SplitPlan(2, 400, ('attribute',), 1, False),
     'testB': SplitPlan(3, 400, ('place', 'relation'), 1, True),
 }
 DEFAULT_NUM_IMAGES = {split: plan.num_images for split, plan in PLANS.items()}
@@ -53,10 +54,9 @@ CATEGORY_IDS = {category['name']: category['id'] for category in CATEGORIES}
 NOTHING = dict(id=[-1], category_id=[-1])
 
 
-def draw_scene(seed: int,
-               split: str,
-               index: int,
-               crowded: bool = False) -> tuple[np.ndarray, Layout, list[list[Expression]]]:
+def draw_scene(
+    seed: int, split: str, index: int, crowded: bool = False
+) -> tuple[np.ndarray, Layout, list[list[Expression]]]:
     """Returns image ``index`` of ``split``: the picture (H, W, 3) uint8 BGR, what is on it, and each object's
     expressions. Depends on the arguments only, not on how many images there are."""
     plan = PLANS[split]
@@ -72,17 +72,19 @@ def _seeds(seed: int, split: str, index: int, crowded: bool, purpose: tuple[int,
     return np.random.SeedSequence([seed, PLANS[split].stream, index, *[1] * crowded], spawn_key=purpose)
 
 
-def draw_nothing(seed: int, split: str, index: int, crowded: bool, layout: Layout, num_others: int,
-                 share: float) -> list[Expression]:
+def draw_nothing(
+    seed: int, split: str, index: int, crowded: bool, layout: Layout, num_others: int, share: float
+) -> list[Expression]:
     """Returns expressions that fit nothing on image ``index`` of ``split``, so many beside its ``num_others`` others
     that over all images they are ``share`` of the whole. Their random numbers are apart from those of the rest."""
-    rng = np.random.default_rng(_seeds(seed, split, index, crowded, purpose=(1, )))
+    rng = np.random.default_rng(_seeds(seed, split, index, crowded, purpose=(1,)))
     count = int(num_others * share / (1 - share) + rng.random())
     return describe_nothing(layout, PLANS[split].kinds, count, rng)
 
 
-def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded: bool, no_target: float,
-                    workers: int) -> dict:
+def write_refshapes(
+    folder: Path, seed: int, num_images: dict[str, int], crowded: bool, no_target: float, workers: int
+) -> dict:
     """Writes the whole data set into the empty ``folder`` and returns what ``info.json`` holds.
 
     Args:
@@ -118,15 +120,21 @@ def write_refshapes(folder: Path, seed: int, num_images: dict[str, int], crowded
         refs.append(_ref(len(refs) + 1, annotation, image, split, [expression], num_sentences))
         num_sentences += 1
     info = dict(
-        generator=GENERATOR, version=VERSION, seed=seed, num_images=num_images, splits=splits,
-        fingerprint=fingerprint.hexdigest())
+        generator=GENERATOR,
+        version=VERSION,
+        seed=seed,
+        num_images=num_images,
+        splits=splits,
+        fingerprint=fingerprint.hexdigest(),
+    )
     if crowded:
         info['crowded'] = True
     if no_target:
         info['no_target'] = no_target
     described = dict(description=f'{GENERATOR}, version {VERSION}, seed {seed}')
-    _write_json(folder / 'instances.json',
-                dict(info=described, images=images, annotations=annotations, categories=CATEGORIES))
+    _write_json(
+        folder / 'instances.json', dict(info=described, images=images, annotations=annotations, categories=CATEGORIES)
+    )
     _write_json(folder / 'refs.json', refs)
     _write_json(folder / 'info.json', info, indent=2)
     return info
@@ -150,7 +158,8 @@ def _write_scene(job: tuple[Path, int, str, int, bool, float]) -> dict:
             area=int(rle_area),
             iscrowd=0,
             segmentation=dict(size=rle['size'], counts=rle['counts'].decode('ascii')),
-            attributes=dict(shape=placed.shape, color=placed.color))
+            attributes=dict(shape=placed.shape, color=placed.color),
+        )
         for placed, rle, rle_area in zip(layout.objects, *_encode(masks))
     ]
     # Of the pixels, not of the file: another OpenCV may compress them differently.
@@ -161,7 +170,8 @@ def _write_scene(job: tuple[Path, int, str, int, bool, float]) -> dict:
         annotations=annotations,
         expressions=expressions,
         nothing=nothing,
-        digest=digest.digest())
+        digest=digest.digest(),
+    )
 
 
 def _encode(masks: np.ndarray) -> tuple[list[dict], np.ndarray]:
@@ -169,8 +179,9 @@ def _encode(masks: np.ndarray) -> tuple[list[dict], np.ndarray]:
     return rles, mask_utils.area(rles)
 
 
-def _ref(ref_id: int, annotation: dict, image: dict, split: str, expressions: list[Expression],
-         first_sentence: int) -> dict:
+def _ref(
+    ref_id: int, annotation: dict, image: dict, split: str, expressions: list[Expression], first_sentence: int
+) -> dict:
     sentences = [
         dict(sent_id=first_sentence + k, raw=one.raw, sent=' '.join(one.tokens), tokens=one.tokens, kind=one.kind)
         for k, one in enumerate(expressions)
@@ -183,7 +194,8 @@ def _ref(ref_id: int, annotation: dict, image: dict, split: str, expressions: li
         split=split,
         file_name=image['file_name'],
         sentences=sentences,
-        sent_ids=[sentence['sent_id'] for sentence in sentences])
+        sent_ids=[sentence['sent_id'] for sentence in sentences],
+    )
     return ref | dict(no_target=True) if annotation['id'] == NOTHING['id'] else ref
 
 
@@ -198,7 +210,8 @@ def _summary(refs: list[dict], annotations: list[dict], num_nothing: int) -> dic
         objects=len(refs),
         expressions=len(items) + num_nothing,
         kinds={kind: kinds[kind] for kind in KINDS} | ({NO_TARGET: num_nothing} if num_nothing else {}),
-        text_blind_accuracy=round(text_blind_accuracy(items), 2) if items else None)
+        text_blind_accuracy=round(text_blind_accuracy(items), 2) if items else None,
+    )
 
 
 @contextmanager

@@ -8,6 +8,11 @@ from .loading import LoadReferAnnotations
 from .resize import ReferResize
 
 __all__ = [
-    'GuardedCrop', 'LoadImageOnce', 'LoadReferAnnotations', 'RandomFlipWithText', 'swap_left_right', 'PackReferInputs',
-    'ReferResize'
+    'GuardedCrop',
+    'LoadImageOnce',
+    'LoadReferAnnotations',
+    'RandomFlipWithText',
+    'swap_left_right',
+    'PackReferInputs',
+    'ReferResize',
 ]

@@ -6,6 +6,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 
 from mmuniqrnet.registry import TRANSFORMS
+
 from .resize import ReferResize
 
 
@@ -23,11 +24,13 @@ class GuardedCrop(BaseTransform):
         words: Words that forbid a crop, in lower case.
     """
 
-    def __init__(self,
-                 prob: float = 0.5,
-                 short_sides: Sequence[int] = (400, 500, 600),
-                 crop_size: tuple[int, int] = (384, 600),
-                 words: Sequence[str] = ('left', 'right', 'top', 'bottom', 'middle')) -> None:
+    def __init__(
+        self,
+        prob: float = 0.5,
+        short_sides: Sequence[int] = (400, 500, 600),
+        crop_size: tuple[int, int] = (384, 600),
+        words: Sequence[str] = ('left', 'right', 'top', 'bottom', 'middle'),
+    ) -> None:
         self.prob = prob
         self.short_sides = tuple(short_sides)
         self.crop_size = tuple(crop_size)
@@ -56,7 +59,7 @@ class GuardedCrop(BaseTransform):
         top = self._start(centers[:, 1], height, crop_h, luck[3])
         if left is None or top is None:
             return results
-        results['img'] = np.ascontiguousarray(results['img'][top:top + crop_h, left:left + crop_w])
+        results['img'] = np.ascontiguousarray(results['img'][top : top + crop_h, left : left + crop_w])
         results['img_shape'] = (crop_h, crop_w)
         results['gt_bboxes'].translate_([-left, -top])
         results['gt_bboxes'].clip_((crop_h, crop_w))
@@ -72,5 +75,7 @@ class GuardedCrop(BaseTransform):
         return None if low > high else low + min(int(luck * (high - low + 1)), high - low)
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(prob={self.prob}, short_sides={self.short_sides}, crop_size={self.crop_size}, '
-                f'words={self.words})')
+        return (
+            f'{type(self).__name__}(prob={self.prob}, short_sides={self.short_sides}, crop_size={self.crop_size}, '
+            f'words={self.words})'
+        )

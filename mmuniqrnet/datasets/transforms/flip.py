@@ -61,4 +61,4 @@ class RandomFlipWithText(BaseTransform):
 
 
 def _has_foreign_letters(text: str) -> bool:
-    return any(c.isalpha() and ord(c) > 0x24f for c in text)
+    return any(c.isalpha() and ord(c) > 0x24F for c in text)

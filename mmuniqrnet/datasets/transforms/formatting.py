@@ -4,8 +4,23 @@ from mmdet.datasets.transforms import PackDetInputs
 
 from mmuniqrnet.registry import TRANSFORMS
 
-META_KEYS = ('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction', 'sent_id',
-             'ref_id', 'text', 'dataset', 'split', 'instances', 'has_box', 'has_mask')
+META_KEYS = (
+    'img_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'scale_factor',
+    'flip',
+    'flip_direction',
+    'sent_id',
+    'ref_id',
+    'text',
+    'dataset',
+    'split',
+    'instances',
+    'has_box',
+    'has_mask',
+)
 
 
 @TRANSFORMS.register_module()
@@ -26,6 +41,8 @@ class PackReferInputs(PackDetInputs):
             ValueError: If the expression is missing or empty.
         """
         if not str(results.get('text') or '').strip():
-            raise ValueError(f"{results.get('img_path', 'an item')} (sent_id {results.get('sent_id')}) has an empty "
-                             "expression; give it a 'text'.")
+            raise ValueError(
+                f'{results.get("img_path", "an item")} (sent_id {results.get("sent_id")}) has an empty '
+                "expression; give it a 'text'."
+            )
         return super().transform(results)

@@ -25,8 +25,9 @@ class LoadReferAnnotations(LoadAnnotations):
         has_mask = self.with_mask and all(instance.get('mask') is not None for instance in instances)
         if instances and not has_box and not has_mask:
             raise ValueError(
-                f"{results.get('img_path')}, expression {results.get('text')!r} (sent_id {results.get('sent_id')}): it "
-                'has neither a box nor a mask' + ('.' if self.with_mask else ' that with_mask=False would load.'))
+                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): it '
+                'has neither a box nor a mask' + ('.' if self.with_mask else ' that with_mask=False would load.')
+            )
         # mmdet's loader wants both keys in every instance; the originals stay untouched for the metric.
         height, width = results['ori_shape']
         if has_mask:
@@ -37,15 +38,20 @@ class LoadReferAnnotations(LoadAnnotations):
                 results,
                 instances=[
                     dict(
-                        bbox=instance['bbox'] if has_box else (0., 0., float(width), float(height)),
+                        bbox=instance['bbox'] if has_box else (0.0, 0.0, float(width), float(height)),
                         bbox_label=0,
                         ignore_flag=0,
-                        mask=masks[i] if has_mask else blank) for i, instance in enumerate(instances)
-                ]))
+                        mask=masks[i] if has_mask else blank,
+                    )
+                    for i, instance in enumerate(instances)
+                ],
+            )
+        )
         if has_mask and np.any(loaded['gt_ignore_flags']):
             raise ValueError(
-                f"{results.get('img_path')}, expression {results.get('text')!r} (sent_id {results.get('sent_id')}): its "
-                'mask is neither polygons of three or more points nor an RLE; mend or remove it.')
+                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): its '
+                'mask is neither polygons of three or more points nor an RLE; mend or remove it.'
+            )
         loaded.update(instances=instances, has_box=has_box, has_mask=has_mask)
         return loaded
 
@@ -57,7 +63,8 @@ class LoadReferAnnotations(LoadAnnotations):
         height, width = results['ori_shape']
         if tuple(mask['size']) != (height, width):
             raise ValueError(
-                f"{results.get('img_path')}, expression {results.get('text')!r} (sent_id {results.get('sent_id')}): its "
-                f"mask is {mask['size'][0]} x {mask['size'][1]} (height x width), the image {height} x {width}; if the "
-                "image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'.")
+                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): its '
+                f'mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if the '
+                "image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
+            )
         return dict(mask, counts=mask['counts'].decode()) if isinstance(mask['counts'], bytes) else mask

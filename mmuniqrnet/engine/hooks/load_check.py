@@ -1,4 +1,5 @@
 """Refuse a checkpoint that does not fit, where mmengine would go on without a word."""
+
 from typing import Sequence
 
 from mmengine.hooks import Hook
@@ -30,11 +31,13 @@ class CheckLoadHook(Hook):
         CheckpointError: If the checkpoint does not fit.
     """
 
-    def __init__(self,
-                 share: float = 0.95,
-                 required: Sequence[str] = ('backbone', 'text_encoder'),
-                 new: Sequence[str] = NEW_BY_DESIGN,
-                 allow: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        share: float = 0.95,
+        required: Sequence[str] = ('backbone', 'text_encoder'),
+        new: Sequence[str] = NEW_BY_DESIGN,
+        allow: Sequence[str] = (),
+    ) -> None:
         if not 0 < share <= 1:
             raise ValueError(f'CheckLoadHook: share is a fraction in (0, 1], not {share}.')
         self.share = share
@@ -45,7 +48,7 @@ class CheckLoadHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         resuming = getattr(runner, '_resume', False)
-        what = f"{'resume' if resuming else 'load_from'}, {getattr(runner, '_load_from', None) or 'checkpoint'}"
+        what = f'{"resume" if resuming else "load_from"}, {getattr(runner, "_load_from", None) or "checkpoint"}'
         try:
             fit = check_fit(
                 state_dict_of(checkpoint),
@@ -53,11 +56,15 @@ class CheckLoadHook(Hook):
                 share=self.share,
                 required=None if resuming else self.required,
                 new=() if resuming else self.new,
-                allow=self.allow)
+                allow=self.allow,
+            )
             if 'state_dict' not in checkpoint and 'model' in checkpoint:
-                raise CheckpointError("its weights are under 'model', where mmengine does not look: save them under "
-                                      "'state_dict'")
+                raise CheckpointError(
+                    "its weights are under 'model', where mmengine does not look: save them under 'state_dict'"
+                )
         except CheckpointError as error:
-            raise CheckpointError(f'{what}: the checkpoint does not fit the model: {error}. '
-                                  'CheckLoadHook can be told to allow or to require other parts.') from None
+            raise CheckpointError(
+                f'{what}: the checkpoint does not fit the model: {error}. '
+                'CheckLoadHook can be told to allow or to require other parts.'
+            ) from None
         report(what, fit)

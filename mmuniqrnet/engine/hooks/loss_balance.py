@@ -1,4 +1,5 @@
 """Balance the losses of the tasks of any multi-loss model, from the outside."""
+
 import inspect
 import logging
 import math
@@ -16,6 +17,7 @@ from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import HOOKS
+
 from ..balance_strategies import BALANCE_STRATEGIES, BalanceStrategy
 
 
@@ -45,13 +47,15 @@ class LossBalanceHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self,
-                 tasks: dict[str, str | Sequence[str]],
-                 strategy: str | dict = 'magnitude',
-                 shared_parameters: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        tasks: dict[str, str | Sequence[str]],
+        strategy: str | dict = 'magnitude',
+        shared_parameters: str | Sequence[str] | None = None,
+    ) -> None:
         if not tasks:
             raise ValueError('LossBalanceHook needs tasks, such as dict(box="loss_box", mask="loss_mask")')
-        self.tasks = {task: (prefix, ) if isinstance(prefix, str) else tuple(prefix) for task, prefix in tasks.items()}
+        self.tasks = {task: (prefix,) if isinstance(prefix, str) else tuple(prefix) for task, prefix in tasks.items()}
         self.strategy = build_strategy(strategy, list(tasks))
         self.weights = self._check_weights(self.strategy.initial_weights())
         self.shared_parameters = [shared_parameters] if isinstance(shared_parameters, str) else shared_parameters
@@ -131,15 +135,20 @@ class LossBalanceHook(Hook):
         parameters = self._find_shared_parameters()
         # Gradients of half precision need AMP's scale as much here as in the backward pass.
         scaler = getattr(self._optim_wrapper, 'loss_scaler', None)
-        scale = 1. if scaler is None else scaler.get_scale()
+        scale = 1.0 if scaler is None else scaler.get_scale()
         norms = []
         for task, value in sums.items():
-            gradients = (torch.autograd.grad(value * scale, parameters, retain_graph=True, allow_unused=True)
-                         if value.requires_grad else ())
+            gradients = (
+                torch.autograd.grad(value * scale, parameters, retain_graph=True, allow_unused=True)
+                if value.requires_grad
+                else ()
+            )
             squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
             if not squares and value != 0:
-                raise ValueError(f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared '
-                                 'parameters, choose others')
+                raise ValueError(
+                    f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared '
+                    'parameters, choose others'
+                )
             norms.append(sum(squares, torch.zeros((), device=value.device)).sqrt())
         return torch.stack(norms)
 
@@ -149,15 +158,19 @@ class LossBalanceHook(Hook):
             inside = {n: {k for k, _ in named if f'{k}.'.startswith(f'{n}.')} for n in self.shared_parameters}
             missing = [name for name, keys in inside.items() if not keys]
             if missing:
-                raise ValueError(f'LossBalanceHook: {type(self._model).__name__} has no parameter or module '
-                                 f'{", ".join(missing)}: correct `shared_parameters`')
+                raise ValueError(
+                    f'LossBalanceHook: {type(self._model).__name__} has no parameter or module '
+                    f'{", ".join(missing)}: correct `shared_parameters`'
+                )
             parameters = [parameter for key, parameter in named if key in set().union(*inside.values())]
         elif hasattr(self._model, 'shared_parameters'):
             parameters = list(self._model.shared_parameters())
         else:
-            raise ValueError(f'LossBalanceHook: strategy {type(self.strategy).__name__} looks at gradients, so name '
-                             'the last parameters or modules that all tasks share, '
-                             'as `shared_parameters=["neck"]`')
+            raise ValueError(
+                f'LossBalanceHook: strategy {type(self.strategy).__name__} looks at gradients, so name '
+                'the last parameters or modules that all tasks share, '
+                'as `shared_parameters=["neck"]`'
+            )
         parameters = [parameter for parameter in parameters if parameter.requires_grad]
         if not parameters:
             raise ValueError('LossBalanceHook: all the shared parameters are frozen, choose others')
@@ -165,8 +178,10 @@ class LossBalanceHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         if not self._batches:
-            raise RuntimeError(f'LossBalanceHook saw no losses, because train_step of {type(self._model).__name__} '
-                               'does not call its parse_losses')
+            raise RuntimeError(
+                f'LossBalanceHook saw no losses, because train_step of {type(self._model).__name__} '
+                'does not call its parse_losses'
+            )
         several = isinstance(runner.optim_wrapper, OptimWrapperDict)
         if not (self._stepped if several else runner.optim_wrapper.should_update()):
             return
@@ -183,47 +198,62 @@ class LossBalanceHook(Hook):
             return
         if not all(map(math.isfinite, values)):
             if not self._warned:
-                print_log('LossBalanceHook: a loss or its gradient is not finite; such steps leave the weights as '
-                          'they are (said once)', 'current', logging.WARNING)
+                print_log(
+                    'LossBalanceHook: a loss or its gradient is not finite; such steps leave the weights as '
+                    'they are (said once)',
+                    'current',
+                    logging.WARNING,
+                )
             self._warned = True
             return
         n = len(self.tasks)
-        counts = values[n:2 * n]
+        counts = values[n : 2 * n]
         if 0 in counts:
             return
-        losses, norms = ({task: value / count for task, value, count in zip(self.tasks, part, counts)}
-                         for part in (values[:n], values[2 * n:]))
+        losses, norms = (
+            {task: value / count for task, value, count in zip(self.tasks, part, counts)}
+            for part in (values[:n], values[2 * n :])
+        )
         self.weights = self._check_weights(self.strategy.update(losses, norms or None))
 
     def _check_weights(self, weights: dict[str, float]) -> dict[str, float]:
         if set(weights) != set(self.tasks) or not all(math.isfinite(w) and w >= 0 for w in weights.values()):
-            raise ValueError(f'strategy {type(self.strategy).__name__} has to give one finite weight, zero or more, '
-                             f'for each of the tasks {list(self.tasks)}, but it gave {weights}')
+            raise ValueError(
+                f'strategy {type(self.strategy).__name__} has to give one finite weight, zero or more, '
+                f'for each of the tasks {list(self.tasks)}, but it gave {weights}'
+            )
         return weights
 
     def _assign(self, losses: dict) -> None:
         without = [name for name in losses if 'loss' in name and self._find_task(name) is None]
         for task, prefixes in self.tasks.items():
             if task not in self._task_of.values():
-                raise ValueError(f'LossBalanceHook: task {task!r} (prefix {", ".join(prefixes)}) matches none of the '
-                                 f'losses {", ".join(losses)}: correct `tasks`')
+                raise ValueError(
+                    f'LossBalanceHook: task {task!r} (prefix {", ".join(prefixes)}) matches none of the '
+                    f'losses {", ".join(losses)}: correct `tasks`'
+                )
         if without:
             print_log(f'LossBalanceHook: weight 1 for the losses of no task: {", ".join(without)}', 'current')
 
     def _find_task(self, name: str) -> str | None:
         if name not in self._task_of:
-            matches = [task for task, prefixes in self.tasks.items()
-                       if any(fnmatchcase(name, f'{prefix}*') for prefix in prefixes)]
+            matches = [
+                task
+                for task, prefixes in self.tasks.items()
+                if any(fnmatchcase(name, f'{prefix}*') for prefix in prefixes)
+            ]
             if len(matches) > 1:
-                raise ValueError(f'LossBalanceHook: {name} belongs to several tasks, {", ".join(matches)}: '
-                                 'correct `tasks`')
+                raise ValueError(
+                    f'LossBalanceHook: {name} belongs to several tasks, {", ".join(matches)}: correct `tasks`'
+                )
             # What has no "loss" in its name is only logged by parse_losses, not summed up.
             self._task_of[name] = matches[0] if matches and 'loss' in name else None
         return self._task_of[name]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint['loss_balance'] = dict(strategy=type(self.strategy).__name__, weights=dict(self.weights),
-                                          state=self.strategy.state_dict())
+        checkpoint['loss_balance'] = dict(
+            strategy=type(self.strategy).__name__, weights=dict(self.weights), state=self.strategy.state_dict()
+        )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         # Called for load_from, too; only before_train can tell whether the training goes on.
@@ -234,14 +264,19 @@ class LossBalanceHook(Hook):
         if runner.iter == 0 or (loaded is None and self._model is not None):
             return
         if loaded is None:
-            print_log('LossBalanceHook: the checkpoint was trained without it, so the balance starts afresh',
-                      'current', logging.WARNING)
+            print_log(
+                'LossBalanceHook: the checkpoint was trained without it, so the balance starts afresh',
+                'current',
+                logging.WARNING,
+            )
             return
         saved = loaded['strategy'], sorted(loaded['weights'])
         wanted = type(self.strategy).__name__, sorted(self.tasks)
         if saved != wanted:
-            raise ValueError('LossBalanceHook: the checkpoint to resume has strategy and tasks {} {}, but the config '
-                             '{} {}: keep them, or start afresh with load_from'.format(*saved, *wanted))
+            raise ValueError(
+                'LossBalanceHook: the checkpoint to resume has strategy and tasks {} {}, but the config '
+                '{} {}: keep them, or start afresh with load_from'.format(*saved, *wanted)
+            )
         # Resuming loads onto the model's device, strategies live on the CPU.
         state = apply_to(loaded['state'], lambda value: isinstance(value, Tensor), lambda value: value.cpu())
         self.strategy.load_state_dict(state)

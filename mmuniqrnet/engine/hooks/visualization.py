@@ -45,16 +45,18 @@ class ReferringVisualizationHook(Hook):
             ``img_path``.
     """
 
-    def __init__(self,
-                 *,
-                 draw: bool = False,
-                 val_examples: int = 8,
-                 test_examples: int | None = 50,
-                 score_thr: float = 0.0,
-                 show: bool = False,
-                 wait_time: float = 0.0,
-                 test_out_dir: str | None = None,
-                 backend_args: dict | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        draw: bool = False,
+        val_examples: int = 8,
+        test_examples: int | None = 50,
+        score_thr: float = 0.0,
+        show: bool = False,
+        wait_time: float = 0.0,
+        test_out_dir: str | None = None,
+        backend_args: dict | None = None,
+    ) -> None:
         for name, value in (('val_examples', val_examples), ('test_examples', test_examples)):
             if value is not None and value < -1:
                 raise ValueError(f'ReferringVisualizationHook: {name} must be a number, or -1 for all, not {value}')
@@ -75,14 +77,23 @@ class ReferringVisualizationHook(Hook):
         if is_main_process():
             self._wanted = self._choose(runner.val_loop.dataloader.dataset, self.val_examples)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                       outputs: Sequence[DetDataSample] | None = None) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
         """Draw those of the batch that are among the examples."""
         for sample in self._take(outputs):
             words = _safe(str(sample.metainfo.get('text', '')), 80)
             runner.visualizer.add_datasample(
-                f'{_file_stem(sample)}_{words}', self._read(sample), sample, pred_score_thr=self.score_thr,
-                step=runner.iter)
+                f'{_file_stem(sample)}_{words}',
+                self._read(sample),
+                sample,
+                pred_score_thr=self.score_thr,
+                step=runner.iter,
+            )
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._wanted, self._drawn = set(), set()
@@ -92,8 +103,13 @@ class ReferringVisualizationHook(Hook):
             self._folder = PictureFolder(self.test_out_dir, INDEX, TITLE)
         self._wanted = self._choose(runner.test_loop.dataloader.dataset, self.test_examples)
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                        outputs: Sequence[DetDataSample] | None = None) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
         """Draw those of the batch that are among the examples."""
         for sample in self._take(outputs):
             out_file, text = None, str(sample.metainfo.get('text', ''))
@@ -102,8 +118,15 @@ class ReferringVisualizationHook(Hook):
                 about = f'"{text}" (sent_id {sample.sent_id}, {sample.img_path})'
                 out_file = str(self._folder.add(f'{_file_stem(sample)}.png', about))
             runner.visualizer.add_datasample(
-                text if self.show else _file_stem(sample), image, sample, show=self.show, wait_time=self.wait_time,
-                out_file=out_file, pred_score_thr=self.score_thr, step=runner.iter)
+                text if self.show else _file_stem(sample),
+                image,
+                sample,
+                show=self.show,
+                wait_time=self.wait_time,
+                out_file=out_file,
+                pred_score_thr=self.score_thr,
+                step=runner.iter,
+            )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Say where the pictures are."""
@@ -132,8 +155,10 @@ class ReferringVisualizationHook(Hook):
 
     def _read(self, sample: DetDataSample) -> np.ndarray:
         if sample.metainfo.get('img_path') is None:
-            raise ValueError(f'ReferringVisualizationHook: expression {sample.sent_id} has no img_path in its data '
-                             "sample's metainfo, so there is no image to draw on; pack samples with PackReferInputs")
+            raise ValueError(
+                f'ReferringVisualizationHook: expression {sample.sent_id} has no img_path in its data '
+                "sample's metainfo, so there is no image to draw on; pack samples with PackReferInputs"
+            )
         content = get(sample.img_path, backend_args=self.backend_args)
         # the truth refers to stored pixels; and mmcv knows channel_order='rgb' for no flag but 'color'
         image = mmcv.imfrombytes(content, flag='color_ignore_orientation', channel_order='bgr')
@@ -149,8 +174,10 @@ def evenly_spread(total: int, count: int) -> list[int]:
 def _key(info: dict) -> Key:
     missing = [name for name in ('dataset', 'split', 'sent_id') if info.get(name) is None]
     if missing:
-        raise ValueError(f"ReferringVisualizationHook: an item ({info.get('img_path')}) has no {', '.join(missing)}, "
-                         'by which it is told from others; use a data set of mmuniqrnet and PackReferInputs')
+        raise ValueError(
+            f'ReferringVisualizationHook: an item ({info.get("img_path")}) has no {", ".join(missing)}, '
+            'by which it is told from others; use a data set of mmuniqrnet and PackReferInputs'
+        )
     return str(info['dataset']), str(info['split']), str(info['sent_id'])
 
 

@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmuniqrnet.checkpoints.loading import load_swin
 from mmuniqrnet.registry import MODELS
+
 from ..layers import QueryDynamicAttention
 
 
@@ -19,6 +20,7 @@ class UngatedTokens(NamedTuple):
         hw: Height and width of the grid of the N tokens.
         maps: The outputs of the stages before it.
     """
+
     tokens: Tensor
     hw: tuple[int, int]
     maps: list[Tensor]
@@ -60,27 +62,29 @@ class QRNetSwin(SwinTransformer):
 
     takes_sentence = True
 
-    def __init__(self,
-                 text_dim: int = 768,
-                 channel_gate: bool = True,
-                 spatial_gate: bool = True,
-                 gated_stages: Sequence[int] | None = None,
-                 gate_reduction: int = 16,
-                 gate_rank: int = 30,
-                 embed_dims: int = 96,
-                 depths: Sequence[int] = (2, 2, 18, 2),
-                 num_heads: Sequence[int] = (3, 6, 12, 24),
-                 window_size: int = 7,
-                 patch_size: int = 4,
-                 strides: Sequence[int] = (4, 2, 2, 2),
-                 out_indices: Sequence[int] = (0, 1, 2, 3),
-                 mlp_ratio: int = 4,
-                 qkv_bias: bool = True,
-                 drop_path_rate: float = 0.2,
-                 with_cp: bool = False,
-                 frozen_stages: int = -1,
-                 convert_weights: bool = False,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        text_dim: int = 768,
+        channel_gate: bool = True,
+        spatial_gate: bool = True,
+        gated_stages: Sequence[int] | None = None,
+        gate_reduction: int = 16,
+        gate_rank: int = 30,
+        embed_dims: int = 96,
+        depths: Sequence[int] = (2, 2, 18, 2),
+        num_heads: Sequence[int] = (3, 6, 12, 24),
+        window_size: int = 7,
+        patch_size: int = 4,
+        strides: Sequence[int] = (4, 2, 2, 2),
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        mlp_ratio: int = 4,
+        qkv_bias: bool = True,
+        drop_path_rate: float = 0.2,
+        with_cp: bool = False,
+        frozen_stages: int = -1,
+        convert_weights: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(
             embed_dims=embed_dims,
             depths=tuple(depths),
@@ -95,13 +99,16 @@ class QRNetSwin(SwinTransformer):
             with_cp=False,  # mmdet's uses the reentrant kind without saying so, which torch is about to refuse
             frozen_stages=frozen_stages,
             convert_weights=convert_weights,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.text_dim = text_dim
         self.with_cp = with_cp
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
         if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
-            raise ValueError(f'QRNetSwin: gated_stages={tuple(gated_stages)} names a stage that is not there; depths has '
-                             f'{len(depths)} stages, 0 to {len(depths) - 1}.')
+            raise ValueError(
+                f'QRNetSwin: gated_stages={tuple(gated_stages)} names a stage that is not there; depths has '
+                f'{len(depths)} stages, 0 to {len(depths) - 1}.'
+            )
         gated = set(gated_stages) if channel_gate or spatial_gate else set()
         self.gates = ModuleList(
             QueryDynamicAttention(
@@ -110,7 +117,12 @@ class QRNetSwin(SwinTransformer):
                 channel_gate=channel_gate,
                 spatial_gate=spatial_gate,
                 reduction=gate_reduction,
-                rank=gate_rank) if i in gated else None for i, channels in enumerate(self.num_features))
+                rank=gate_rank,
+            )
+            if i in gated
+            else None
+            for i, channels in enumerate(self.num_features)
+        )
         # Where there is none, all blocks come before it.
         self.first_gate = min(gated, default=len(depths) - 1)
         # mmdet's Swin freezes at the first train() only: too late for an optimiser or DDP built before it.
@@ -129,13 +141,17 @@ class QRNetSwin(SwinTransformer):
         if not self.init_cfg:
             super().init_weights()
             return
-        if not isinstance(self.init_cfg, dict) or set(self.init_cfg) != {'type', 'checkpoint'} or (
-                self.init_cfg['type'] != 'Pretrained'):
-            raise ValueError("QRNetSwin: init_cfg is None or dict(type='Pretrained', checkpoint='FILE'), not "
-                             f'{self.init_cfg}.')
+        if (
+            not isinstance(self.init_cfg, dict)
+            or set(self.init_cfg) != {'type', 'checkpoint'}
+            or (self.init_cfg['type'] != 'Pretrained')
+        ):
+            raise ValueError(
+                f"QRNetSwin: init_cfg is None or dict(type='Pretrained', checkpoint='FILE'), not {self.init_cfg}."
+            )
         for module in self.gates.modules():
             if isinstance(module, nn.Linear):
-                trunc_normal_init(module, std=.02, bias=0.)
+                trunc_normal_init(module, std=0.02, bias=0.0)
         load_swin(self, self.init_cfg['checkpoint'], 'original' if self.convert_weights else 'auto')
 
     def forward(self, images: Tensor, sentence: Tensor | None = None) -> list[Tensor]:

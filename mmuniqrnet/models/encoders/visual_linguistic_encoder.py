@@ -18,6 +18,7 @@ class EncoderOutput(NamedTuple):
         text: [B, L, d], the text tokens.
         maps: One map [B, d, h, w] per visual level, finest first.
     """
+
     reg: Tensor
     text: Tensor
     maps: list[Tensor]
@@ -34,8 +35,9 @@ class EncoderLayer(nn.Module):
         norm_first: Normalise before each part (pre-norm) instead of after it (as published).
     """
 
-    def __init__(self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float,
-                 norm_first: bool) -> None:
+    def __init__(
+        self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float, norm_first: bool
+    ) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout=dropout, batch_first=True)
         self.linear1 = nn.Linear(embed_dims, feedforward_dims)
@@ -84,33 +86,39 @@ class VisualLinguisticEncoder(BaseModule):
         init_cfg: mmengine initialisation.
     """
 
-    def __init__(self,
-                 in_channels: int = 256,
-                 text_dim: int = 768,
-                 embed_dims: int = 256,
-                 num_layers: int = 6,
-                 num_heads: int = 8,
-                 feedforward_dims: int = 2048,
-                 dropout: float = 0.1,
-                 num_text_tokens: int = 20,
-                 num_levels: int = 5,
-                 levels: Sequence[int] = (3, 4),
-                 level_sizes: Sequence[tuple[int, int]] = ((20, 20), (10, 10)),
-                 position: str = 'learned',
-                 norm_first: bool = False,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        in_channels: int = 256,
+        text_dim: int = 768,
+        embed_dims: int = 256,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        feedforward_dims: int = 2048,
+        dropout: float = 0.1,
+        num_text_tokens: int = 20,
+        num_levels: int = 5,
+        levels: Sequence[int] = (3, 4),
+        level_sizes: Sequence[tuple[int, int]] = ((20, 20), (10, 10)),
+        position: str = 'learned',
+        norm_first: bool = False,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if position not in ('learned', 'sine'):
             raise ValueError(f"VisualLinguisticEncoder: position is 'learned' or 'sine', not {position!r}.")
         if not levels or max(levels) >= num_levels:
-            raise ValueError(f'VisualLinguisticEncoder: levels={tuple(levels)} must name one or more of the neck\'s '
-                             f'{num_levels} levels, 0 to {num_levels - 1}.')
+            raise ValueError(
+                f"VisualLinguisticEncoder: levels={tuple(levels)} must name one or more of the neck's "
+                f'{num_levels} levels, 0 to {num_levels - 1}.'
+            )
         self.levels = tuple(levels)
         self.num_text_tokens = num_text_tokens
         self.level_sizes = tuple(tuple(size) for size in level_sizes) if position == 'learned' else None
         if self.level_sizes is not None and len(self.level_sizes) != len(self.levels):
-            raise ValueError(f'VisualLinguisticEncoder: level_sizes={self.level_sizes} must give one (height, width) '
-                             f'for each of levels={self.levels}.')
+            raise ValueError(
+                f'VisualLinguisticEncoder: level_sizes={self.level_sizes} must give one (height, width) '
+                f'for each of levels={self.levels}.'
+            )
         num_slots = 1 + num_text_tokens + sum(h * w for h, w in self.level_sizes or ())
 
         self.reg_token = nn.Embedding(1, embed_dims)
@@ -120,7 +128,8 @@ class VisualLinguisticEncoder(BaseModule):
         self.visual_proj = nn.Linear(in_channels, embed_dims)
         self.text_proj = nn.Linear(text_dim, embed_dims)
         self.layers = ModuleList(
-            EncoderLayer(embed_dims, num_heads, feedforward_dims, dropout, norm_first) for _ in range(num_layers))
+            EncoderLayer(embed_dims, num_heads, feedforward_dims, dropout, norm_first) for _ in range(num_layers)
+        )
         self.norm = nn.LayerNorm(embed_dims) if norm_first else nn.Identity()
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
@@ -133,9 +142,9 @@ class VisualLinguisticEncoder(BaseModule):
         self._check(sizes, text.tokens.shape[1])
         batch = text.tokens.shape[0]  # len() would fix it in an export
 
-        visual = torch.cat([
-            x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in zip(self.levels, chosen)
-        ], dim=1)  # [B, N, in_channels]
+        visual = torch.cat(
+            [x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in zip(self.levels, chosen)], dim=1
+        )  # [B, N, in_channels]
         reg = self.reg_token.weight.expand(batch, 1, -1)
         x = torch.cat([reg, self.text_proj(text.tokens), self.visual_proj(visual)], dim=1)  # [B, 1 + L + N, d]
         masks = [F.interpolate(padding_mask[:, None].float(), size=s).flatten(1).bool() for s in sizes]
@@ -164,8 +173,10 @@ class VisualLinguisticEncoder(BaseModule):
         if num_text_tokens != self.num_text_tokens:
             raise ValueError(
                 f'VisualLinguisticEncoder: the text encoder gives {num_text_tokens} tokens (its max_length), '
-                f'num_text_tokens is {self.num_text_tokens}; make them equal.')
+                f'num_text_tokens is {self.num_text_tokens}; make them equal.'
+            )
         if self.level_sizes is not None and sizes != self.level_sizes:
             raise ValueError(
                 f'VisualLinguisticEncoder: the maps of levels {self.levels} are {list(sizes)}, level_sizes says '
-                f"{list(self.level_sizes)}; learned positions need that size: set level_sizes, or position='sine'.")
+                f"{list(self.level_sizes)}; learned positions need that size: set level_sizes, or position='sine'."
+            )

@@ -8,6 +8,13 @@ from .pointing_box_branch import PointingBoxBranch
 from .uniqrnet_head import UniQRNetHead
 
 __all__ = [
-    'BoxBranch', 'ScoreBranch', 'BoxMaskConsistencyLoss', 'DecodeHeadMaskBranch', 'LovaszMaskLoss', 'MaskBranch',
-    'PixelGuidance', 'PointingBoxBranch', 'UniQRNetHead'
+    'BoxBranch',
+    'ScoreBranch',
+    'BoxMaskConsistencyLoss',
+    'DecodeHeadMaskBranch',
+    'LovaszMaskLoss',
+    'MaskBranch',
+    'PixelGuidance',
+    'PointingBoxBranch',
+    'UniQRNetHead',
 ]

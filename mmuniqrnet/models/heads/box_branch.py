@@ -24,11 +24,13 @@ class BoxBranch(BaseModule):
         super().__init__(init_cfg=init_cfg)
         self.mlp = MLP(embed_dims, embed_dims, 4, num_layers)
 
-    def forward(self,
-                reg: Tensor,
-                reference: Tensor | None = None,
-                maps: Sequence[Tensor] | None = None,
-                padding_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        reg: Tensor,
+        reference: Tensor | None = None,
+        maps: Sequence[Tensor] | None = None,
+        padding_mask: Tensor | None = None,
+    ) -> Tensor:
         """reg [B, d] -> boxes [B, 4], cxcywh, normalised by the canvas (0..1).
 
         With a reference, boxes like these, the MLP says how the box differs from it, in logits. What every box branch

@@ -28,8 +28,7 @@ class BoxMaskConsistencyLoss(nn.Module):
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(self, boxes: Tensor, mask_logits: Tensor, inside: Tensor, weight: Tensor,
-                avg_factor: Tensor) -> Tensor:
+    def forward(self, boxes: Tensor, mask_logits: Tensor, inside: Tensor, weight: Tensor, avg_factor: Tensor) -> Tensor:
         """The weighted sum over samples / ``avg_factor``.
 
         boxes [B, 4] (cxcywh, 0..1 of the canvas); mask_logits [B, 1, h, w] over the canvas; inside [B, 1, h, w], the
@@ -38,7 +37,7 @@ class BoxMaskConsistencyLoss(nn.Module):
         height, width = mask_logits.shape[-2:]
         probs = mask_logits.sigmoid() * inside
         x1, y1, x2, y2 = (bbox_cxcywh_to_xyxy(boxes) * boxes.new_tensor([width, height, width, height])).unbind(1)
-        loss = 0.
+        loss = 0.0
         for axis, first, last in ((2, x1, x2), (3, y1, y2)):
             mask = probs.amax(axis).squeeze(1)  # [B, w], then [B, h]
             box = covered(first, last, mask.shape[1]) * inside.amax(axis).squeeze(1)

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
+
 from .mask_branch import classify_pixels, merge_maps, resized
 
 # What mmseg's heads use only in training and testing of their own, where the head that this branch is in has its ways.
@@ -43,23 +44,28 @@ class DecodeHeadMaskBranch(BaseModule):
         ValueError: ``decode_head`` sets what is not used.
     """
 
-    def __init__(self,
-                 decode_head: dict,
-                 embed_dims: int = 256,
-                 in_channels: int = 256,
-                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        decode_head: dict,
+        embed_dims: int = 256,
+        in_channels: int = 256,
+        norm_cfg: dict | None = dict(type='GN', num_groups=32),
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         for key, reason in NOT_OURS.items():
             if key in decode_head:
                 raise ValueError(
-                    f'DecodeHeadMaskBranch: remove {key} from the config of {decode_head["type"]}: {reason}.')
+                    f'DecodeHeadMaskBranch: remove {key} from the config of {decode_head["type"]}: {reason}.'
+                )
         # mmseg looks up the loss without a scope, and warns of its default's averaging, though it will not be called.
         unused = dict(num_classes=1, threshold=0.5, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
         self.decode_head = MODELS.build(dict(decode_head, **unused, _scope_='mmseg'))
         if not isinstance(getattr(self.decode_head, 'conv_seg', None), nn.Conv2d):
-            raise ValueError(f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, whose place the '
-                             'classifier made from [REG] takes; choose another, such as mmseg.FPNHead.')
+            raise ValueError(
+                f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, whose place the '
+                'classifier made from [REG] takes; choose another, such as mmseg.FPNHead.'
+            )
         self.decode_head.conv_seg = nn.Identity()
         self.input_proj = ConvModule(embed_dims, in_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.classifier = MLP(embed_dims, embed_dims, self.decode_head.channels + 1, 3)
@@ -73,6 +79,8 @@ class DecodeHeadMaskBranch(BaseModule):
         x = self.input_proj(merge_maps(maps))
         features = self.decode_head([level + resized(x, level) for level in levels])
         if not isinstance(features, Tensor) or features.shape[1] != self.decode_head.channels:
-            raise ValueError(f'DecodeHeadMaskBranch: {type(self.decode_head).__name__} does not end in one map of '
-                             'features that conv_seg classifies; choose another decode head, such as mmseg.FPNHead.')
+            raise ValueError(
+                f'DecodeHeadMaskBranch: {type(self.decode_head).__name__} does not end in one map of '
+                'features that conv_seg classifies; choose another decode head, such as mmseg.FPNHead.'
+            )
         return classify_pixels(features, self.classifier(reg))

@@ -4,6 +4,7 @@ Losses that are called alike do not act alike: mmseg's FocalLoss drops a whole s
 number 255, its LovaszLoss takes weights and does nothing with them, its TverskyLoss is a softmax over a single class.
 So :func:`check_loss` calls a loss as the head will, and looks whether what has weight zero stays out of it.
 """
+
 import torch
 from torch import Tensor, nn
 
@@ -68,12 +69,16 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
         weight[padding] = 0
     logits.requires_grad_()
     try:
-        values = [loss(logits.masked_fill(padding, low), target, weight, avg_factor=logits.new_tensor(n))
-                  for low, n in ((-50., 2.), (-50., 4.), (-60., 2.))]
-        (gradient, ) = torch.autograd.grad(values[0], logits)
+        values = [
+            loss(logits.masked_fill(padding, low), target, weight, avg_factor=logits.new_tensor(n))
+            for low, n in ((-50.0, 2.0), (-50.0, 4.0), (-60.0, 2.0))
+        ]
+        (gradient,) = torch.autograd.grad(values[0], logits)
     except Exception as error:
-        raise ValueError(f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: called as the head '
-                         f'does, it fails ({type(error).__name__}: {error}); take another, {REMEDY}.') from error
+        raise ValueError(
+            f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: called as the head '
+            f'does, it fails ({type(error).__name__}: {error}); take another, {REMEDY}.'
+        ) from error
     if gradient[1].any() or not torch.allclose(values[0], values[2], rtol=1e-5):
         fault = 'it counts samples of weight 0, or padding'
     elif not all(sample.any() for sample in gradient[[0, 2]]):
@@ -82,5 +87,6 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
         fault = 'it is not averaged by the avg_factor that it is given'
     else:
         return
-    raise ValueError(f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: {fault}; take another, '
-                     f'{REMEDY}.')
+    raise ValueError(
+        f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: {fault}; take another, {REMEDY}.'
+    )

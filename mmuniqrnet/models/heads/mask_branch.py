@@ -28,20 +28,24 @@ class MaskBranch(BaseModule):
         init_cfg: mmengine initialisation.
     """
 
-    def __init__(self,
-                 embed_dims: int = 256,
-                 in_channels: int = 256,
-                 feat_channels: int = 256,
-                 levels: Sequence[int] = (2, 1, 0),
-                 norm_cfg: dict | None = dict(type='GN', num_groups=32),
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        in_channels: int = 256,
+        feat_channels: int = 256,
+        levels: Sequence[int] = (2, 1, 0),
+        norm_cfg: dict | None = dict(type='GN', num_groups=32),
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.levels = tuple(levels)
         self.input_proj = ConvModule(embed_dims, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.lateral_convs = ModuleList(
-            ConvModule(in_channels, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None) for _ in self.levels)
+            ConvModule(in_channels, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None) for _ in self.levels
+        )
         self.convs = ModuleList(
-            ConvModule(feat_channels, feat_channels, 3, padding=1, norm_cfg=norm_cfg) for _ in self.levels)
+            ConvModule(feat_channels, feat_channels, 3, padding=1, norm_cfg=norm_cfg) for _ in self.levels
+        )
         self.classifier = MLP(embed_dims, embed_dims, feat_channels + 1, 3)
 
     def forward(self, reg: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
@@ -70,5 +74,5 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
 def classify_pixels(x: Tensor, classifier: Tensor) -> Tensor:
     """Pixel features [B, c, h, w], to each sample its own weights and bias [B, c + 1] -> logits [B, 1, h, w]."""
     weight, bias = classifier.split([x.shape[1], 1], dim=1)  # [B, c], [B, 1]
-    logits = torch.einsum('bc,bchw->bhw', weight, x) / x.shape[1]**0.5
+    logits = torch.einsum('bc,bchw->bhw', weight, x) / x.shape[1] ** 0.5
     return (logits + bias[..., None]).unsqueeze(1)

@@ -3,7 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # The logit of what lies outside: no threshold that anyone takes is lower.
-OUTSIDE = -50.
+OUTSIDE = -50.0
 
 
 def cut_to_box(mask_logits: Tensor, boxes: Tensor, size: tuple[int, int], margin: float) -> Tensor:

@@ -43,18 +43,22 @@ class PixelGuidance(BaseModule):
         init_cfg: mmengine initialisation.
     """
 
-    def __init__(self,
-                 backbone_channels: Sequence[int] = (96, 192, 384, 768),
-                 neck_channels: int = 256,
-                 text_dim: int = 768,
-                 backbone_stages: Sequence[int] = (0, 1, 2, 3),
-                 neck_levels: Sequence[int] = (0, 1, 2),
-                 embed_dims: int = 64,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        backbone_channels: Sequence[int] = (96, 192, 384, 768),
+        neck_channels: int = 256,
+        text_dim: int = 768,
+        backbone_stages: Sequence[int] = (0, 1, 2, 3),
+        neck_levels: Sequence[int] = (0, 1, 2),
+        embed_dims: int = 64,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         channels = {f'backbone{i}': backbone_channels[i] for i in backbone_stages}
         channels |= {f'neck{i}': neck_channels for i in neck_levels}
-        self.alignments = ModuleDict({name: PixelTextAlignment(c, text_dim, embed_dims) for name, c in channels.items()})
+        self.alignments = ModuleDict(
+            {name: PixelTextAlignment(c, text_dim, embed_dims) for name, c in channels.items()}
+        )
 
     def forward(self, stages: Sequence[Tensor], levels: Sequence[Tensor], sentence: Tensor) -> dict[str, Tensor]:
         """Mask logits [B, 1, h, w] of each guided map, by name: ``backbone{i}`` or ``neck{i}``."""

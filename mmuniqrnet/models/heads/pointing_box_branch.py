@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
+
 from .box_branch import STEEP
 from .mask_branch import merge_maps
 
@@ -31,11 +32,9 @@ class PointingBoxBranch(BaseModule):
         init_cfg: mmengine initialisation.
     """
 
-    def __init__(self,
-                 embed_dims: int = 256,
-                 num_layers: int = 3,
-                 first_size: float = 0.2,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self, embed_dims: int = 256, num_layers: int = 3, first_size: float = 0.2, init_cfg: dict | None = None
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         self.query = nn.Linear(embed_dims, embed_dims)
         self.key = nn.Linear(embed_dims, embed_dims)
@@ -61,7 +60,7 @@ class PointingBoxBranch(BaseModule):
 
     def attend(self, reg: Tensor, tokens: Tensor, padding: Tensor) -> Tensor:
         """reg [B, d], tokens [B, N, d], padding [B, N] (1 = no image) -> attention [B, N], of sum 1, in float32."""
-        logits = torch.einsum('bd,bnd->bn', self.query(reg), self.key(tokens)).float() / tokens.shape[-1]**0.5
+        logits = torch.einsum('bd,bnd->bn', self.query(reg), self.key(tokens)).float() / tokens.shape[-1] ** 0.5
         return logits.masked_fill(padding > 0, NOWHERE).softmax(1)
 
 

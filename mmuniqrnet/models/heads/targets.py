@@ -19,6 +19,7 @@ class Targets(NamedTuple):
         exists: [B] float, 0 where the expression fits no object.
         inside: [B, 1, H, W] float, 1 where the image is, 0 on padding.
     """
+
     boxes: Tensor
     has_box: Tensor
     masks: Tensor
@@ -37,15 +38,15 @@ def make_targets(data_samples: Sequence[DetDataSample], device: torch.device) ->
         if some and 'bboxes' in truth and meta.get('has_box', True):
             box = torch.cat([truth.bboxes[:, :2].amin(0), truth.bboxes[:, 2:].amax(0)])
             boxes.append(bbox_xyxy_to_cxcywh(box[None])[0].float() / box.new_tensor([width, height, width, height]))
-            has_box.append(1.)
+            has_box.append(1.0)
         else:
             boxes.append(torch.tensor([0.5, 0.5, 0.5, 0.5], device=device))
-            has_box.append(0.)
+            has_box.append(0.0)
         known = meta.get('has_mask', True) and (not some or 'masks' in truth)
         mask = torch.zeros(height, width, device=device)
         if known and some:
             bitmap = torch.from_numpy(truth.masks.to_ndarray().any(0)).to(device, torch.float32)
-            mask[:bitmap.shape[0], :bitmap.shape[1]] = bitmap
+            mask[: bitmap.shape[0], : bitmap.shape[1]] = bitmap
         masks.append(mask)
         has_mask.append(float(known))
         exists.append(float(some))
@@ -56,4 +57,5 @@ def make_targets(data_samples: Sequence[DetDataSample], device: torch.device) ->
         masks=torch.stack(masks)[:, None],
         has_mask=torch.tensor(has_mask, device=device),
         exists=torch.tensor(exists, device=device),
-        inside=torch.stack(inside)[:, None].float())
+        inside=torch.stack(inside)[:, None].float(),
+    )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
+
 from .answer_quality import box_quality, mask_quality
 from .loss_slots import check_loss
 from .mask_in_box import cut_to_box
@@ -64,25 +65,27 @@ class UniQRNetHead(BaseModule):
         init_cfg: mmengine initialisation.
     """
 
-    def __init__(self,
-                 encoder: dict | nn.Module,
-                 box_branch: Part = None,
-                 mask_branch: Part = None,
-                 score_branch: Part = None,
-                 pixel_guidance: Part = None,
-                 loss_box_l1: Part = dict(type='mmdet.L1Loss', loss_weight=1.0),
-                 loss_box_giou: Part = dict(type='mmdet.GIoULoss', loss_weight=1.0),
-                 loss_mask_bce: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-                 loss_mask_dice: Part = dict(type='mmdet.DiceLoss', loss_weight=1.0),
-                 loss_aux: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-                 loss_score: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-                 loss_consistency: Part = None,
-                 mask_loss_stride: int = 1,
-                 box_from_mask: bool = False,
-                 mask_threshold: float = 0.5,
-                 mask_margin: float | None = None,
-                 extra_masks: Sequence[str] = (),
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        encoder: dict | nn.Module,
+        box_branch: Part = None,
+        mask_branch: Part = None,
+        score_branch: Part = None,
+        pixel_guidance: Part = None,
+        loss_box_l1: Part = dict(type='mmdet.L1Loss', loss_weight=1.0),
+        loss_box_giou: Part = dict(type='mmdet.GIoULoss', loss_weight=1.0),
+        loss_mask_bce: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_mask_dice: Part = dict(type='mmdet.DiceLoss', loss_weight=1.0),
+        loss_aux: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_score: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_consistency: Part = None,
+        mask_loss_stride: int = 1,
+        box_from_mask: bool = False,
+        mask_threshold: float = 0.5,
+        mask_margin: float | None = None,
+        extra_masks: Sequence[str] = (),
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if box_branch is None and mask_branch is None:
             raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
@@ -91,12 +94,16 @@ class UniQRNetHead(BaseModule):
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
         if mask_margin is not None and (box_branch is None or mask_branch is None or mask_margin < 0):
-            raise ValueError(f'UniQRNetHead: mask_margin={mask_margin} needs a box_branch and a mask_branch, and is not '
-                             'negative; None cuts nothing.')
+            raise ValueError(
+                f'UniQRNetHead: mask_margin={mask_margin} needs a box_branch and a mask_branch, and is not '
+                'negative; None cuts nothing.'
+            )
         unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
         if unknown or isinstance(extra_masks, str):
-            raise ValueError(f"UniQRNetHead: extra_masks is a list of some of {', '.join(map(repr, EXTRA_MASKS))}, "
-                             f'not {extra_masks!r}.')
+            raise ValueError(
+                f'UniQRNetHead: extra_masks is a list of some of {", ".join(map(repr, EXTRA_MASKS))}, '
+                f'not {extra_masks!r}.'
+            )
         if extra_masks and mask_branch is None:
             raise ValueError('UniQRNetHead: extra_masks needs a mask_branch.')
         self.encoder = build(encoder)
@@ -146,12 +153,20 @@ class UniQRNetHead(BaseModule):
         earlier layers, so a task of its losses alone has no gradient at these.
         """
         if not hasattr(self.encoder, 'shared_parameters'):
-            raise ValueError(f'UniQRNetHead: {type(self.encoder).__name__} has no shared_parameters(): name them in '
-                             "the config, as LossBalanceHook(shared_parameters=['head.encoder']).")
+            raise ValueError(
+                f'UniQRNetHead: {type(self.encoder).__name__} has no shared_parameters(): name them in '
+                "the config, as LossBalanceHook(shared_parameters=['head.encoder'])."
+            )
         return self.encoder.shared_parameters()
 
-    def loss(self, stages: Sequence[Tensor], levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
-             data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
+    def loss(
+        self,
+        stages: Sequence[Tensor],
+        levels: Sequence[Tensor],
+        text: TextFeatures,
+        padding_mask: Tensor,
+        data_samples: Sequence[DetDataSample],
+    ) -> dict[str, Tensor]:
         """Losses of a batch. ``stages`` are the backbone's maps; the rest as in :meth:`forward`."""
         out = self(levels, text, padding_mask)
         targets = make_targets(data_samples, padding_mask.device)
@@ -178,7 +193,8 @@ class UniQRNetHead(BaseModule):
             losses['loss_box_l1'] = self.loss_box_l1(boxes, targets.boxes, weight, avg_factor=count)
         if self.loss_box_giou is not None:
             losses['loss_box_giou'] = self.loss_box_giou(
-                bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), targets.has_box, avg_factor=count)
+                bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), targets.has_box, avg_factor=count
+            )
         return losses
 
     def mask_losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -194,7 +210,8 @@ class UniQRNetHead(BaseModule):
             counted = targets.has_mask * targets.exists
             count = reduce_mean(counted.sum()).clamp(min=EPS)
             losses['loss_mask_dice'] = self.loss_mask_dice(
-                logits.masked_fill(inside == 0, -50.), masks, counted, avg_factor=count)
+                logits.masked_fill(inside == 0, -50.0), masks, counted, avg_factor=count
+            )
         return losses
 
     def pixel_loss(self, loss: nn.Module, logits: Tensor, targets: Targets) -> Tensor:
@@ -214,7 +231,8 @@ class UniQRNetHead(BaseModule):
             known = torch.maximum(known, 1 - targets.exists)
             count = reduce_mean(known.sum()).clamp(min=EPS)
         return self.loss_score(
-            out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
+            out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count
+        )
 
     def consistency_loss(self, out: dict[str, Tensor], targets: Targets) -> Tensor:
         """Box against mask, averaged over the samples that mean an object, whatever their truth consists of."""
@@ -224,8 +242,9 @@ class UniQRNetHead(BaseModule):
         return self.loss_consistency(out['boxes'], logits, inside, targets.exists, avg_factor=count)
 
     @torch.no_grad()
-    def predict(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor,
-                data_samples: Sequence[DetDataSample]) -> list[InstanceData]:
+    def predict(
+        self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor, data_samples: Sequence[DetDataSample]
+    ) -> list[InstanceData]:
         """One instance per expression, in pixels of the original image.
 
         Returns:

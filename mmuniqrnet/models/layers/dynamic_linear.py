@@ -17,12 +17,9 @@ class DynamicLinear(nn.Module):
         zero_init: Whether V starts at zero, as published: whatever the input, the output is zero at first.
     """
 
-    def __init__(self,
-                 in_features: int,
-                 out_features: int,
-                 text_dim: int,
-                 rank: int = 30,
-                 zero_init: bool = True) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, text_dim: int, rank: int = 30, zero_init: bool = True
+    ) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = out_features

@@ -52,14 +52,16 @@ class QueryDynamicAttention(nn.Module):
         rank: k of the dynamic layers.
     """
 
-    def __init__(self,
-                 channels: int,
-                 text_dim: int,
-                 *,
-                 channel_gate: bool = True,
-                 spatial_gate: bool = True,
-                 reduction: int = 16,
-                 rank: int = 30) -> None:
+    def __init__(
+        self,
+        channels: int,
+        text_dim: int,
+        *,
+        channel_gate: bool = True,
+        spatial_gate: bool = True,
+        reduction: int = 16,
+        rank: int = 30,
+    ) -> None:
         super().__init__()
         self.channel = ChannelGate(channels, text_dim, reduction, rank) if channel_gate else None
         self.spatial = SpatialGate(channels, text_dim, rank) if spatial_gate else None

@@ -6,6 +6,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
 from mmuniqrnet.registry import MODELS
+
 from ..layers import QueryDynamicAttention
 
 
@@ -33,21 +34,25 @@ class QueryAwareFusion(BaseModule):
 
     takes_sentence = True
 
-    def __init__(self,
-                 in_channels: Sequence[int] = (96, 192, 384, 768),
-                 out_channels: int = 256,
-                 text_dim: int = 768,
-                 num_outs: int = 5,
-                 gated: bool = True,
-                 channel_gate: bool = True,
-                 spatial_gate: bool = True,
-                 gate_reduction: int = 16,
-                 gate_rank: int = 30,
-                 init_cfg: dict | None = dict(type='Xavier', layer='Conv2d', distribution='uniform')) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int] = (96, 192, 384, 768),
+        out_channels: int = 256,
+        text_dim: int = 768,
+        num_outs: int = 5,
+        gated: bool = True,
+        channel_gate: bool = True,
+        spatial_gate: bool = True,
+        gate_reduction: int = 16,
+        gate_rank: int = 30,
+        init_cfg: dict | None = dict(type='Xavier', layer='Conv2d', distribution='uniform'),
+    ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_outs < len(in_channels):
-            raise ValueError(f'QueryAwareFusion: num_outs={num_outs} is less than the {len(in_channels)} maps of '
-                             f'in_channels={list(in_channels)}; give at least {len(in_channels)}.')
+            raise ValueError(
+                f'QueryAwareFusion: num_outs={num_outs} is less than the {len(in_channels)} maps of '
+                f'in_channels={list(in_channels)}; give at least {len(in_channels)}.'
+            )
         self.in_channels = tuple(in_channels)
         self.num_outs = num_outs
         self.lateral_convs = ModuleList(ConvModule(c, out_channels, 1, act_cfg=None) for c in in_channels)
@@ -58,13 +63,20 @@ class QueryAwareFusion(BaseModule):
                 channel_gate=channel_gate,
                 spatial_gate=spatial_gate,
                 reduction=gate_reduction,
-                rank=gate_rank) if gated else None for _ in in_channels[1:])
+                rank=gate_rank,
+            )
+            if gated
+            else None
+            for _ in in_channels[1:]
+        )
 
     def forward(self, maps: Sequence[Tensor], sentence: Tensor | None = None) -> tuple[Tensor, ...]:
         """maps [B, C_i, H_i, W_i] finest first, sentence [B, text_dim] -> num_outs maps [B, out_channels, ., .]."""
         if len(maps) != len(self.in_channels):
-            raise ValueError(f'QueryAwareFusion was built for {len(self.in_channels)} maps (in_channels='
-                             f"{list(self.in_channels)}) and was given {len(maps)}; check the backbone's out_indices.")
+            raise ValueError(
+                f'QueryAwareFusion was built for {len(self.in_channels)} maps (in_channels='
+                f"{list(self.in_channels)}) and was given {len(maps)}; check the backbone's out_indices."
+            )
         levels = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(levels) - 1, 0, -1):
             levels[i - 1] = levels[i - 1] + F.interpolate(levels[i], size=levels[i - 1].shape[-2:], mode='nearest')

@@ -1,4 +1,5 @@
 """Small data roots in the layout that the tools expect, and the real files of ../shared linked into it."""
+
 import importlib.util
 import json
 import pickle
@@ -26,10 +27,19 @@ def write_set(root: Path, dataset: str, split_by: str, images: dict[str, list[in
             number = len(refs) + 1
             records[image_id] = dict(id=image_id, file_name=coco_name(image_id), width=size[0], height=size[1])
             Image.new('RGB', size).save(photos / coco_name(image_id))
-            annotations.append(dict(id=number, image_id=image_id, category_id=1, iscrowd=0, bbox=[2., 3., 10.5, 8.],
-                                    segmentation=[[2., 3., 12.5, 3., 12.5, 11., 2., 11.]]))
-            sentences = [dict(sent_id=2 * number + n, raw=text, sent=text)
-                         for n, text in enumerate(('left cup', 'mug'))]
+            annotations.append(
+                dict(
+                    id=number,
+                    image_id=image_id,
+                    category_id=1,
+                    iscrowd=0,
+                    bbox=[2.0, 3.0, 10.5, 8.0],
+                    segmentation=[[2.0, 3.0, 12.5, 3.0, 12.5, 11.0, 2.0, 11.0]],
+                )
+            )
+            sentences = [
+                dict(sent_id=2 * number + n, raw=text, sent=text) for n, text in enumerate(('left cup', 'mug'))
+            ]
             refs.append(dict(ref_id=number, ann_id=number, image_id=image_id, split=split, sentences=sentences))
     instances = dict(images=list(records.values()), annotations=annotations, categories=[dict(id=1, name='cup')])
     (folder / 'instances.json').write_text(json.dumps(instances))

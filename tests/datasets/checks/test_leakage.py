@@ -21,8 +21,10 @@ def root(tmp_path):
     content = json.loads((folder / 'instances.json').read_text())
     content['annotations'].append(dict(content['annotations'][0], id=9))
     (folder / 'instances.json').write_text(json.dumps(content))
-    google = [dict(ref_id=number, ann_id=number, image_id=1, split=split, sentences=[dict(sent_id=number, raw='cup')])
-              for number, split in ((1, 'train'), (9, 'val'))]
+    google = [
+        dict(ref_id=number, ann_id=number, image_id=1, split=split, sentences=[dict(sent_id=number, raw='cup')])
+        for number, split in ((1, 'train'), (9, 'val'))
+    ]
     (folder / 'refs(google).p').write_bytes(pickle.dumps(google, protocol=2))
     return tmp_path
 
@@ -32,15 +34,21 @@ def held_out(root):
 
 
 def test_leaks_of_one_set_into_the_others_tests(root):
-    leaks = {(found.name, found.split): ids for found, ids in find_leaks(
-        training_images(str(root / 'refcoco' / 'refs(unc).p'), 'train'), held_out(root))}
-    assert leaks == {('refcoco(unc)', 'val'): set(), ('refcoco(unc)', 'testA'): set(), ('refcoco+(unc)', 'val'): {11},
-                     ('refcocog(umd)', 'test'): {21}}
+    leaks = {
+        (found.name, found.split): ids
+        for found, ids in find_leaks(training_images(str(root / 'refcoco' / 'refs(unc).p'), 'train'), held_out(root))
+    }
+    assert leaks == {
+        ('refcoco(unc)', 'val'): set(),
+        ('refcoco(unc)', 'testA'): set(),
+        ('refcoco+(unc)', 'val'): {11},
+        ('refcocog(umd)', 'test'): {21},
+    }
 
 
 def test_the_google_split_leaks_into_itself(root):
     trained = training_images(str(root / 'refcocog' / 'refs(google).p'), 'train')
-    val, = held_out_images(str(root), choose_sets(['refcocog(google)']))
+    (val,) = held_out_images(str(root), choose_sets(['refcocog(google)']))
     assert (val.split, trained & val.image_ids) == ('val', {1})
 
 
@@ -51,18 +59,29 @@ def test_every_kind_of_training_file_names_its_images(tmp_path, root):
     queries.write_text(json.dumps({'38100_1': ['a cup'], '7_2': ['mug']}))
     assert training_images(str(queries)) == {38100, 7}
     lines = tmp_path / 'own.jsonl'
-    lines.write_text(''.join(json.dumps(dict(image=name, expressions='x', split=split)) + '\n' for name, split in (
-        (f'train2014/{coco_name(581921)}', 'train'), ('000000000009.jpg', 'train'), ('12.png', 'val'))))
+    lines.write_text(
+        ''.join(
+            json.dumps(dict(image=name, expressions='x', split=split)) + '\n'
+            for name, split in (
+                (f'train2014/{coco_name(581921)}', 'train'),
+                ('000000000009.jpg', 'train'),
+                ('12.png', 'val'),
+            )
+        )
+    )
     assert training_images(str(lines), 'train') == {581921, 9} and training_images(str(lines)) == {581921, 9, 12}
 
 
-@pytest.mark.parametrize('name, content, split, said', [
-    ('a.jsonl', '{"image": "cup.jpg"}', None, "line 1: the image 'cup.jpg' is not named by its COCO number"),
-    ('a.jsonl', 'cup', None, 'line 1, is not a JSON object'),
-    ('a.json', '{"a": 1}', None, 'holds neither refs, nor COCO annotations, nor ReferItGame queries'),
-    ('a.json', '{"images": []}', 'train', "has no splits, so it has no split 'train'"),
-    ('a.json', '[{"image_id": 1, "split": "val"}]', 'train', "has no split 'train'; it has val"),
-])
+@pytest.mark.parametrize(
+    'name, content, split, said',
+    [
+        ('a.jsonl', '{"image": "cup.jpg"}', None, "line 1: the image 'cup.jpg' is not named by its COCO number"),
+        ('a.jsonl', 'cup', None, 'line 1, is not a JSON object'),
+        ('a.json', '{"a": 1}', None, 'holds neither refs, nor COCO annotations, nor ReferItGame queries'),
+        ('a.json', '{"images": []}', 'train', "has no splits, so it has no split 'train'"),
+        ('a.json', '[{"image_id": 1, "split": "val"}]', 'train', "has no split 'train'; it has val"),
+    ],
+)
 def test_a_file_that_can_not_be_told_is_refused(tmp_path, name, content, split, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=said):
@@ -75,9 +94,14 @@ def test_tool_writes_the_list_and_training_on_the_rest_leaks_no_more(root, capsy
     assert run_tool_file('leakage', *arguments, '--out', out) == 1
     assert '3 of its 4 images are held out: it LEAKS' in capsys.readouterr().out
     assert json.loads(out.read_text()) == [1, 2, 3, 11, 20, 21]
-    kept = ReferDataset(ann_file='refcoco/instances.json', split_file='refcoco/refs(unc).p', data_root=str(root),
-                        data_prefix=dict(img_path='coco/train2014/'), split='train',
-                        filter_cfg=dict(exclude_img_ids=json.loads(out.read_text())))
+    kept = ReferDataset(
+        ann_file='refcoco/instances.json',
+        split_file='refcoco/refs(unc).p',
+        data_root=str(root),
+        data_prefix=dict(img_path='coco/train2014/'),
+        split='train',
+        filter_cfg=dict(exclude_img_ids=json.loads(out.read_text())),
+    )
     assert {kept.get_data_info(index)['img_id'] for index in range(len(kept))} == {5}
     with pytest.raises(FileExistsError, match='exclude.json exists; .*--overwrite'):
         run_tool_file('leakage', *arguments, '--out', out)

@@ -26,9 +26,12 @@ def folder(tmp_path_factory):
 
 
 def test_the_picture_is_the_canvas_with_the_truth_on_it(folder):
-    pipeline = [dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-                dict(type='mmuniqrnet.LoadReferAnnotations'),
-                dict(type='mmuniqrnet.RandomFlipWithText', prob=1.0), dict(type='mmuniqrnet.PackReferInputs')]
+    pipeline = [
+        dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
+        dict(type='mmuniqrnet.LoadReferAnnotations'),
+        dict(type='mmuniqrnet.RandomFlipWithText', prob=1.0),
+        dict(type='mmuniqrnet.PackReferInputs'),
+    ]
     dataset = DATASETS.build(dict(type='RefShapesDataset', data_root=str(folder), split='train', pipeline=pipeline))
     preprocessor = MODELS.build(dict(type='ReferDataPreprocessor', canvas_size=400, placement='center'))
     packed = dataset[0]
@@ -41,9 +44,9 @@ def test_the_picture_is_the_canvas_with_the_truth_on_it(folder):
     top, left = (400 - height) // 2, (400 - width) // 2
     mask = sample.gt_instances.masks.to_ndarray()[0] > 0
     near = cv2.dilate(mask.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
-    away = ~near[top:top + height, left:left + width]
+    away = ~near[top : top + height, left : left + width]
     assert away.mean() > 0.2 and mask.any()
-    shown = canvas[top:top + height, left:left + width]
+    shown = canvas[top : top + height, left : left + width]
     assert np.abs(shown - stored)[away].max() <= 1
     # the mean colour around it, which is zero to the network
     assert np.abs(canvas[:10, :10] - [124, 116, 104]).max() <= 1

@@ -12,8 +12,13 @@ def test_what_is_there_what_is_not_and_where_it_belongs(tmp_path):
     write_set(tmp_path, 'refcoco', 'unc', dict(train=[1, 2]))
     found = states(tmp_path, 'refcoco', 'refcoco+')
     there = {path: state.there for path, state in found.items()}
-    assert there == {'refcoco/instances.json': True, 'refcoco/refs(unc).p': True, 'refcoco+/instances.json': False,
-                     'refcoco+/refs(unc).p': False, 'coco/train2014/': False}
+    assert there == {
+        'refcoco/instances.json': True,
+        'refcoco/refs(unc).p': True,
+        'refcoco+/instances.json': False,
+        'refcoco+/refs(unc).p': False,
+        'coco/train2014/': False,
+    }
     assert 'only 2 of 82,783 images' in found['coco/train2014/'].note
     assert 'github.com/lichengunc/refer' in found['refcoco+/refs(unc).p'].note
     assert found['coco/train2014/'].needed_by == ('refcoco(unc)', 'refcoco+(unc)')

@@ -40,9 +40,21 @@ def test_tool(tmp_path, capsys):
     folder = tmp_path / 'refshapes'
     info, _ = make_refshapes(str(folder), num_images=dict(val=2, testA=2), workers=1)
     config = ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
-    assert run_tool_file('stats', config, '--part', 'test', '--limits', '4', '40', '--cfg-options',
-                         f'test_dataloader.dataset.data_root={folder}',
-                         'test_dataloader.dataset.split=[val,testA]') == 0
+    assert (
+        run_tool_file(
+            'stats',
+            config,
+            '--part',
+            'test',
+            '--limits',
+            '4',
+            '40',
+            '--cfg-options',
+            f'test_dataloader.dataset.data_root={folder}',
+            'test_dataloader.dataset.split=[val,testA]',
+        )
+        == 0
+    )
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     rows = {line[0]: line for line in lines if line[0].startswith('refshapes/')}
     for split in ('val', 'testA'):

@@ -23,22 +23,36 @@ def test_a_small_set_is_counted_and_told_from_the_official_one(tmp_path):
     assert found.problems == [] and found.images_checked == found.objects_checked == 3 and not found.good
 
 
-@pytest.mark.parametrize('changes, problem', [
-    (dict(bbox=[2., 3., 10.5, 9.]),
-     'the box is [2.0, 3.0, 12.5, 12.0], but that around its mask [2.0, 3.0, 12.5, 11.0]'),
-    (dict(bbox=[35., 3., 10.5, 8.]), 'the box [35.0, 3.0, 45.5, 11.0] reaches outside the image of 40x30 pixels'),
-    (dict(bbox=[2., 3., 0., 8.]), 'the box [2.0, 3.0, 2.0, 11.0] has no area'),
-    (dict(bbox=[2., 3., 11., 8.], segmentation=dict(size=[30, 40], counts=[63, 8, 1129])),
-     'the box is [2.0, 3.0, 13.0, 11.0], but that around its mask [2.0, 3.0, 3.0, 11.0]'),
-])
+@pytest.mark.parametrize(
+    'changes, problem',
+    [
+        (
+            dict(bbox=[2.0, 3.0, 10.5, 9.0]),
+            'the box is [2.0, 3.0, 12.5, 12.0], but that around its mask [2.0, 3.0, 12.5, 11.0]',
+        ),
+        (
+            dict(bbox=[35.0, 3.0, 10.5, 8.0]),
+            'the box [35.0, 3.0, 45.5, 11.0] reaches outside the image of 40x30 pixels',
+        ),
+        (dict(bbox=[2.0, 3.0, 0.0, 8.0]), 'the box [2.0, 3.0, 2.0, 11.0] has no area'),
+        (
+            dict(bbox=[2.0, 3.0, 11.0, 8.0], segmentation=dict(size=[30, 40], counts=[63, 8, 1129])),
+            'the box is [2.0, 3.0, 13.0, 11.0], but that around its mask [2.0, 3.0, 3.0, 11.0]',
+        ),
+    ],
+)
 def test_boxes_that_do_not_fit(tmp_path, changes, problem):
     change_annotation(write_set(tmp_path, 'refcoco', 'unc', dict(train=[7, 8])), 2, **changes)
     assert verify_set(REFCOCO, str(tmp_path)).problems == [f'ann_id 2 on image 8: {problem}']
 
 
 def test_a_box_of_whole_pixels_fits_its_rle(tmp_path):
-    change_annotation(write_set(tmp_path, 'refcoco', 'unc', dict(train=[7])), 1, bbox=[2.4, 3.3, 0.7, 8.],
-                      segmentation=dict(size=[30, 40], counts=[63, 8, 1129]))
+    change_annotation(
+        write_set(tmp_path, 'refcoco', 'unc', dict(train=[7])),
+        1,
+        bbox=[2.4, 3.3, 0.7, 8.0],
+        segmentation=dict(size=[30, 40], counts=[63, 8, 1129]),
+    )
     assert verify_set(REFCOCO, str(tmp_path)).problems == []
 
 
@@ -61,7 +75,8 @@ def test_the_counts_are_those_of_the_file_of_counts():
     theirs = json.loads((SHARED / 'official_counts.json').read_text())
     assert OFFICIAL_COUNTS == {
         name: {split: counts for split, counts in of_set.items() if split != 'total'}
-        for name, of_set in theirs.items() if name != 'source'
+        for name, of_set in theirs.items()
+        if name != 'source'
     }
 
 

@@ -1,4 +1,5 @@
 """GuardedCrop: what is asked for stays in the picture, and what is said stays true."""
+
 import numpy as np
 import pytest
 import torch
@@ -16,8 +17,12 @@ def item(text: str = 'red cup', height: int = 90, width: int = 120, box=(70, 20,
     img = np.zeros((height, width, 3), np.uint8)
     img[..., 0] = mask[0] * 200
     return dict(
-        img=img, img_shape=(height, width), text=text, gt_masks=BitmapMasks(mask, height, width),
-        gt_bboxes=HorizontalBoxes(torch.tensor([box], dtype=torch.float32)))
+        img=img,
+        img_shape=(height, width),
+        text=text,
+        gt_masks=BitmapMasks(mask, height, width),
+        gt_bboxes=HorizontalBoxes(torch.tensor([box], dtype=torch.float32)),
+    )
 
 
 def crop(**settings) -> GuardedCrop:
@@ -40,7 +45,7 @@ def test_image_mask_and_box_are_cut_alike():
         expected = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
         assert np.abs(out['gt_bboxes'].tensor[0].numpy() - expected).max() <= 1.01
         # At least a quarter of the object stays, since its centre does.
-        full = 30 * 40 * (60 / 90)**2
+        full = 30 * 40 * (60 / 90) ** 2
         assert mask.sum() > 0.2 * full
     assert len(sizes) > 50
 
@@ -64,6 +69,6 @@ def test_never_with_probability_zero():
 
 def test_objects_too_far_apart_are_not_cropped():
     far = item(box=(0, 0, 10, 10))
-    far['gt_bboxes'] = HorizontalBoxes(torch.tensor([[0., 0, 10, 10], [110, 80, 120, 90]]))
-    out = crop(short_sides=(90, ), crop_size=(40, 50))(far)
+    far['gt_bboxes'] = HorizontalBoxes(torch.tensor([[0.0, 0, 10, 10], [110, 80, 120, 90]]))
+    out = crop(short_sides=(90,), crop_size=(40, 50))(far)
     assert out['img'].shape[:2] == (90, 120)

@@ -8,24 +8,28 @@ from mmuniqrnet.datasets.transforms import RandomFlipWithText, swap_left_right
 H, W = 6, 8
 
 
-@pytest.mark.parametrize('text, swapped', [
-    ('man on the left', 'man on the right'),
-    ('Left man', 'Right man'),
-    ('LEFT', 'RIGHT'),
-    ('left of the right one', 'right of the left one'),
-    ('left-hand side, leftmost, right-most', 'right-hand side, rightmost, left-most'),
-    ('Rightmost (LEFTMOST)', 'Leftmost (RIGHTMOST)'),
-    ("the left's, upper-left, 2 left", "the right's, upper-right, 2 right"),
-    ('lefty lefthand', 'righty righthand'),
-    ('to the\nleft', 'to the\nright'),
-])
+@pytest.mark.parametrize(
+    'text, swapped',
+    [
+        ('man on the left', 'man on the right'),
+        ('Left man', 'Right man'),
+        ('LEFT', 'RIGHT'),
+        ('left of the right one', 'right of the left one'),
+        ('left-hand side, leftmost, right-most', 'right-hand side, rightmost, left-most'),
+        ('Rightmost (LEFTMOST)', 'Leftmost (RIGHTMOST)'),
+        ("the left's, upper-left, 2 left", "the right's, upper-right, 2 right"),
+        ('lefty lefthand', 'righty righthand'),
+        ('to the\nleft', 'to the\nright'),
+    ],
+)
 def test_words_are_swapped_and_keep_their_case(text, swapped):
     assert swap_left_right(text) == swapped
     assert swap_left_right(swapped) == text
 
 
-@pytest.mark.parametrize('text',
-                         ['bright upright copyright', 'cleft', 'Brightly', 'leftover', 'the righteous', 'top', ''])
+@pytest.mark.parametrize(
+    'text', ['bright upright copyright', 'cleft', 'Brightly', 'leftover', 'the righteous', 'top', '']
+)
 def test_words_that_only_contain_them_stay(text):
     assert swap_left_right(text) == text
 
@@ -34,18 +38,20 @@ def item(text='left cup'):
     rng = np.random.default_rng(0)
     mask = np.zeros((1, H, W), np.uint8)
     mask[0, 1:4, 2:5] = 1
-    return dict(img=rng.integers(0, 255, (H, W, 3), dtype=np.uint8),
-                img_shape=(H, W),
-                text=text,
-                gt_bboxes=HorizontalBoxes([[2., 1., 5., 4.]]),
-                gt_masks=BitmapMasks(mask, H, W),
-                instances=[dict(bbox=[2., 1., 5., 4.])])
+    return dict(
+        img=rng.integers(0, 255, (H, W, 3), dtype=np.uint8),
+        img_shape=(H, W),
+        text=text,
+        gt_bboxes=HorizontalBoxes([[2.0, 1.0, 5.0, 4.0]]),
+        gt_masks=BitmapMasks(mask, H, W),
+        instances=[dict(bbox=[2.0, 1.0, 5.0, 4.0])],
+    )
 
 
 def test_a_flip_mirrors_image_box_mask_and_text():
     given, out = item(), RandomFlipWithText(prob=1.0)(item())
     assert np.array_equal(out['img'], given['img'][:, ::-1])
-    assert out['gt_bboxes'].tensor.tolist() == [[W - 5., 1., W - 2., 4.]]
+    assert out['gt_bboxes'].tensor.tolist() == [[W - 5.0, 1.0, W - 2.0, 4.0]]
     assert np.array_equal(out['gt_masks'].to_ndarray(), given['gt_masks'].to_ndarray()[:, :, ::-1])
     assert out['text'] == 'right cup' and out['flip'] is True and out['flip_direction'] == 'horizontal'
     assert out['instances'] == given['instances']  # the metric's truth stays in original pixels
@@ -77,4 +83,4 @@ def test_the_probability():
     flipped = [flip(item()) for _ in range(400)]
     assert 0.2 < np.mean([i['flip'] for i in flipped]) < 0.4
     assert all(('right' in i['text']) == i['flip'] for i in flipped)
-    assert not any(RandomFlipWithText(prob=0.)(item())['flip'] for _ in range(50))
+    assert not any(RandomFlipWithText(prob=0.0)(item())['flip'] for _ in range(50))

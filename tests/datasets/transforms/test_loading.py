@@ -7,12 +7,12 @@ from pycocotools import mask as mask_utils
 from mmuniqrnet.datasets.transforms import LoadReferAnnotations
 
 H, W = 30, 40
-POLYGONS = [[5., 4., 20.5, 4., 20.5, 15.25, 5., 15.25], [25., 20., 35., 22., 30., 28.]]
+POLYGONS = [[5.0, 4.0, 20.5, 4.0, 20.5, 15.25, 5.0, 15.25], [25.0, 20.0, 35.0, 22.0, 30.0, 28.0]]
 BITMAP = np.zeros((H, W), np.uint8, order='F')
 BITMAP[3:17, 6:25] = 1
 BYTES_RLE = mask_utils.encode(BITMAP)
 TEXT_RLE = dict(BYTES_RLE, counts=BYTES_RLE['counts'].decode())
-BOX = [5., 3.5, 25., 17.25]
+BOX = [5.0, 3.5, 25.0, 17.25]
 
 
 def uncompressed(bitmap):
@@ -26,8 +26,9 @@ def load(*instances, with_mask=True):
     return LoadReferAnnotations(with_mask=with_mask)(results)
 
 
-@pytest.mark.parametrize('mask', [BYTES_RLE, TEXT_RLE, uncompressed(BITMAP)],
-                         ids=['bytes', 'compressed', 'uncompressed'])
+@pytest.mark.parametrize(
+    'mask', [BYTES_RLE, TEXT_RLE, uncompressed(BITMAP)], ids=['bytes', 'compressed', 'uncompressed']
+)
 def test_every_kind_of_rle(mask):
     out = load(dict(bbox=BOX, mask=mask))
     assert np.array_equal(out['gt_masks'].to_ndarray(), BITMAP[None])
@@ -45,7 +46,7 @@ def test_boxes_keep_their_fractions():
 
 
 def test_several_objects():
-    out = load(dict(bbox=BOX, mask=TEXT_RLE), dict(bbox=[0., 0., 2., 2.], mask=POLYGONS))
+    out = load(dict(bbox=BOX, mask=TEXT_RLE), dict(bbox=[0.0, 0.0, 2.0, 2.0], mask=POLYGONS))
     assert len(out['gt_bboxes']) == len(out['gt_masks']) == len(out['gt_bboxes_labels']) == 2
 
 
@@ -78,15 +79,19 @@ def test_the_truth_of_the_metric_is_untouched(instance):
     assert load(instance)['instances'] == [given] and instance == given
 
 
-@pytest.mark.parametrize('instance, with_mask', [(dict(), True), (dict(bbox_label=0), True),
-                                                 (dict(mask=TEXT_RLE), False)])
+@pytest.mark.parametrize(
+    'instance, with_mask', [(dict(), True), (dict(bbox_label=0), True), (dict(mask=TEXT_RLE), False)]
+)
 def test_neither_box_nor_mask_is_refused(instance, with_mask):
-    with pytest.raises(ValueError,
-                       match=r"a/b.jpg, expression 'the cup' \(sent_id 7\): it has neither a box nor a mask"):
+    with pytest.raises(
+        ValueError, match=r"a/b.jpg, expression 'the cup' \(sent_id 7\): it has neither a box nor a mask"
+    ):
         load(instance, with_mask=with_mask)
 
 
-@pytest.mark.parametrize('mask', [[], [[1., 2., 3.]], [[1., 2., 3., 4.]], dict(size=[H, W]), dict(counts=[1200])])
+@pytest.mark.parametrize(
+    'mask', [[], [[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0, 4.0]], dict(size=[H, W]), dict(counts=[1200])]
+)
 def test_a_mask_that_is_none_is_refused(mask):
     with pytest.raises(ValueError, match=r'a/b.jpg, expression .* its mask is neither polygons .* nor an RLE'):
         load(dict(bbox=BOX, mask=mask))
@@ -95,6 +100,7 @@ def test_a_mask_that_is_none_is_refused(mask):
 def test_a_mask_of_another_size_is_refused():
     """As of a photo that was turned by its EXIF tag; 40 x 30 has the same number of pixels and would be scrambled."""
     turned = mask_utils.encode(np.asfortranarray(BITMAP.T))
-    with pytest.raises(ValueError,
-                       match=r"its mask is 40 x 30 \(height x width\), the image 30 x 40;.*ignore_orientation"):
+    with pytest.raises(
+        ValueError, match=r'its mask is 40 x 30 \(height x width\), the image 30 x 40;.*ignore_orientation'
+    ):
         load(dict(bbox=BOX, mask=turned))

@@ -1,4 +1,5 @@
 """ReferResize: masks stay on their objects."""
+
 import numpy as np
 import pytest
 from mmdet.datasets.transforms import Resize
@@ -14,7 +15,8 @@ def resized(transform: type, box: tuple[int, int, int, int], size: int) -> float
     mask[:, y1:y2, x1:x2] = 1
     img = np.repeat(mask[0][..., None] * 255, 3, axis=2)
     out = transform(scale=(size, size), keep_ratio=True)(
-        dict(img=img, img_shape=(80, 100), gt_masks=BitmapMasks(mask, 80, 100)))
+        dict(img=img, img_shape=(80, 100), gt_masks=BitmapMasks(mask, 80, 100))
+    )
     bright, mask = out['img'][..., 0] >= 128, out['gt_masks'].masks[0] > 0
     assert bright.shape == mask.shape == out['img_shape']
     return (bright & mask).sum() / (bright | mask).sum()
@@ -23,8 +25,12 @@ def resized(transform: type, box: tuple[int, int, int, int], size: int) -> float
 @pytest.mark.parametrize('size', [33, 64, 77, 160])
 def test_mask_lies_on_the_object(size):
     rng = np.random.default_rng(0)
-    boxes = [(x, y, x + w, y + h) for x, y, w, h in zip(
-        rng.integers(0, 60, 30), rng.integers(0, 45, 30), rng.integers(15, 40, 30), rng.integers(15, 35, 30))]
+    boxes = [
+        (x, y, x + w, y + h)
+        for x, y, w, h in zip(
+            rng.integers(0, 60, 30), rng.integers(0, 45, 30), rng.integers(15, 40, 30), rng.integers(15, 35, 30)
+        )
+    ]
     ours = np.mean([resized(ReferResize, box, size) for box in boxes])
     assert ours > 0.995
     assert ours >= np.mean([resized(Resize, box, size) for box in boxes])
