@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from mmuniqrnet.datasets.annotations import InstanceStore
+from mmuniqrnet.datasets.instance_store import InstanceStore
 from mmuniqrnet.datasets.refer import ReferDataset
 
 # RefCOCO has 142,210 expressions, 50,000 refs, 19,994 images and 196,771 annotations.

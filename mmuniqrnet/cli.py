@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from mmuniqrnet.version import __version__
+from .version import __version__
 
 DESCRIPTION = """Say what you mean, get its box and its mask.
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.print_help()
         return
     if argv[0] == 'web':  # it has options of its own
-        from mmuniqrnet.web import main as web
+        from .web import main as web
 
         _run(lambda: web(argv[1:]))
         return
@@ -77,9 +77,10 @@ def make_parser() -> argparse.ArgumentParser:
 def ground(args: argparse.Namespace) -> int:
     """Ask, print a table or JSON, and say where files went; the exit status is 1 if anything could not be asked."""
     with _quiet():
-        from mmuniqrnet.apis import UniQRNetInferencer
-        from mmuniqrnet.apis.answer_folder import to_json
-        from mmuniqrnet.apis.questions import list_images
+        from mmuniqrnet.apis.inputs import list_images
+        from mmuniqrnet.apis.outputs import to_json
+
+        from .apis import UniQRNetInferencer
 
         images = list_images(args.image)
         progress = sys.stderr.isatty() and len(images) * len(args.expressions) > args.batch_size
@@ -127,7 +128,7 @@ def _columns(*cells: str) -> str:
 
 def scene(args: argparse.Namespace) -> int:
     """Draw a scene of RefShapes, and print an expression for each thing in it."""
-    from mmuniqrnet.config import UserError
+    from mmuniqrnet.utils.errors import UserError
 
     out = Path(args.out).expanduser()
     if out.suffix != '.png':
@@ -154,13 +155,13 @@ def scene(args: argparse.Namespace) -> int:
 
 def env(args: argparse.Namespace) -> int:
     """What ``python -m mmuniqrnet.env`` prints."""
-    from mmuniqrnet.env import main
+    from .env import main
 
     return main()
 
 
 def _run(command) -> None:
-    from mmuniqrnet.config import run_tool
+    from mmuniqrnet.utils.errors import run_tool
 
     status: list[int | None] = []
     run_tool(lambda: status.append(command()))

@@ -8,7 +8,7 @@ of ours; they are there because mmengine warns of every look-up in a scope that 
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-from mmuniqrnet.compat import allow_mmengine_checkpoints
+from mmuniqrnet.utils.compat import allow_mmengine_checkpoints
 
 # Here, since whoever uses this package comes by here before any checkpoint is read.
 allow_mmengine_checkpoints()

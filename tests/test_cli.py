@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from mmuniqrnet.checkpoints.files import write_checkpoint
-from mmuniqrnet.checkpoints.inference_config import inference_config
+from mmuniqrnet.checkpoints.carried_config import inference_config
+from mmuniqrnet.checkpoints.file_io import write_checkpoint
 from mmuniqrnet.cli import main, table
-from mmuniqrnet.config import load_config
-from mmuniqrnet.evaluation.truth import encode_mask
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures.masks import encode_mask
+from mmuniqrnet.utils.config import load_config
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent

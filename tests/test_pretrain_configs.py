@@ -12,7 +12,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope, init_default_scope
 
-from mmuniqrnet.datasets.pretraining import write_without_images
+from mmuniqrnet.analysis.coco_subset import write_without_images
 from mmuniqrnet.models import QRNetSwin
 
 CONFIGS = sorted((ROOT / 'configs' / 'pretrain').glob('*.py'))

@@ -7,8 +7,8 @@ other file, the seed, and what --command and --figures tell. UniQRNetInferencer(
 import argparse
 from pathlib import Path
 
-from mmuniqrnet.checkpoints.publish import publish
-from mmuniqrnet.config import run_tool
+from mmuniqrnet.export.publish import publish
+from mmuniqrnet.utils.errors import run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

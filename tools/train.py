@@ -9,7 +9,8 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmuniqrnet.config import UserError, load_config, run_tool
+from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.utils.errors import UserError, run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -27,9 +27,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    from mmuniqrnet.checkpoints.files import read_checkpoint, state_dict_of
-    from mmuniqrnet.evaluation.model_consistency import measure_model
-    from mmuniqrnet.evaluation.text_consistency import summarise
+    from mmuniqrnet.analysis.feature_localization import measure_model, summarise
+    from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
     from mmuniqrnet.registry import DATASETS, MODELS
 
     args = parse_args()

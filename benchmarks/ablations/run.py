@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     """The config of one run."""
-    from mmuniqrnet.config import load_config
+    from mmuniqrnet.utils.config import load_config
 
     cfg = load_config(str(CONFIG), work_dir=str(work_dir))
     for part in ('train', 'val', 'test'):
@@ -155,7 +155,7 @@ def keep_start(weights: Path, target: Path) -> None:
     """Of a trained network, what rows start from: text encoder and Swin, without gates."""
     import torch
 
-    from mmuniqrnet.checkpoints.files import read_checkpoint, state_dict_of
+    from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 
     state = state_dict_of(read_checkpoint(weights))
     kept = {name: t for name, t in state.items() if name.startswith(START_PARTS) and '.gates.' not in name}
@@ -231,6 +231,6 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    from mmuniqrnet.config import run_tool
+    from mmuniqrnet.utils.errors import run_tool
 
     run_tool(main)

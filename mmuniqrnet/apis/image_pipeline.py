@@ -12,9 +12,12 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 
-from .questions import SUFFIXES, ImageInput
+# What a folder is searched for.
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+
+ImageInput = str | Path | np.ndarray | Image.Image
 
 
 class ImageError(Exception):

@@ -12,20 +12,17 @@ from mmengine.infer import BaseInferencer
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import ProgressBar
 
-from mmuniqrnet.checkpoints import CheckpointError, check_fit, state_dict_of
-from mmuniqrnet.config import UserError
+from mmuniqrnet.checkpoints import check_fit, state_dict_of
 from mmuniqrnet.models import UniQRNet
 from mmuniqrnet.structures import Placement
-from mmuniqrnet.visualization import Answer, draw_answer, gate_maps, maps_on_image, record_gates
-from mmuniqrnet.visualization.drawing import without_low_score
+from mmuniqrnet.structures.answers import Answer, without_low_score
+from mmuniqrnet.utils.errors import CheckpointError, UserError
+from mmuniqrnet.visualization import draw_answer, gate_maps, maps_on_image, record_gates
 
-from .answer_folder import AnswerFolder
-from .answers import failure, to_dict
-from .batch import Batch, batches
 from .image_pipeline import ImagePipeline
-from .questions import ImageInput, list_images, pair
+from .inputs import Batch, ImageInput, batches, list_images, pair, warn_of_cut_text
+from .outputs import AnswerFolder, failure, to_dict
 from .shipped import config_and_checkpoint
-from .text_limit import warn_of_cut_text
 
 
 class UniQRNetInferencer(BaseInferencer):

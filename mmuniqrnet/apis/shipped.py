@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.config import Config
 
 from mmuniqrnet.checkpoints import read_checkpoint
-from mmuniqrnet.checkpoints.config_text import config_of
-from mmuniqrnet.checkpoints.inference_config import inference_config
-from mmuniqrnet.config import UserError, load_config
+from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
+from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.utils.errors import UserError
 
 SHIPPED = 'uniqrnet_swin-nano_refshapes.safetensors'
 

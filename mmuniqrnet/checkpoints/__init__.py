@@ -1,11 +1,11 @@
 """Checkpoints: other layouts in and out, and loading that says when something does not fit."""
 
-from mmuniqrnet.compat import allow_mmengine_checkpoints
+from mmuniqrnet.utils.compat import allow_mmengine_checkpoints
+from mmuniqrnet.utils.errors import CheckpointError
 
-from .files import CheckpointError, read_checkpoint, state_dict_of
+from .file_io import read_checkpoint, state_dict_of
 from .fit import Fit, judge
-from .initializer import LoudPretrainedInit
-from .loading import check_fit, load_swin
+from .loading import LoudPretrainedInit, check_fit, load_swin
 
 __all__ = [
     'CheckpointError',

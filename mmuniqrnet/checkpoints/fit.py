@@ -2,12 +2,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
-from .files import CheckpointError
+from mmuniqrnet.utils.errors import CheckpointError
 
 # What a checkpoint may lack as a whole: what QRNet adds to Swin, and what UniQRNet adds to QRNet.
 NEW_BY_DESIGN = ('backbone.gates.', 'neck.gates.', 'head.mask_branch.', 'head.score_branch.', 'head.pixel_guidance.')

@@ -1,7 +1,7 @@
 """QRNet's weights in the layout of its published code and in ours."""
 
 import re
-from typing import Mapping
+from collections.abc import Mapping
 
 from torch import Tensor
 

@@ -1,7 +1,7 @@
 """Two layouts of the same tensors, as a table that reads in both directions."""
 
 import re
-from typing import Sequence
+from collections.abc import Sequence
 
 
 class Renaming:

@@ -1,13 +1,15 @@
 """Swin's weights in the layouts of its original code, of timm and of mmdet, which is ours."""
 
 import re
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
-from typing import Collection, Mapping, NamedTuple
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from .files import CheckpointError
+from mmuniqrnet.utils.errors import CheckpointError
+
 from .renaming import Renaming
 
 # (original, ours); timm's differ by where patch merging belongs.

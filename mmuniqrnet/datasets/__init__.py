@@ -2,7 +2,7 @@ from .jsonl import ReferJsonlDataset, validate_jsonl
 from .refer import ReferDataset
 from .referit import ReferItDataset
 from .refshapes import RefShapesDataset
-from .same_image_sampler import SameImageSampler
+from .samplers import SameImageSampler
 from .text_blind import text_blind_accuracy, text_blind_by_set
 from .transforms import GuardedCrop, LoadImageOnce, LoadReferAnnotations, PackReferInputs, RandomFlipWithText
 

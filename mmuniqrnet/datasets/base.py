@@ -9,8 +9,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
 from mmengine.utils import is_abs
 
-from .annotations import InstanceStore, read_mask_file
-from .files import load_json, require_file
+from mmuniqrnet.structures.masks import read_mask_file
+
+from .annotation_files import load_json, require_file
+from .instance_store import InstanceStore
 
 FILTER_KEYS = ('filter_empty_gt', 'exclude_img_ids')
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from mmuniqrnet.registry import DATASETS
 
-from .annotations import InstanceStore
 from .base import BaseReferringDataset
-from .jsonl_check import Problem, read_and_validate, validate_jsonl
+from .instance_store import InstanceStore
+from .jsonl_parser import Problem, read_and_validate, validate_jsonl
 
 __all__ = ['Problem', 'ReferJsonlDataset', 'validate_jsonl']
 

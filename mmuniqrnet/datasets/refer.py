@@ -7,10 +7,11 @@ from mmengine.fileio import join_path
 from mmengine.utils import is_abs
 
 from mmuniqrnet.registry import DATASETS
+from mmuniqrnet.structures.masks import as_mask, xywh_to_xyxy
 
-from .annotations import InstanceStore, as_mask, xywh_to_xyxy
+from .annotation_files import load_json, load_refs, require_file
 from .base import BaseReferringDataset
-from .files import load_json, load_refs, require_file
+from .instance_store import InstanceStore
 
 
 @DATASETS.register_module()

@@ -11,9 +11,9 @@ from mmengine.utils import is_abs
 
 from mmuniqrnet.registry import DATASETS
 
-from .annotations import InstanceStore
+from .annotation_files import load_json, require_file
 from .base import BaseReferringDataset
-from .files import load_json, require_file
+from .instance_store import InstanceStore
 
 # Damaged in SAIAPR TC-12 (19579 is a GIF named .jpg) and left out by REFER; the published counts are without them.
 UNUSABLE_IMAGES = ('17975.jpg', '19575.jpg', '19579.jpg')

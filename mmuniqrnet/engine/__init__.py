@@ -1,6 +1,6 @@
 """What runs around the model in training: hooks and the strategies that balance losses."""
 
-from .balance_strategies import BALANCE_STRATEGIES, BalanceStrategy
-from .hooks import CheckLoadHook, LossBalanceHook, ReferringVisualizationHook
+from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
+from .hooks import CheckLoadHook, ReferringVisualizationHook
 
 __all__ = ['BALANCE_STRATEGIES', 'BalanceStrategy', 'CheckLoadHook', 'LossBalanceHook', 'ReferringVisualizationHook']

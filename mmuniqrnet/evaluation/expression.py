@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from mmuniqrnet.structures.masks import encode_mask, tight_box
+from mmuniqrnet.structures.overlap import box_iou, mask_overlap, ratio, resize_nearest
+from mmuniqrnet.structures.truth import truth_box, truth_mask
+
 from .protocols import Protocol
-from .scores import box_iou, mask_overlap, ratio, resize_nearest, tight_box
-from .truth import encode_mask, truth_box, truth_mask
 
 NEEDED = ('dataset', 'split', 'sent_id', 'img_id', 'text', 'ori_shape', 'instances')
 

@@ -7,8 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from mmuniqrnet.registry import METRICS
-
-from .truth import truth_mask
+from mmuniqrnet.structures.truth import truth_mask
 
 
 class _Adapter(BaseMetric):

@@ -12,10 +12,10 @@ from mmengine.logging import print_log
 from mmuniqrnet.registry import METRICS
 
 from .expression import score_expression
-from .figures import figures
 from .protocols import get_protocol
 from .report import table_from_metrics, to_text
 from .results_file import check_replaceable, results_path, write_results
+from .set_metrics import figures
 
 
 @METRICS.register_module()

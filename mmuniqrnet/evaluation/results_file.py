@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .figures import figures
 from .protocols import get_protocol
+from .set_metrics import figures
 
 MARK = 'ReferringMetric/1'
 

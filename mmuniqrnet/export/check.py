@@ -13,10 +13,10 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
-from mmuniqrnet.config import UserError
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.models.uniqrnet import UniQRNet
 from mmuniqrnet.structures import Placement
+from mmuniqrnet.utils.errors import UserError
 
 from .network import NetworkInputs
 from .predictor import OnnxPredictor

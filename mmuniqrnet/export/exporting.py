@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
+from mmuniqrnet.export import predictor
 
-from . import predictor
 from .check import (
     Difference,
     Question,

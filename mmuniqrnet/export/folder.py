@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 
 # All that an export may consist of; the weights of a network beyond 1.8 GiB are beside it, in model.onnx.data.
 CONTENTS = ('model.onnx', 'model.onnx.data', 'model.pt2', 'tokenizer.json', 'preprocess.json', 'predictor.py')

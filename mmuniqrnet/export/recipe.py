@@ -1,13 +1,14 @@
 """What a predictor has to know beside the network: how images and texts go in, how outputs become answers."""
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.models.data_preprocessor import ReferDataPreprocessor
 from mmuniqrnet.models.uniqrnet import UniQRNet
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.version import __version__
 
 # predictor.py reads this format.

@@ -9,7 +9,7 @@ import torch
 from mmengine.utils import digit_version
 from torch.export import Dim, ExportedProgram
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.version import __version__
 
 from .network import ExportedNetwork, NetworkInputs

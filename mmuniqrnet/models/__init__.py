@@ -3,15 +3,14 @@ from .data_preprocessor import ReferDataPreprocessor
 from .encoders import VisualLinguisticEncoder
 from .heads import (
     BoxBranch,
-    BoxMaskConsistencyLoss,
     DecodeHeadMaskBranch,
-    LovaszMaskLoss,
     MaskBranch,
     PixelGuidance,
     PointingBoxBranch,
     ScoreBranch,
     UniQRNetHead,
 )
+from .losses import BoxMaskConsistencyLoss, LovaszMaskLoss
 from .necks import QueryAwareFusion
 from .text_encoder import TextEncoder
 from .uniqrnet import UniQRNet

@@ -1,6 +1,6 @@
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Sequence
 
 import torch
 from mmengine.model import BaseModule, initialize

@@ -1,4 +1,5 @@
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.detectors import BaseDetector

@@ -1,6 +1,8 @@
 """Pictures: answers to expressions, and the gates by which the text steers the network."""
 
-from .drawing import Answer, draw_answer, paint_answers
+from mmuniqrnet.structures.answers import Answer
+
+from .drawing import draw_answer, paint_answers
 from .gates import draw_gates, gate_maps, heat_on_image, maps_on_image, record_gates
 from .visualizer import ReferringVisualizer
 

@@ -5,8 +5,9 @@ from mmdet.visualization import DetLocalVisualizer
 from mmengine.dist import master_only
 
 from mmuniqrnet.registry import VISUALIZERS
+from mmuniqrnet.structures.answers import Answer, without_low_score
 
-from .drawing import Answer, draw_answer, without_low_score
+from .drawing import draw_answer
 
 
 @VISUALIZERS.register_module()

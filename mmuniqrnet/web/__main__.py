@@ -1,4 +1,4 @@
-from mmuniqrnet.config import run_tool
+from mmuniqrnet.utils.errors import run_tool
 
 from .command import main
 

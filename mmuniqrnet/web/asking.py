@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 
 from .palette import COLOURS
 

@@ -10,8 +10,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.env import release
+from mmuniqrnet.utils.errors import UserError
 
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from pycocotools import mask as coco_mask
 
-from mmuniqrnet.visualization import Answer, heat_on_image, paint_answers
+from mmuniqrnet.structures.answers import Answer
+from mmuniqrnet.visualization import heat_on_image, paint_answers
 from mmuniqrnet.visualization.sheet import enlarge
 from mmuniqrnet.visualization.text import DEJAVU
 

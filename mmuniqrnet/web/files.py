@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from mmuniqrnet.apis.answer_folder import AnswerFolder
-from mmuniqrnet.apis.answers import Question
+from mmuniqrnet.apis.outputs import AnswerFolder, Question
 
 
 class Files(NamedTuple):

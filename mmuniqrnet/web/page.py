@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 import numpy as np
 
-from mmuniqrnet.config import sentence_of
+from mmuniqrnet.utils.errors import sentence_of
 
 from .asking import Answers, ask, cut_phrases, gates_for, phrases_of, unknown_words
 from .drawing import draw_answers, draw_gates

@@ -7,7 +7,7 @@ import mmcv
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 
 MAX_MEGABYTES = 20
 MAX_MEGAPIXELS = 24

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmuniqrnet.checkpoints.files import write_checkpoint
-from mmuniqrnet.checkpoints.inference_config import inference_config
+from mmuniqrnet.checkpoints.carried_config import inference_config
+from mmuniqrnet.checkpoints.file_io import write_checkpoint
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS

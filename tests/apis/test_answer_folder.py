@@ -7,8 +7,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.apis.answer_folder import AnswerFolder
-from mmuniqrnet.apis.answers import Question
+from mmuniqrnet.apis.outputs import AnswerFolder, Question
 
 
 @pytest.fixture(scope='module')

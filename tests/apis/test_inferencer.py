@@ -13,8 +13,8 @@ from pycocotools import mask as coco_mask
 
 from mmuniqrnet.apis import UniQRNetInferencer, shipped_weights
 from mmuniqrnet.checkpoints import CheckpointError, read_checkpoint
-from mmuniqrnet.checkpoints.files import write_checkpoint
-from mmuniqrnet.config import UserError
+from mmuniqrnet.checkpoints.file_io import write_checkpoint
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.visualization import gate_maps, record_gates
 
 torch.set_num_threads(1)

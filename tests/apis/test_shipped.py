@@ -12,7 +12,7 @@ import mmuniqrnet
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.apis.shipped import SHIPPED
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
-from mmuniqrnet.evaluation.scores import box_iou, mask_overlap
+from mmuniqrnet.structures.overlap import box_iou, mask_overlap
 
 PATH = Path(mmuniqrnet.__file__).parent / 'weights' / SHIPPED
 SCENES = 25

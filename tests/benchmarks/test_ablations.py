@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope, init_default_scope
 
-from mmuniqrnet.checkpoints.files import read_checkpoint, state_dict_of
+from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 from mmuniqrnet.models.heads import BoxBranch, MaskBranch, PixelGuidance, PointingBoxBranch
 from mmuniqrnet.models.layers import ChannelGate, SpatialGate
 from mmuniqrnet.registry import HOOKS, MODELS

@@ -10,7 +10,7 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
-from mmuniqrnet.checkpoints.files import (
+from mmuniqrnet.checkpoints.file_io import (
     CheckpointError,
     read_checkpoint,
     refuse_overwriting,

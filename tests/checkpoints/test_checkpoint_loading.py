@@ -7,7 +7,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file
 
-from mmuniqrnet.checkpoints.files import CheckpointError
+from mmuniqrnet.checkpoints.file_io import CheckpointError
 from mmuniqrnet.checkpoints.fit import judge
 from mmuniqrnet.checkpoints.loading import check_fit
 from mmuniqrnet.checkpoints.swin import SWIN as NAMES

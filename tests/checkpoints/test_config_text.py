@@ -4,7 +4,7 @@ import pytest
 from mmengine.config import Config
 
 from mmuniqrnet.checkpoints import CheckpointError
-from mmuniqrnet.checkpoints.config_text import config_of
+from mmuniqrnet.checkpoints.carried_config import config_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmuniqrnet.checkpoints.inference_config import inference_config
-from mmuniqrnet.config import UserError
+from mmuniqrnet.checkpoints.carried_config import inference_config
+from mmuniqrnet.utils.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 LOAD, PACK = dict(type='LoadImageFromFile'), dict(type='PackReferInputs')

@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.utils import digit_version
 
-from mmuniqrnet.checkpoints.files import read_checkpoint
+from mmuniqrnet.checkpoints.file_io import read_checkpoint
 
 LOAD = 'import torch, sys; {} torch.load(sys.argv[1]); print("read")'
 ALLOW = 'from mmuniqrnet.compat import allow_mmengine_checkpoints as allow; allow();'

@@ -5,7 +5,7 @@ import torch
 from mmdet.models.backbones.swin import PatchMerging, swin_converter
 from torch import nn
 
-from mmuniqrnet.checkpoints.files import CheckpointError
+from mmuniqrnet.checkpoints.file_io import CheckpointError
 from mmuniqrnet.checkpoints.swin import (
     SWIN,
     detect_layout,

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from pycocotools import mask as mask_utils
 
-from mmuniqrnet.datasets.annotations import to_rle
 from mmuniqrnet.datasets.jsonl import ReferJsonlDataset, validate_jsonl
+from mmuniqrnet.structures.masks import to_rle
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / 'shared' / 'data'

@@ -10,8 +10,8 @@ from mmengine.dataset import ConcatDataset
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
-from mmuniqrnet.datasets.annotations import to_rle
 from mmuniqrnet.datasets.refer import ReferDataset
+from mmuniqrnet.structures.masks import to_rle
 
 SHARED = Path(__file__).resolve().parents[3] / 'shared' / 'data'
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason='needs ../shared/data: real RefCOCO files')

@@ -9,9 +9,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmuniqrnet.checkpoints import CheckpointError
-from mmuniqrnet.checkpoints.convert import convert_qrnet
 from mmuniqrnet.checkpoints.qrnet import to_published
 from mmuniqrnet.engine.hooks.load_check import CheckLoadHook
+from mmuniqrnet.export.convert_checkpoints import convert_qrnet
 
 TEXT_DIM = 12
 

@@ -23,7 +23,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from mmuniqrnet import registry  # noqa: F401
 from mmuniqrnet.engine.hooks.visualization import ReferringVisualizationHook, evenly_spread
-from mmuniqrnet.visualization import Answer, draw_answer
+from mmuniqrnet.structures.answers import Answer
+from mmuniqrnet.visualization import draw_answer
 
 PER_IMAGE, IMAGES = 5, 4
 PIPELINE = [dict(type='LoadImageFromFile', color_type='color_ignore_orientation'), dict(type='PackReferInputs')]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from refer_samples import ROOT, evaluate, rectangle, square, with_prediction
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.evaluation import ReferringMetric, at_threshold, best_threshold, figures_from_file, read_results
 from mmuniqrnet.evaluation.calibration import auroc, expected_calibration_error
+from mmuniqrnet.utils.errors import UserError
 
 spec = importlib.util.spec_from_file_location(
     'choose_threshold', ROOT / 'tools' / 'analysis_tools' / 'choose_threshold.py'

@@ -1,8 +1,8 @@
 import pytest
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.export.check import Difference, require_equal
 from mmuniqrnet.export.folder import CONTENTS, new_export
+from mmuniqrnet.utils.errors import UserError
 
 
 def contents(folder) -> dict[str, str]:

@@ -16,10 +16,10 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from pycocotools import mask as mask_utils
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.config import UserError
 from mmuniqrnet.export.check import prepare, refshapes_questions
 from mmuniqrnet.export.network import ExportedNetwork, NetworkInputs
 from mmuniqrnet.export.writing import example_inputs
+from mmuniqrnet.utils.errors import UserError
 
 # Run in a process of its own: no module of these can be imported there, and none of this project's.
 BLOCKED = """

@@ -6,7 +6,7 @@ import torch
 from test_uniqrnet_head import BOTH, NO_BOX, NO_MASK, centred, whole_losses
 from tiny_model import batch_of, head_config, item, tiny_model
 
-from mmuniqrnet.models.heads import BoxMaskConsistencyLoss
+from mmuniqrnet.models.losses import BoxMaskConsistencyLoss
 
 NONE = item(seed=4, text='purple heart', boxes=[], masks=np.zeros((0, 48, 64)))
 

@@ -3,7 +3,7 @@ import torch
 from test_extra_masks import batch
 from tiny_model import head_config, item, tiny_model
 
-from mmuniqrnet.models.heads.mask_in_box import cut_to_box
+from mmuniqrnet.models.heads.mask_and_box import cut_to_box
 
 
 def test_what_lies_outside_the_grown_box_is_cut_and_the_rest_stays():

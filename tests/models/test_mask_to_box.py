@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmuniqrnet.models.heads.mask_to_box import box_around, extent, grow, peak
+from mmuniqrnet.models.heads.mask_and_box import box_around, extent, grow, peak
 
 
 def shown(height: int, width: int, *boxes: tuple, inside: float = 30.0, outside: float = -30.0) -> torch.Tensor:

@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.datasets.refshapes import make_refshapes
+from mmuniqrnet.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = str(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py')

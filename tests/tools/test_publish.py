@@ -10,8 +10,8 @@ from safetensors import safe_open
 from test_main_job import CONFIG, options, test, tool, train
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.config import UserError
 from mmuniqrnet.datasets.refshapes import make_refshapes
+from mmuniqrnet.utils.errors import UserError
 
 torch.set_num_threads(1)
 publish = tool('publish')

@@ -7,8 +7,8 @@ import torch
 from mmengine.registry import DefaultScope
 from test_main_job import CONFIG, options, train
 
-from mmuniqrnet.config import UserError
 from mmuniqrnet.datasets.refshapes import make_refshapes
+from mmuniqrnet.utils.errors import UserError
 
 torch.set_num_threads(1)
 ITERS = 4

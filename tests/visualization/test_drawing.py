@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from mmuniqrnet.visualization import Answer, draw_answer
+from mmuniqrnet.structures.answers import Answer
+from mmuniqrnet.visualization import draw_answer
 from mmuniqrnet.visualization.drawing import PRED_RGB, TRUTH_RGB, count_ious
 from mmuniqrnet.visualization.sheet import GAP, enlarge
 

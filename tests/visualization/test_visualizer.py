@@ -6,7 +6,8 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 
 from mmuniqrnet.registry import VISUALIZERS
-from mmuniqrnet.visualization import Answer, ReferringVisualizer, draw_answer
+from mmuniqrnet.structures.answers import Answer
+from mmuniqrnet.visualization import ReferringVisualizer, draw_answer
 
 HEIGHT, WIDTH = 60, 80
 BOX, TRUTH_BOX = [10.0, 12.0, 50.0, 40.0], [12.0, 12.0, 50.0, 42.0]

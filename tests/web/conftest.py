@@ -4,7 +4,7 @@ import pytest
 from web_samples import make_weights
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 
 
 @pytest.fixture(scope='session')

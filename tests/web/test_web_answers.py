@@ -11,8 +11,8 @@ from pycocotools import mask as coco_mask
 from web_samples import answer, make_weights, rectangle, refused
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.config import UserError
 from mmuniqrnet.models.layers.query_dynamic_attention import SpatialGate
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.web.asking import BATCH_SIZE, MAX_PHRASES, ask, cut_phrases, gates_for, phrases_of, unknown_words
 from mmuniqrnet.web.drawing import draw_answers, draw_gates, fit
 from mmuniqrnet.web.files import write_files

@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.web import command, main
 from mmuniqrnet.web.text import error_line
 

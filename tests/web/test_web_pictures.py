@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmuniqrnet.config import UserError
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.web.pictures import MAX_MEGABYTES, read_picture
 
 

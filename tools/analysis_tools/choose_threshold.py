@@ -9,8 +9,8 @@ was chosen on: ``ReferringMetric(refuse_below=...)``.
 
 import argparse
 
-from mmuniqrnet.config import UserError, run_tool
 from mmuniqrnet.evaluation import Threshold, at_threshold, best_threshold, figures_from_file, read_results
+from mmuniqrnet.utils.errors import UserError, run_tool
 
 GRID = [step / 20 for step in range(21)]
 

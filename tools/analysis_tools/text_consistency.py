@@ -20,14 +20,14 @@ from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
-from mmuniqrnet.checkpoints.files import read_checkpoint, refuse_overwriting, state_dict_of
+from mmuniqrnet.analysis.feature_localization import Maps, measure_model, summarise
+from mmuniqrnet.checkpoints.file_io import read_checkpoint, refuse_overwriting, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
-from mmuniqrnet.config import UserError, load_config, run_tool
-from mmuniqrnet.evaluation.model_consistency import Maps, measure_model
-from mmuniqrnet.evaluation.text_consistency import summarise
 from mmuniqrnet.registry import DATASETS, MODELS
+from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.utils.errors import UserError, run_tool
+from mmuniqrnet.utils.picture_folder import PictureFolder
 from mmuniqrnet.visualization import draw_gates
-from mmuniqrnet.visualization.folder import PictureFolder
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -8,7 +8,7 @@ The results file is what ReferringMetric writes where ``outfile_prefix`` is set.
 import argparse
 import sys
 
-from mmuniqrnet.evaluation.worst_cases import write_worst_cases
+from mmuniqrnet.analysis.worst_cases import write_worst_cases
 
 
 def main() -> int:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmuniqrnet.config import load_config, run_tool
-from mmuniqrnet.datasets.checks import browse
+from mmuniqrnet.analysis import browse
 from mmuniqrnet.registry import DATASETS, MODELS
+from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.utils.errors import run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

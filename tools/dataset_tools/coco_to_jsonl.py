@@ -9,10 +9,10 @@ their image are taken, for the phrase does not say which one is meant; ``--ambig
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.config import run_tool
+from mmuniqrnet.analysis.coco_to_jsonl import coco_to_records, phrases_by_category, write_jsonl
 from mmuniqrnet.datasets import validate_jsonl
-from mmuniqrnet.datasets.coco_to_jsonl import coco_to_records, phrases_by_category, write_jsonl
-from mmuniqrnet.datasets.files import load_json, require_file
+from mmuniqrnet.datasets.annotation_files import load_json, require_file
+from mmuniqrnet.utils.errors import run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

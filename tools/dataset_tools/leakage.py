@@ -10,8 +10,8 @@ Exit status 1 if the training file leaks.
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.config import UserError, run_tool
-from mmuniqrnet.datasets.checks import KNOWN_SETS, find_leaks, held_out_images, training_images, write_exclusion_list
+from mmuniqrnet.analysis import KNOWN_SETS, find_leaks, held_out_images, training_images, write_exclusion_list
+from mmuniqrnet.utils.errors import UserError, run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,8 +10,8 @@ To check the result: ``leakage.py --data-root data --train RESULT``.
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.config import run_tool
-from mmuniqrnet.datasets.pretraining import write_without_images
+from mmuniqrnet.analysis.coco_subset import write_without_images
+from mmuniqrnet.utils.errors import run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,8 +8,8 @@ Exit status 1 if anything is missing.
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.config import run_tool
-from mmuniqrnet.datasets.checks import KNOWN_SETS, check_files, choose_sets
+from mmuniqrnet.analysis import KNOWN_SETS, check_files, choose_sets
+from mmuniqrnet.utils.errors import run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmuniqrnet.config import load_config, run_tool
-from mmuniqrnet.datasets.checks import text_lengths
+from mmuniqrnet.analysis import text_lengths
 from mmuniqrnet.models.text_encoder import load_tokenizer
 from mmuniqrnet.registry import DATASETS
+from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.utils.errors import run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,8 +8,8 @@ Exit status 1 if anything differs.
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.config import UserError, run_tool
-from mmuniqrnet.datasets.checks import KNOWN_SETS, OFFICIAL_COUNTS, choose_sets, verify_set
+from mmuniqrnet.analysis import KNOWN_SETS, OFFICIAL_COUNTS, choose_sets, verify_set
+from mmuniqrnet.utils.errors import UserError, run_tool
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -6,8 +6,8 @@ python tools/model_converters/mmuniqrnet_to_qrnet.py SRC DST
 import argparse
 import sys
 
-from mmuniqrnet.checkpoints.convert import convert_to_qrnet
-from mmuniqrnet.config import UserError
+from mmuniqrnet.export.convert_checkpoints import convert_to_qrnet
+from mmuniqrnet.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from mmuniqrnet.checkpoints.convert import convert_qrnet
-from mmuniqrnet.config import UserError
+from mmuniqrnet.export.convert_checkpoints import convert_qrnet
+from mmuniqrnet.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,8 +6,8 @@ python tools/model_converters/swin_to_mmuniqrnet.py SRC DST [--layout LAYOUT] [-
 import argparse
 import sys
 
-from mmuniqrnet.checkpoints.convert import convert_swin
-from mmuniqrnet.config import UserError
+from mmuniqrnet.export.convert_checkpoints import convert_swin
+from mmuniqrnet.utils.errors import UserError
 
 
 def parse_args() -> argparse.Namespace:

@@ -6,10 +6,10 @@ from typing import Any
 
 from mmengine.logging import print_log
 
+from mmuniqrnet.datasets.instance_store import InstanceStore
+from mmuniqrnet.datasets.refer import ReferDataset
 from mmuniqrnet.registry import DATASETS
 
-from ..annotations import InstanceStore
-from ..refer import ReferDataset
 from .storage import COMMAND, make_refshapes, read_info, settings_difference
 
 

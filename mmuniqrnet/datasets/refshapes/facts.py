@@ -4,8 +4,9 @@ A meaning is kept only if exactly one object fits it, and fits it clearly: every
 that comes close to fitting makes the meaning ambiguous.
 """
 
+from collections.abc import Iterator
 from itertools import product
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 

@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ..text_blind import text_blind_accuracy
+from mmuniqrnet.datasets.text_blind import text_blind_accuracy
+
 from .expressions import Expression, describe
 from .facts import KINDS
 from .no_target import KIND as NO_TARGET

@@ -1,11 +1,8 @@
 import mmcv.transforms  # noqa: F401  (registers mmcv's own, which configs name without a scope)
 
-from .crop import GuardedCrop
-from .flip import RandomFlipWithText, swap_left_right
 from .formatting import PackReferInputs
-from .load_once import LoadImageOnce
-from .loading import LoadReferAnnotations
-from .resize import ReferResize
+from .geometry import GuardedCrop, RandomFlipWithText, ReferResize, swap_left_right
+from .loading import LoadImageOnce, LoadReferAnnotations
 
 __all__ = [
     'GuardedCrop',

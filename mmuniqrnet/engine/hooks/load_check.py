@@ -1,15 +1,16 @@
 """Refuse a checkpoint that does not fit, where mmengine would go on without a word."""
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmuniqrnet.checkpoints.files import CheckpointError, state_dict_of
+from mmuniqrnet.checkpoints.file_io import state_dict_of
 from mmuniqrnet.checkpoints.fit import NEW_BY_DESIGN
 from mmuniqrnet.checkpoints.loading import check_fit, report
 from mmuniqrnet.registry import HOOKS
+from mmuniqrnet.utils.errors import CheckpointError
 
 
 @HOOKS.register_module()

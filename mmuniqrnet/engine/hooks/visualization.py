@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmuniqrnet.registry import HOOKS
-from mmuniqrnet.visualization.folder import PictureFolder
+from mmuniqrnet.utils.picture_folder import PictureFolder
 
 INDEX, TITLE = 'pictures.md', '# Pictures of answers'
 Key = tuple[str, str, str]

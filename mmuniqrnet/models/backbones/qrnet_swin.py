@@ -1,4 +1,5 @@
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmdet.models.backbones import SwinTransformer
 from mmengine.model import ModuleList
@@ -7,9 +8,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmuniqrnet.checkpoints.loading import load_swin
+from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS
-
-from ..layers import QueryDynamicAttention
 
 
 class UngatedTokens(NamedTuple):

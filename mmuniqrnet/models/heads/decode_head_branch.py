@@ -1,4 +1,4 @@
-from typing import Sequence
+from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
 from mmdet.models.layers import MLP

@@ -1,4 +1,4 @@
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,12 @@ from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from mmuniqrnet.models.losses.loss_check import check_loss
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
 
-from .answer_quality import box_quality, mask_quality
-from .loss_slots import check_loss
-from .mask_in_box import cut_to_box
-from .mask_to_box import box_around
+from .mask_and_box import box_around, cut_to_box
+from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
 Part = dict | nn.Module | None

@@ -1,4 +1,3 @@
-from .dynamic_linear import DynamicLinear
-from .query_dynamic_attention import ChannelGate, QueryDynamicAttention, SpatialGate
+from .query_dynamic_attention import ChannelGate, DynamicLinear, QueryDynamicAttention, SpatialGate
 
 __all__ = ['DynamicLinear', 'ChannelGate', 'SpatialGate', 'QueryDynamicAttention']

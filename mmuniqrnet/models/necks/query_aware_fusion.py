@@ -1,13 +1,12 @@
-from typing import Sequence
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS
-
-from ..layers import QueryDynamicAttention
 
 
 @MODELS.register_module()

@@ -1,0 +1,93 @@
+"""COCO's annotations to JSON Lines of referring expressions, by phrases for each category."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from mmuniqrnet.datasets.annotation_files import load_json, require_file
+from mmuniqrnet.structures.masks import as_mask, xywh_to_xyxy
+
+
+def phrases_by_category(path: str) -> dict[str, list[str]]:
+    """Read ``{"cup": ["the cup", "a mug"], ...}``: a category's name to its phrases.
+
+    Raises:
+        FileNotFoundError, ValueError: The file is missing or holds something else.
+    """
+    require_file(path, 'the file of phrases', 'a JSON object of lists: phrases by category')
+    phrases = load_json(path)
+    if (
+        not isinstance(phrases, dict)
+        or not phrases
+        or not all(
+            isinstance(texts, list) and texts and all(isinstance(text, str) and text.strip() for text in texts)
+            for texts in phrases.values()
+        )
+    ):
+        raise ValueError(f'{path} should hold a JSON object of lists of phrases, {{"cup": ["the cup", "a mug"]}}.')
+    return phrases
+
+
+def coco_to_records(
+    coco: Mapping, phrases: Mapping[str, Sequence[str]], only_single: bool = True, split: str | None = None
+) -> list[dict]:
+    """Records of :class:`ReferJsonlDataset`, one an object, in the order of the annotations.
+
+    Args:
+        coco: What ``instances.json`` holds: ``images``, ``annotations``, ``categories``.
+        phrases: By category name; objects of other categories are left out.
+        only_single: Leave out objects that share their image with another one (or a crowd) of their category: a
+            phrase for the category does not say which one is meant.
+        split: What to write as ``split``; None = nothing.
+
+    Raises:
+        ValueError: A category of ``phrases`` is not in the file, or nothing is left.
+    """
+    names = {category['id']: category['name'] for category in coco['categories']}
+    unknown = sorted(set(phrases) - set(names.values()))
+    if unknown:
+        raise ValueError(
+            f'the annotations have no category {", ".join(unknown)}; they have {", ".join(sorted(names.values()))}.'
+        )
+    images = {image['id']: image for image in coco['images']}
+    group_of = {a['id']: (a['image_id'], a['category_id']) for a in coco['annotations']}
+    members = Counter(group_of.values())
+    records = []
+    for annotation in coco['annotations']:
+        name = names[annotation['category_id']]
+        alone = members[group_of[annotation['id']]] == 1 and not annotation.get('iscrowd', 0)
+        if name not in phrases or only_single and not alone:
+            continue
+        image = images[annotation['image_id']]
+        record = dict(image=image['file_name'], expressions=list(phrases[name]))
+        if 'bbox' in annotation:
+            record['bbox'] = xywh_to_xyxy(annotation['bbox'])
+        mask = as_mask(annotation.get('segmentation'))
+        if mask is not None:
+            if isinstance(mask, dict) and isinstance(mask['counts'], bytes):
+                mask = dict(mask, counts=mask['counts'].decode())
+            record['mask'] = mask
+        record.update({key: image[key] for key in ('width', 'height') if key in image})
+        if split is not None:
+            record['split'] = split
+        records.append(record)
+    if not records:
+        raise ValueError(
+            'no object is left: none has a phrase'
+            + (' and is the only one of its category in its image.' if only_single else '.')
+        )
+    return records
+
+
+def write_jsonl(path: str, records: Sequence[Mapping], overwrite: bool = False) -> None:
+    """Write one record a line.
+
+    Raises:
+        FileExistsError: There is such a file, and ``overwrite`` is not set.
+    """
+    if os.path.exists(path) and not overwrite:
+        raise FileExistsError(f'{path} exists; remove it, name another file, or say --overwrite.')
+    with open(path, 'w', encoding='utf-8') as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + '\n')

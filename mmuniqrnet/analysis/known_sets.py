@@ -1,0 +1,148 @@
+"""The public data sets: where their files belong under one data root, how many expressions they have, and how to read them."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmuniqrnet.datasets.annotation_files import load_refs
+from mmuniqrnet.datasets.base import BaseReferringDataset
+from mmuniqrnet.datasets.refer import ReferDataset
+from mmuniqrnet.datasets.referit import ReferItDataset
+
+OFFICIAL_COUNTS: dict[str, dict[str, dict[str, int]]] = {
+    'refcoco(unc)': {
+        'train': dict(refs=42_404, expressions=120_624),
+        'val': dict(refs=3_811, expressions=10_834, images=1_500),
+        'testA': dict(refs=1_975, expressions=5_657, images=750),
+        'testB': dict(refs=1_810, expressions=5_095, images=750),
+    },
+    'refcoco+(unc)': {
+        'train': dict(expressions=120_191),
+        'val': dict(refs=3_805, expressions=10_758, images=1_500),
+        'testA': dict(refs=1_975, expressions=5_726, images=750),
+        'testB': dict(refs=1_798, expressions=4_889, images=750),
+    },
+    'refcocog(umd)': {
+        'train': dict(expressions=80_512),
+        'val': dict(refs=2_573, expressions=4_896, images=1_300),
+        'test': dict(refs=5_023, expressions=9_602, images=2_600),
+    },
+    'refcocog(google)': {
+        'train': dict(expressions=85_474),
+        'val': dict(expressions=9_536),
+    },
+    'referit(berkeley)': {
+        'train': dict(expressions=54_127),
+        'val': dict(expressions=5_842),
+        'test': dict(expressions=60_103),
+    },
+}
+
+
+REFER = 'the REFER toolkit, https://github.com/lichengunc/refer'
+COCO = 'COCO, https://cocodataset.org/#download'
+REFERIT = 'the JSON files of ReferItGame that go with "Segmentation from Natural Language Expressions", ECCV 2016'
+SAIAPR = 'SAIAPR TC-12, https://www.imageclef.org/SIAPRdata'
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """One way to split one public data set.
+
+    Attributes:
+        name: As in ``OFFICIAL_COUNTS``: the data set's, and who split it.
+        files: Its annotation files, relative to the data root, the one with the splits last.
+        images: The folder of its images, likewise.
+        num_images: How many images its splits, or all sets that share the folder, are taken from.
+        source: Where its annotations come from.
+        image_source: Where its images come from.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    images: str
+    num_images: int
+    source: str
+    image_source: str
+
+    @property
+    def dataset_name(self) -> str:
+        return self.name.partition('(')[0]
+
+    @property
+    def official_splits(self) -> list[str]:
+        return list(OFFICIAL_COUNTS[self.name])
+
+    @property
+    def image_ids_of(self) -> str:
+        """Whose numbers its image ids are: those of two sources may be equal by chance."""
+        return 'saiapr' if self.dataset_name == 'referit' else 'coco'
+
+    def missing(self, data_root: str) -> list[str]:
+        """Its annotation files that are not under ``data_root``."""
+        return [file for file in self.files if not os.path.isfile(os.path.join(data_root, file))]
+
+    def splits_there(self, data_root: str) -> list[str]:
+        """The official splits that its files have."""
+        if self.dataset_name == 'referit':
+            return self.official_splits  # each is a file of its own
+        found = {ref.get('split') for ref in load_refs(os.path.join(data_root, self.files[-1]))}
+        return [split for split in self.official_splits if split in found]
+
+    def load(self, data_root: str, splits: Sequence[str]) -> BaseReferringDataset:
+        """The data set without a pipeline; images are not looked for."""
+        common = dict(data_root=data_root, split=list(splits), dataset_name=self.dataset_name, check_images=False)
+        if self.dataset_name == 'referit':
+            return ReferItDataset(
+                ann_file='referit/referit_bbox.json',
+                query_file='referit/referit_query_{split}.json',
+                size_file='referit/referit_imsize.json',
+                data_prefix=dict(img_path=self.images),
+                **common,
+            )
+        ann_file, split_file = self.files
+        return ReferDataset(ann_file=ann_file, split_file=split_file, data_prefix=dict(img_path=self.images), **common)
+
+
+def _refer(name: str) -> KnownSet:
+    dataset, _, split_by = name.rstrip(')').partition('(')
+    return KnownSet(
+        name, (f'{dataset}/instances.json', f'{dataset}/refs({split_by}).p'), 'coco/train2014', 82_783, REFER, COCO
+    )
+
+
+KNOWN_SETS = {
+    known.name: known
+    for known in (
+        *map(_refer, ('refcoco(unc)', 'refcoco+(unc)', 'refcocog(umd)', 'refcocog(google)')),
+        KnownSet(
+            'referit(berkeley)',
+            (
+                'referit/referit_bbox.json',
+                'referit/referit_imsize.json',
+                *(f'referit/referit_query_{split}.json' for split in OFFICIAL_COUNTS['referit(berkeley)']),
+            ),
+            'referit/images',
+            19_987,
+            REFERIT,
+            SAIAPR,
+        ),
+    )
+}
+
+
+def choose_sets(names: Sequence[str] | None = None) -> list[KnownSet]:
+    """Known sets by name, ``'refcoco'`` for all of that data set's; all of them by default.
+
+    Raises:
+        ValueError: There is none of a name.
+    """
+    if not names:
+        return list(KNOWN_SETS.values())
+    chosen = []
+    for name in names:
+        found = [known for known in KNOWN_SETS.values() if name in (known.name, known.dataset_name)]
+        if not found:
+            raise ValueError(f'there is no known data set {name!r}; known are {", ".join(KNOWN_SETS)}.')
+        chosen += [known for known in found if known not in chosen]
+    return chosen

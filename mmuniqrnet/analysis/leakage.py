@@ -1,0 +1,124 @@
+"""Which images of a training file are val or test images of the public data sets.
+
+RefCOCO, RefCOCO+ and RefCOCOg all test on COCO's *train2014* images, each on its own: training on one of them, on
+their union, or on COCO leaks unless the val and test images of all of them are left out.
+"""
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmuniqrnet.datasets.annotation_files import load_json, load_refs, require_file
+
+from .known_sets import KnownSet
+
+# COCO_train2014_000000000009.jpg, 000000000009.jpg, 9.jpg
+NUMBERED = re.compile(r'(?:^|_)0*(\d+)\.[A-Za-z]+$')
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The images of a split that must not be trained on."""
+
+    name: str
+    split: str
+    image_ids: frozenset[int]
+
+
+def held_out_images(data_root: str, sets: Sequence[KnownSet]) -> list[HeldOut]:
+    """Every split but ``train`` of the sets, whose annotation files must be under ``data_root``."""
+    found = []
+    for known in sets:
+        splits = [split for split in known.splits_there(data_root) if split != 'train']
+        dataset = known.load(data_root, splits)
+        ids: dict[str, set[int]] = {split: set() for split in splits}
+        for index in range(len(dataset)):
+            item = dataset.get_data_info(index)
+            ids[item['split']].add(item['img_id'])
+        found += [HeldOut(known.name, split, frozenset(ids[split])) for split in splits]
+    return found
+
+
+def training_images(path: str, split: str | None = None) -> set[int]:
+    """Image ids of a training file.
+
+    Args:
+        path: Refs (``.p``, or ``.json`` with a list), COCO's annotations (``.json`` with ``images``), ReferItGame's
+            queries (``.json``, keys ``{image}_{region}``), or JSON Lines of this package (``.jsonl``), whose images
+            must be named by their COCO number.
+        split: Of refs and JSON Lines, the split that is trained on; None = all of the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is none of these, or has no such split.
+    """
+    require_file(path, 'the training file', 'refs, COCO annotations, ReferItGame queries or JSON Lines')
+    if path.endswith('.jsonl'):
+        return _of_jsonl(path, split)
+    content = load_json(path) if path.endswith('.json') else load_refs(path)
+    if isinstance(content, list) and content and all(isinstance(ref, dict) and 'image_id' in ref for ref in content):
+        return {ref['image_id'] for ref in _of_split(content, split, path)}
+    if split is not None:
+        raise ValueError(f'{path} has no splits, so it has no split {split!r}.')
+    if isinstance(content, dict) and isinstance(content.get('images'), list):
+        return {image['id'] for image in content['images']}
+    if isinstance(content, dict) and content and all(re.fullmatch(r'\d+_\d+', key) for key in content):
+        return {int(key.partition('_')[0]) for key in content}
+    raise ValueError(f'{path} holds neither refs, nor COCO annotations, nor ReferItGame queries.')
+
+
+def _of_jsonl(path: str, split: str | None) -> set[int]:
+    ids, lines = set(), []
+    with open(path, encoding='utf-8-sig') as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    lines.append(dict(json.loads(line), number=number))
+                except (ValueError, TypeError):
+                    raise ValueError(
+                        f'{path}, line {number}, is not a JSON object; tools/dataset_tools/validate.py '
+                        'lists all that is wrong with the file.'
+                    ) from None
+    for line in _of_split(lines, split, path):
+        match = NUMBERED.search(os.path.basename(str(line.get('image', ''))))
+        if match is None:
+            raise ValueError(
+                f'{path}, line {line["number"]}: the image {line.get("image")!r} is not named by its '
+                'COCO number, so whether it is held out can not be told.'
+            )
+        ids.add(int(match.group(1)))
+    return ids
+
+
+def _of_split(records: list[dict], split: str | None, path: str) -> list[dict]:
+    if split is None:
+        return records
+    kept = [record for record in records if record.get('split') == split]
+    if not kept:
+        there = sorted({str(record.get('split')) for record in records})
+        raise ValueError(f'{path} has no split {split!r}; it has {", ".join(there)}.')
+    return kept
+
+
+def find_leaks(image_ids: set[int], held_out: Sequence[HeldOut]) -> list[tuple[HeldOut, set[int]]]:
+    """For each held-out split, those of its images that are trained on."""
+    return [(split, image_ids & split.image_ids) for split in held_out]
+
+
+def write_exclusion_list(path: str, held_out: Sequence[HeldOut], overwrite: bool = False) -> int:
+    """Write the ids of all held-out images as a JSON list, for ``filter_cfg=dict(exclude_img_ids=PATH)``.
+
+    All of them, not only those of one training file, so that the list serves any. Returns how many.
+
+    Raises:
+        FileExistsError: There is such a file, and ``overwrite`` is not set.
+    """
+    if os.path.exists(path) and not overwrite:
+        raise FileExistsError(f'{path} exists; remove it, name another file, or say --overwrite.')
+    ids = sorted(set().union(*(split.image_ids for split in held_out)))
+    with open(path, 'w', encoding='utf-8') as file:
+        json.dump(ids, file)
+        file.write('\n')
+    return len(ids)

@@ -1,0 +1,148 @@
+"""Whether a data set on disk is the published one, and whole: counts by split, image sizes, boxes and masks."""
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from mmuniqrnet.datasets.base import BaseReferringDataset
+from mmuniqrnet.structures.masks import mask_to_box
+
+from .known_sets import OFFICIAL_COUNTS, KnownSet
+
+# Boxes are rounded to 0.01; an RLE's box is that of whole pixels.
+TOLERANCE = {'polygons': 0.1, 'rle': 1.1}
+
+
+@dataclass
+class Verification:
+    """What was found in one known set.
+
+    Attributes:
+        name: The set's.
+        counts: By split, ``refs``, ``expressions`` and ``images`` as found.
+        differences: Splits that are missing, and counts that are not the official ones, in words.
+        problems: Images and objects that do not fit, in words.
+        images_checked: How many images' headers were read.
+        objects_checked: How many boxes and masks were compared.
+    """
+
+    name: str
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    differences: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    images_checked: int = 0
+    objects_checked: int = 0
+
+    @property
+    def good(self) -> bool:
+        return not self.differences and not self.problems
+
+
+def verify_set(known: KnownSet, data_root: str, check_images: bool = True) -> Verification:
+    """Read all official splits of a known set, count, and look at every image and object once.
+
+    Args:
+        known: The set; its annotation files must be there.
+        data_root: The root that its files are relative to.
+        check_images: Also read the images' headers, for their sizes.
+
+    Raises:
+        FileNotFoundError, ValueError: The annotation files are missing or malformed.
+    """
+    result = Verification(known.name)
+    there = known.splits_there(data_root)
+    official = OFFICIAL_COUNTS[known.name]
+    result.differences += [f'split {split} is missing' for split in official if split not in there]
+    if not there:
+        return result
+    dataset = known.load(data_root, there)
+    result.counts = count_by_split(dataset)
+    for split in there:
+        for what, expected in official[split].items():
+            found = result.counts.get(split, {}).get(what, 0)
+            if found != expected:
+                result.differences.append(f'{split} has {found:,} {what}, officially {expected:,}')
+    if check_images:
+        result.images_checked, problems = check_image_sizes(dataset)
+        result.problems += problems
+    result.objects_checked, problems = check_objects(dataset)
+    result.problems += problems
+    return result
+
+
+def count_by_split(dataset: BaseReferringDataset) -> dict[str, dict[str, int]]:
+    """``refs``, ``expressions`` and ``images`` of each split."""
+    found: dict[str, dict[str, set]] = {}
+    for item in _items(dataset):
+        of_split = found.setdefault(item['split'], dict(refs=set(), expressions=set(), images=set()))
+        for what, key in (('refs', 'ref_id'), ('expressions', 'sent_id'), ('images', 'img_id')):
+            of_split[what].add(item[key])
+    return {split: {what: len(ids) for what, ids in of_split.items()} for split, of_split in found.items()}
+
+
+def check_image_sizes(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
+    """Each image's header against the size in the annotations; how many were there, and what is wrong."""
+    problems, missing = [], []
+    images = {item['img_path']: item for item in _items(dataset)}
+    for path, item in images.items():
+        if not os.path.isfile(path):
+            missing.append(path)
+            continue
+        try:
+            with Image.open(path) as image:  # stored pixels: Pillow does not rotate by EXIF
+                width, height = image.size
+        except OSError as error:
+            problems.append(f'{path} is not a readable image ({error})')
+            continue
+        if 'width' in item and (width, height) != (item['width'], item['height']):
+            problems.append(f'{path} is {width}x{height} pixels, its annotation says {item["width"]}x{item["height"]}')
+    if missing:
+        problems.append(f'{len(missing):,} of {len(images):,} images are missing, such as {missing[0]}')
+    return len(images) - len(missing), problems
+
+
+def check_objects(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
+    """Each object's box against its image and its mask; how many were looked at, and what is wrong."""
+    problems, seen = [], set()
+    for index in range(len(dataset)):
+        key = str(super(BaseReferringDataset, dataset).get_data_info(index)['ann_id'])
+        if key in seen:
+            continue
+        seen.add(key)
+        item = dataset.get_data_info(index)
+        for instance in item['instances']:
+            reason = _object_problem(instance, item.get('width', math.inf), item.get('height', math.inf))
+            if reason:
+                problems.append(f'ann_id {item["ann_id"]} on image {item["img_id"]}: {reason}')
+    return len(seen), problems
+
+
+def _object_problem(instance: dict, width: float, height: float) -> str | None:
+    box = instance.get('bbox')
+    if box is not None:
+        x1, y1, x2, y2 = box
+        if x2 <= x1 or y2 <= y1:
+            return f'the box {_short(box)} has no area'
+        tolerance = TOLERANCE['polygons']
+        if min(x1, y1) < -tolerance or x2 > width + tolerance or y2 > height + tolerance:
+            return f'the box {_short(box)} reaches outside the image of {width}x{height} pixels'
+    mask = instance.get('mask')
+    if mask is None or box is None:
+        return None
+    around = mask_to_box(mask)
+    if max(abs(a - b) for a, b in zip(box, around)) > TOLERANCE['polygons' if isinstance(mask, list) else 'rle']:
+        return f'the box is {_short(box)}, but that around its mask {_short(around)}'
+    return None
+
+
+def _short(box: list[float]) -> str:
+    return '[' + ', '.join(f'{side:.1f}' for side in box) + ']'
+
+
+def _items(dataset: BaseReferringDataset) -> Iterator[dict]:
+    """The items without their instances, whose decoding takes most of the time."""
+    for index in range(len(dataset)):
+        yield super(BaseReferringDataset, dataset).get_data_info(index)

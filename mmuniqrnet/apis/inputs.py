@@ -1,0 +1,158 @@
+"""What the inferencer is asked: images, the expressions about each, and how they are gathered into batches."""
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import nn
+
+from .image_pipeline import ImageError, ImageInput, ImagePipeline, PreparedImage
+
+
+class Question(NamedTuple):
+    """One expression about one image.
+
+    Attributes:
+        image: The image's path; its index where it is no file.
+        image_index: Its index among all images.
+        expression: What is asked.
+    """
+
+    image: str | int
+    image_index: int
+    expression: str
+
+
+def list_images(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
+    """The images one by one, with folders replaced by the files in them, in the order of their names.
+
+    Hidden files and subfolders are passed over; any other file is listed, though it may turn out to be no image.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+    if not given:
+        raise ValueError('inputs is an empty list; give one image or more.')
+    images: list[ImageInput] = []
+    for image in given:
+        if not isinstance(image, str | Path) or not Path(image).is_dir():
+            images.append(image)
+            continue
+        files = sorted(path for path in Path(image).iterdir() if path.is_file() and not path.name.startswith('.'))
+        if not files:
+            raise ValueError(f'the folder {image} has no file in it.')
+        images.extend(str(path) for path in files)
+    return images
+
+
+def pair(images: Sequence[ImageInput], expressions: str | Sequence[str] | Sequence[Sequence[str]]) -> list[list[str]]:
+    """The expressions about each of the images.
+
+    Args:
+        images: As :func:`list_images` gives them.
+        expressions: One, asked of every image; or a list: with one image all asked of it, with several one for each
+            (an expression, or a list of them).
+
+    Raises:
+        ValueError: If the lengths disagree.
+        TypeError: If an expression is no str.
+    """
+    if isinstance(expressions, str):
+        return [[expressions] for _ in images]
+    if not isinstance(expressions, list | tuple):
+        raise TypeError(
+            f'expressions is a str, a list of str, or a list of lists of str, not a {type(expressions).__name__}.'
+        )
+    if len(images) == 1 and all(isinstance(expression, str) for expression in expressions):
+        return [list(expressions)]
+    if len(expressions) != len(images):
+        raise ValueError(
+            f'there are {len(images)} images and expressions for {len(expressions)}; give one entry an '
+            'image (a str, or a list of str), or one str for all.'
+        )
+    paired = [[entry] if isinstance(entry, str) else entry for entry in expressions]
+    for index, entry in enumerate(paired):
+        if not isinstance(entry, list | tuple) or not all(isinstance(expression, str) for expression in entry):
+            raise TypeError(f'the expressions of image {index} are {entry!r}; they should be a str or a list of str.')
+    return [list(entry) for entry in paired]
+
+
+@dataclass
+class Batch:
+    """Some images with all expressions about them, in the order of the inputs.
+
+    Attributes:
+        images: Those that could be read.
+        questions: About these images, and about some that could not be read.
+        image_of: Of each question, its image among ``images``; None if it can't be asked.
+        errors: Of each question, why; None if it can.
+    """
+
+    images: list[PreparedImage] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    image_of: list[int | None] = field(default_factory=list)
+    errors: list[str | None] = field(default_factory=list)
+
+    @property
+    def asked(self) -> list[int]:
+        """Which questions go to the network."""
+        return [i for i, image in enumerate(self.image_of) if image is not None]
+
+    def add(self, question: Question, image: int | None = None, error: str | None = None) -> None:
+        self.questions.append(question)
+        self.image_of.append(image)
+        self.errors.append(error)
+
+
+def batches(
+    images: Sequence[ImageInput], asked: Sequence[Sequence[str]], pipeline: ImagePipeline, batch_size: int
+) -> Iterator[Batch]:
+    """All images with all their expressions: each image in one batch, each batch of ``batch_size`` or more questions.
+
+    So an image is decoded once, and looked at once, however many expressions there are about it.
+    """
+    batch = Batch()
+    for index, (image, expressions) in enumerate(zip(images, asked)):
+        name = str(image) if isinstance(image, str | Path) else index
+        prepared, trouble = None, None
+        sensible = [text for text in expressions if text.strip()]
+        if sensible:
+            try:
+                prepared = pipeline(image, sensible[0])
+                batch.images.append(prepared)
+            except ImageError as error:
+                trouble = str(error)
+        for text in expressions:
+            question = Question(name, index, text)
+            if not text.strip():
+                batch.add(question, error='the expression is empty.')
+            elif prepared is None:
+                batch.add(question, error=trouble)
+            else:
+                batch.add(question, image=len(batch.images) - 1)
+        if len(batch.asked) >= batch_size:
+            yield batch
+            batch = Batch()
+    if batch.questions:
+        yield batch
+
+
+def warn_of_cut_text(text_encoder: nn.Module, expressions: Iterable[str]) -> None:
+    """Warn once of each expression that ``TextEncoder`` cuts at ``max_length``, and say what it keeps."""
+    tokenizer, limit = (getattr(text_encoder, name, None) for name in ('tokenizer', 'max_length'))
+    texts = list(dict.fromkeys(text for text in expressions if text.strip()))
+    if tokenizer is None or limit is None or not texts:
+        return
+    for text, ids in zip(texts, tokenizer(texts)['input_ids']):
+        if len(ids) > limit:
+            kept = tokenizer.decode(
+                tokenizer(text, truncation=True, max_length=limit)['input_ids'], skip_special_tokens=True
+            )
+            warnings.warn(
+                f'"{text}" has {len(ids)} tokens, and the network reads {limit} (max_length of its text '
+                f'encoder): it is asked for "{kept}".',
+                stacklevel=3,
+            )

@@ -1,0 +1,126 @@
+"""Answers as dictionaries, in pixels of the original images, and the folder they are written to."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdet.structures import DetDataSample
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from mmuniqrnet.structures.masks import encode_mask
+
+from .inputs import Question
+
+
+def to_dict(question: Question, sample: DetDataSample, refuse_below: float | None = None) -> dict[str, Any]:
+    """The answer of one expression; all but ``gates`` can be written as JSON.
+
+    Args:
+        question: What was asked.
+        sample: Its metainfo has ``ori_shape`` and maybe ``gates`` (float [H, W] by name), its ``pred_instances`` one
+            answer in original pixels.
+        refuse_below: An answer with a lower score is refused; None = none is.
+
+    Returns:
+        ``image``, ``image_index``, ``expression``; ``size`` [H, W] of the image; ``box`` [x1, y1, x2, y2], ``score``
+        and ``mask`` (COCO's compressed RLE, counts as str), each None if the network gives none; ``refused``: if so,
+        box and mask are None; ``gates`` if the sample has them. If the network's numbers are not finite,
+        ``error`` instead.
+    """
+    height, width = sample.ori_shape[:2]
+    found = sample.pred_instances
+    score = float(found.scores[0]) if 'scores' in found else None
+    box = found.bboxes[0].tolist() if 'bboxes' in found else None
+    if not np.isfinite([*(box or []), score or 0.0]).all():
+        return failure(question, f'the network answers with box {box} and score {score}: its weights are broken.')
+    refused = refuse_below is not None and score is not None and score < refuse_below
+    mask = encode_mask(found.masks[0].cpu().numpy()) if 'masks' in found and not refused else None
+    answer = dict(
+        **question._asdict(),
+        size=[int(height), int(width)],
+        box=None if refused else box,
+        score=score,
+        refused=refused,
+        mask=mask,
+    )
+    return answer | dict(gates=sample.gates) if 'gates' in sample else answer
+
+
+def failure(question: Question, error: str) -> dict[str, Any]:
+    """What stands in an answer's place."""
+    return dict(**question._asdict(), error=error)
+
+
+INDEX, MASKS, PICTURES = 'predictions.json', 'masks', 'pictures'
+
+
+class AnswerFolder:
+    """``predictions.json``, ``masks/*.png`` and ``pictures/*.png`` in a folder that has none of them yet.
+
+    Args:
+        folder: A folder, made where it is missing; other files in it are left alone.
+
+    Raises:
+        FileExistsError: If there are answers already, or ``folder`` is a file.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).expanduser()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FileExistsError(f'{folder} is a file, not a folder; name a new folder.')
+        for name in (INDEX, MASKS, PICTURES):
+            if (self.folder / name).exists():
+                raise FileExistsError(f'{folder} has {name} already, and nothing is overwritten; name a new folder.')
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._names: set[str] = set()
+        self._answers: list[dict[str, Any]] = []
+
+    def add(self, question: Question, answer: dict[str, Any], picture: np.ndarray | None = None) -> dict[str, Any]:
+        """Write an answer's mask, 0 and 255 in the image's size, and its picture, RGB uint8.
+
+        Returns:
+            The answer with those of ``mask_file`` and ``picture_file`` that were written, relative to the folder.
+        """
+        name, files = self._name(question), {}
+        if answer.get('mask') is not None:
+            files['mask_file'] = self._write(MASKS, name, coco_mask.decode(answer['mask']) * 255)
+        if picture is not None:
+            files['picture_file'] = self._write(PICTURES, name, picture)
+        answer = answer | files
+        self._answers.append({key: value for key, value in answer.items() if key != 'gates'})
+        return answer
+
+    def finish(self) -> None:
+        """Write ``predictions.json``; gates, which are large, are not in it."""
+        (self.folder / INDEX).write_text(to_json(self._answers) + '\n', encoding='utf-8')
+
+    def _write(self, kind: str, name: str, pixels: np.ndarray) -> str:
+        (self.folder / kind).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(self.folder / kind / name)
+        return f'{kind}/{name}'
+
+    def _name(self, question: Question) -> str:
+        """A readable name that no answer before has."""
+        image = question.image
+        stem = Path(image).stem if isinstance(image, str) else f'image{image}'
+        stem = f'{_safe(stem, 60)}_{_safe(question.expression, 120)}'
+        unique, number = stem, 1
+        while unique.lower() in self._names:  # some file systems do not tell A from a
+            number += 1
+            unique = f'{stem}-{number}'
+        self._names.add(unique.lower())
+        return f'{unique}.png'
+
+
+def to_json(predictions: list[dict[str, Any]]) -> str:
+    """Answers as JSON, one line each; ``predictions.json`` and ``mmuniqrnet ground --json`` alike."""
+    lines = ',\n'.join(json.dumps(answer, ensure_ascii=False, allow_nan=False) for answer in predictions)
+    return f'{{"predictions": [\n{lines}\n]}}'
+
+
+def _safe(text: str, max_bytes: int) -> str:
+    """For file names: letters and digits of any script, + - . and _."""
+    return re.sub(r'[^\w+.-]+', '_', text).strip('_.').encode()[:max_bytes].decode(errors='ignore')

@@ -1,0 +1,102 @@
+"""Reading annotation files: JSON, and pickles without running what they hold."""
+
+import difflib
+import io
+import json
+import os
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from mmengine import fileio
+
+PICKLE_ENDINGS = ('.p', '.pkl', '.pickle')
+
+
+def require_file(path: str, argument: str, content: str) -> None:
+    """Raise FileNotFoundError, in one sentence, unless ``path`` exists.
+
+    Args:
+        path: The file.
+        argument: The constructor's argument that named it.
+        content: What the file should hold, as it ends the sentence "it should hold ...".
+    """
+    if path and fileio.exists(path):
+        return
+    folder, name = os.path.split(path)
+    if not path:
+        hint = ''
+    elif os.path.isdir(folder or '.'):
+        similar = difflib.get_close_matches(name, os.listdir(folder or '.'), n=3, cutoff=0.6)
+        hint = f' Did you mean {" or ".join(similar)}, in the same folder?' if similar else ''
+    else:
+        hint = f' The folder {folder} does not exist either.'
+    raise FileNotFoundError(f'{argument} "{path}" does not exist; it should hold {content}.{hint}')
+
+
+def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> Any:
+    """Read a JSON file; ValueError names the file, line and column where it is malformed."""
+    with fileio.get_local_path(path) as local, open(local, encoding='utf-8') as file:
+        try:
+            return json.load(file, object_hook=object_hook)
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
+                'it may be cut off, or a web page saved under this name.'
+            ) from None
+        except UnicodeDecodeError as error:
+            raise ValueError(f'{path} is not valid JSON: byte {error.start} is not UTF-8 text.') from None
+
+
+def load_refs(path: str) -> Any:
+    """Read refs from ``.json``, or from ``.p``, ``.pkl``, ``.pickle`` by the restricted unpickler."""
+    ending = os.path.splitext(path)[1].lower()
+    if ending == '.json':
+        return load_json(path)
+    if ending in PICKLE_ENDINGS:
+        return load_plain_pickle(path, fileio.get(path))
+    raise ValueError(f'{path} ends in "{ending}": refs are read from .json, {", ".join(PICKLE_ENDINGS)}.')
+
+
+class UnsafePickleError(ValueError):
+    """A pickle asks for something else than plain containers, strings and numbers."""
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    # Every class or function that a pickle uses goes through `find_class`; plain values have opcodes of their own.
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise UnsafePickleError(f'{module}.{name}')
+
+
+def load_plain_pickle(path: str, data: bytes | None = None) -> Any:
+    """Load a pickle that consists of dicts, lists, tuples, sets, strings, bytes, numbers, booleans and None.
+
+    Strings that Python 2 wrote become ``str``: as UTF-8, or as Latin-1 where they are not valid UTF-8.
+
+    Args:
+        path: The file; named in error messages.
+        data: Its content, where it has been read already.
+
+    Raises:
+        UnsafePickleError: The file asks for any class or function. Nothing of it has been run.
+        ValueError: The file is no pickle, or is cut off.
+    """
+    if data is None:
+        with open(path, 'rb') as file:
+            data = file.read()
+    try:
+        try:
+            return _PlainUnpickler(io.BytesIO(data), encoding='utf-8').load()
+        except UnicodeDecodeError:
+            return _PlainUnpickler(io.BytesIO(data), encoding='latin1').load()
+    except UnsafePickleError as error:
+        raise UnsafePickleError(
+            f'{path} was refused: this pickle asks for `{error}`, which could run code, but the refs need only plain '
+            'containers, strings and numbers; get the file from the REFER authors, or save it as JSON.'
+        ) from None
+    except Exception as error:  # malformed pickles raise nearly every built-in exception
+        raise ValueError(
+            f'{path} is not a readable pickle ({type(error).__name__}: {error}); it may be cut off, or a '
+            'web page saved under this name: download it again.'
+        ) from None

@@ -1,0 +1,3 @@
+from .same_image_sampler import SameImageSampler
+
+__all__ = ['SameImageSampler']

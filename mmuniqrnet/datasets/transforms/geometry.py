@@ -1,0 +1,159 @@
+import re
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmdet.datasets.transforms import RandomFlip, Resize
+from mmdet.structures.mask import BitmapMasks
+
+from mmuniqrnet.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class ReferResize(Resize):
+    """mmdet's ``Resize``, with masks that stay on their objects.
+
+    mmdet resizes bitmap masks by OpenCV's nearest neighbour, whose grid is up to a pixel off that of the bilinearly
+    resized image. At a few hundred pixels this is nothing; on a canvas of 64 it costs a small object a tenth of its IoU.
+    Here masks are resized as the image is, and cut at one half.
+    """
+
+    def _resize_masks(self, results: dict) -> None:
+        if results.get('gt_masks') is None:
+            return
+        height, width = results['img_shape']
+        masks = [
+            mmcv.imresize(mask.astype(np.float32), (width, height), interpolation='bilinear', backend='cv2') >= 0.5
+            for mask in results['gt_masks'].masks
+        ]
+        results['gt_masks'] = BitmapMasks([mask.astype(np.uint8) for mask in masks], height, width)
+
+
+@TRANSFORMS.register_module()
+class GuardedCrop(BaseTransform):
+    """Crops at random, but never what the expression is about (QRNet's recipe, from TransVG).
+
+    The image is resized to a random short side first. The centre of the object's box stays inside the crop; box and
+    mask are cut to it. An expression that names a place in the image is left alone, since a crop may make it untrue.
+
+    Args:
+        prob: How likely a crop is.
+        short_sides: Short sides to choose from, in pixels.
+        crop_size: Least and largest side of the crop, in pixels; width and height are drawn independently.
+        words: Words that forbid a crop, in lower case.
+    """
+
+    def __init__(
+        self,
+        prob: float = 0.5,
+        short_sides: Sequence[int] = (400, 500, 600),
+        crop_size: tuple[int, int] = (384, 600),
+        words: Sequence[str] = ('left', 'right', 'top', 'bottom', 'middle'),
+    ) -> None:
+        self.prob = prob
+        self.short_sides = tuple(short_sides)
+        self.crop_size = tuple(crop_size)
+        self.words = tuple(words)
+        # "leftmost" and "rightmost" name a place, too, but "bright" does not.
+        self._places = re.compile(r'\b(' + '|'.join(map(re.escape, words)) + ')', re.IGNORECASE)
+
+    @cache_randomness
+    def _draw(self) -> tuple[bool, int, np.ndarray]:
+        """Whether to crop, the short side, and four numbers in 0..1 for the crop's size and place."""
+        return np.random.rand() < self.prob, int(np.random.choice(self.short_sides)), np.random.rand(4)
+
+    def transform(self, results: dict) -> dict:
+        """Needs ``img``, ``text`` and one or more ``gt_bboxes``; cuts them and ``gt_masks``."""
+        crops, short_side, luck = self._draw()
+        if not crops or not len(results['gt_bboxes']) or self._places.search(results['text']):
+            return results
+        results = ReferResize(scale=(short_side, 10**6), keep_ratio=True)(results)
+        height, width = results['img_shape']
+        least, largest = self.crop_size
+        crop_w, crop_h = (min(side, least + int(u * (largest - least + 1))) for side, u in zip((width, height), luck))
+        boxes = results['gt_bboxes'].tensor
+        # All centres stay inside, so that several objects that are meant together stay together, if they can.
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        left = self._start(centers[:, 0], width, crop_w, luck[2])
+        top = self._start(centers[:, 1], height, crop_h, luck[3])
+        if left is None or top is None:
+            return results
+        results['img'] = np.ascontiguousarray(results['img'][top : top + crop_h, left : left + crop_w])
+        results['img_shape'] = (crop_h, crop_w)
+        results['gt_bboxes'].translate_([-left, -top])
+        results['gt_bboxes'].clip_((crop_h, crop_w))
+        if 'gt_masks' in results:
+            results['gt_masks'] = results['gt_masks'].crop(np.array([left, top, left + crop_w, top + crop_h]))
+        return results
+
+    @staticmethod
+    def _start(centers, size: int, crop: int, luck: float) -> int | None:
+        """Where the crop may start so that all centres lie in it; None if it can't."""
+        low = max(0, int(np.floor(float(centers.max()))) - crop + 1)
+        high = min(size - crop, int(np.floor(float(centers.min()))))
+        return None if low > high else low + min(int(luck * (high - low + 1)), high - low)
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(prob={self.prob}, short_sides={self.short_sides}, crop_size={self.crop_size}, '
+            f'words={self.words})'
+        )
+
+
+_SWAP = {'left': 'right', 'leftmost': 'rightmost', 'lefthand': 'righthand', 'leftest': 'rightest', 'lefty': 'righty'}
+_SWAP |= {right: left for left, right in _SWAP.items()}
+_WORD = re.compile(r'\b(' + '|'.join(sorted(_SWAP, key=len, reverse=True)) + r')\b', re.IGNORECASE)
+
+
+def swap_left_right(text: str) -> str:
+    """Exchange left and right in an English expression: whole words only, each keeping its case.
+
+    Twice is the identity. "bright" and "copyright" stay as they are.
+    """
+
+    def other(match: re.Match) -> str:
+        word = match.group()
+        swapped = _SWAP[word.lower()]
+        if word.isupper():
+            return swapped.upper()
+        return swapped.capitalize() if word[0].isupper() else swapped
+
+    return _WORD.sub(other, text)
+
+
+@TRANSFORMS.register_module()
+class RandomFlipWithText(BaseTransform):
+    """Flips image, boxes and masks horizontally, and left and right in the expression along with them.
+
+    An expression with letters that are not Latin is left alone, image included: what its words for left and right
+    are is not known here. The flipping itself is mmdet's ``RandomFlip``, which ignores the text.
+
+    Args:
+        prob: How likely a flip is.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        self.prob = prob
+        self.flip = RandomFlip(prob=1.0, direction='horizontal')
+
+    @cache_randomness
+    def _flips(self) -> bool:
+        return np.random.rand() < self.prob
+
+    def transform(self, results: dict) -> dict:
+        """Needs ``img`` and ``text``; sets ``flip`` and ``flip_direction``."""
+        if not self._flips() or not results['text'].isascii() and _has_foreign_letters(results['text']):
+            results.update(flip=False, flip_direction=None)
+            return results
+        results = self.flip(results)
+        results['text'] = swap_left_right(results['text'])
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(prob={self.prob})'
+
+
+def _has_foreign_letters(text: str) -> bool:
+    return any(c.isalpha() and ord(c) > 0x24F for c in text)

@@ -1,0 +1,309 @@
+"""Balance the losses of the tasks of any multi-loss model, from the outside."""
+
+import inspect
+import logging
+import math
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+from mmengine.utils import apply_to
+from torch import Tensor, nn
+
+from mmuniqrnet.registry import HOOKS
+
+from .strategies import BALANCE_STRATEGIES, BalanceStrategy
+
+
+@HOOKS.register_module()
+class LossBalanceHook(Hook):
+    """Multiply the losses of each task by a weight that a strategy adapts.
+
+    The hook stands at ``model.parse_losses``, where mmengine sums up the raw losses, from the start of the training to
+    its end; the model's parts are not touched. The logged ``loss`` is the weighted total; the losses of the tasks are
+    logged unweighted, and with them ``balance/weight_<task>`` and ``balance/raw_<task>`` (the task's unweighted sum).
+
+    The weights change after an optimiser step and never between the batches it accumulates. The strategy sees the
+    losses averaged over these batches and over all ranks. Steps that did not happen (AMP's overflows) and steps with a
+    loss that is not finite leave the weights as they were. A loss of exactly zero is taken as a batch without
+    supervision for the task, and left out of its mean; a step in which a task had none at all changes no weight.
+
+    Args:
+        tasks: for each task the prefix, or prefixes, of the names of its losses, which may hold wildcards:
+            ``dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'))``. Losses of no task keep weight 1.
+        strategy: name of one of ``BALANCE_STRATEGIES``, or ``dict(type=name, ...)`` with its options.
+        shared_parameters: names of parameters or modules of the model, for strategies that look at gradients
+            ("gradnorm"): best the last ones that all tasks share. None asks the model's ``shared_parameters()``.
+
+    Raises:
+        ValueError: in the first step, if a task has no loss or a loss several tasks.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(
+        self,
+        tasks: dict[str, str | Sequence[str]],
+        strategy: str | dict = 'magnitude',
+        shared_parameters: str | Sequence[str] | None = None,
+    ) -> None:
+        if not tasks:
+            raise ValueError('LossBalanceHook needs tasks, such as dict(box="loss_box", mask="loss_mask")')
+        self.tasks = {task: (prefix,) if isinstance(prefix, str) else tuple(prefix) for task, prefix in tasks.items()}
+        self.strategy = build_strategy(strategy, list(tasks))
+        self.weights = self._check_weights(self.strategy.initial_weights())
+        self.shared_parameters = [shared_parameters] if isinstance(shared_parameters, str) else shared_parameters
+        self._model: nn.Module | None = None
+        self._task_of: dict[str, str | None] = {}
+        self._batches: list[Tensor] = []
+        self._stepped = False
+        self._warned = False
+        self._loaded: dict | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        if sum(isinstance(hook, LossBalanceHook) for hook in runner.hooks) > 1:
+            raise ValueError('only one LossBalanceHook can balance a model: give it all the tasks')
+        self._restore(runner)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._model, self._optim_wrapper = model, runner.optim_wrapper
+        self._batches, self._stepped = [], False
+        self._take_seam(model)
+        wrappers = runner.optim_wrapper
+        wrappers = list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
+        self._listeners = [w.optimizer.register_step_post_hook(self._note_step) for w in wrappers]
+
+    def after_train(self, runner: Runner) -> None:
+        for listener in self._listeners:
+            listener.remove()
+        release_seam(self._model)
+
+    def _take_seam(self, model: nn.Module) -> None:
+        release_seam(model)  # a training that was broken off could not give it back
+        original = model.parse_losses
+
+        # A plain function, and not a bound method, because a deep copy of the model must not copy hook and runner.
+        @torch.compiler.disable
+        def parse_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+            return self._parse(losses, original) if model.training else original(losses)
+
+        parse_losses.stands_before = vars(model).get('parse_losses')
+        model.parse_losses = parse_losses
+
+    def _note_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        # GradScaler calls fused optimisers even after an overflow, and leaves it to them to do nothing.
+        overflow = getattr(optimizer, 'found_inf', None)
+        self._stepped = self._stepped or overflow is None or not bool(overflow)
+
+    def _parse(self, losses: dict, original) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self._task_of:
+            self._assign(losses)
+        raw: dict[str, Tensor] = {}
+        scaled, per_task = {}, {task: [] for task in self.tasks}
+        for name, value in losses.items():
+            task = self._find_task(name)
+            scaled[name] = value
+            if task is not None:
+                # Multiplied also if the weight is zero: DDP waits for the gradients of every branch.
+                weight = self.weights[task]
+                scaled[name] = value * weight if isinstance(value, Tensor) else [v * weight for v in value]
+                raw[name] = value.mean() if isinstance(value, Tensor) else sum(v.mean() for v in value)
+                per_task[task].append(raw[name])
+        total, log_vars = original(scaled)
+        sums = {task: sum(values, torch.zeros_like(total)) for task, values in per_task.items()}
+        self._remember(sums)
+        for name, value in raw.items():
+            log_vars[name] = value.detach()
+        for task, value in sums.items():
+            log_vars[f'balance/weight_{task}'] = torch.tensor(self.weights[task])
+            log_vars[f'balance/raw_{task}'] = value.detach()
+        return total, log_vars
+
+    def _remember(self, sums: dict[str, Tensor]) -> None:
+        values = torch.stack([value.detach().float() for value in sums.values()])
+        parts = [values, (values != 0).float()]
+        if self.strategy.wants_gradient_norms():
+            parts.append(self._gradient_norms(sums))
+        self._batches.append(torch.cat(parts))
+
+    def _gradient_norms(self, sums: dict[str, Tensor]) -> Tensor:
+        parameters = self._find_shared_parameters()
+        # Gradients of half precision need AMP's scale as much here as in the backward pass.
+        scaler = getattr(self._optim_wrapper, 'loss_scaler', None)
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        norms = []
+        for task, value in sums.items():
+            gradients = (
+                torch.autograd.grad(value * scale, parameters, retain_graph=True, allow_unused=True)
+                if value.requires_grad
+                else ()
+            )
+            squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
+            if not squares and value != 0:
+                raise ValueError(
+                    f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared '
+                    'parameters, choose others'
+                )
+            norms.append(sum(squares, torch.zeros((), device=value.device)).sqrt())
+        return torch.stack(norms)
+
+    def _find_shared_parameters(self) -> list[nn.Parameter]:
+        if self.shared_parameters is not None:
+            named = list(self._model.named_parameters())
+            inside = {n: {k for k, _ in named if f'{k}.'.startswith(f'{n}.')} for n in self.shared_parameters}
+            missing = [name for name, keys in inside.items() if not keys]
+            if missing:
+                raise ValueError(
+                    f'LossBalanceHook: {type(self._model).__name__} has no parameter or module '
+                    f'{", ".join(missing)}: correct `shared_parameters`'
+                )
+            parameters = [parameter for key, parameter in named if key in set().union(*inside.values())]
+        elif hasattr(self._model, 'shared_parameters'):
+            parameters = list(self._model.shared_parameters())
+        else:
+            raise ValueError(
+                f'LossBalanceHook: strategy {type(self.strategy).__name__} looks at gradients, so name '
+                'the last parameters or modules that all tasks share, '
+                'as `shared_parameters=["neck"]`'
+            )
+        parameters = [parameter for parameter in parameters if parameter.requires_grad]
+        if not parameters:
+            raise ValueError('LossBalanceHook: all the shared parameters are frozen, choose others')
+        return parameters
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+        if not self._batches:
+            raise RuntimeError(
+                f'LossBalanceHook saw no losses, because train_step of {type(self._model).__name__} '
+                'does not call its parse_losses'
+            )
+        several = isinstance(runner.optim_wrapper, OptimWrapperDict)
+        if not (self._stepped if several else runner.optim_wrapper.should_update()):
+            return
+        # Every rank takes part, also one that skipped its step; what is not finite on one becomes so on all.
+        statistics = torch.stack(self._batches).sum(0)
+        statistics = torch.cat([statistics, statistics.new_tensor([float(self._stepped)])])
+        self._batches, self._stepped = [], False
+        all_reduce(statistics)
+        *values, steps = statistics.tolist()
+        self._update(values, stepped=steps == get_world_size())
+
+    def _update(self, values: list[float], stepped: bool) -> None:
+        if not stepped:
+            return
+        if not all(map(math.isfinite, values)):
+            if not self._warned:
+                print_log(
+                    'LossBalanceHook: a loss or its gradient is not finite; such steps leave the weights as '
+                    'they are (said once)',
+                    'current',
+                    logging.WARNING,
+                )
+            self._warned = True
+            return
+        n = len(self.tasks)
+        counts = values[n : 2 * n]
+        if 0 in counts:
+            return
+        losses, norms = (
+            {task: value / count for task, value, count in zip(self.tasks, part, counts)}
+            for part in (values[:n], values[2 * n :])
+        )
+        self.weights = self._check_weights(self.strategy.update(losses, norms or None))
+
+    def _check_weights(self, weights: dict[str, float]) -> dict[str, float]:
+        if set(weights) != set(self.tasks) or not all(math.isfinite(w) and w >= 0 for w in weights.values()):
+            raise ValueError(
+                f'strategy {type(self.strategy).__name__} has to give one finite weight, zero or more, '
+                f'for each of the tasks {list(self.tasks)}, but it gave {weights}'
+            )
+        return weights
+
+    def _assign(self, losses: dict) -> None:
+        without = [name for name in losses if 'loss' in name and self._find_task(name) is None]
+        for task, prefixes in self.tasks.items():
+            if task not in self._task_of.values():
+                raise ValueError(
+                    f'LossBalanceHook: task {task!r} (prefix {", ".join(prefixes)}) matches none of the '
+                    f'losses {", ".join(losses)}: correct `tasks`'
+                )
+        if without:
+            print_log(f'LossBalanceHook: weight 1 for the losses of no task: {", ".join(without)}', 'current')
+
+    def _find_task(self, name: str) -> str | None:
+        if name not in self._task_of:
+            matches = [
+                task
+                for task, prefixes in self.tasks.items()
+                if any(fnmatchcase(name, f'{prefix}*') for prefix in prefixes)
+            ]
+            if len(matches) > 1:
+                raise ValueError(
+                    f'LossBalanceHook: {name} belongs to several tasks, {", ".join(matches)}: correct `tasks`'
+                )
+            # What has no "loss" in its name is only logged by parse_losses, not summed up.
+            self._task_of[name] = matches[0] if matches and 'loss' in name else None
+        return self._task_of[name]
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['loss_balance'] = dict(
+            strategy=type(self.strategy).__name__, weights=dict(self.weights), state=self.strategy.state_dict()
+        )
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # Called for load_from, too; only before_train can tell whether the training goes on.
+        self._loaded = checkpoint.get('loss_balance')
+
+    def _restore(self, runner: Runner) -> None:
+        loaded, self._loaded = self._loaded, None
+        if runner.iter == 0 or (loaded is None and self._model is not None):
+            return
+        if loaded is None:
+            print_log(
+                'LossBalanceHook: the checkpoint was trained without it, so the balance starts afresh',
+                'current',
+                logging.WARNING,
+            )
+            return
+        saved = loaded['strategy'], sorted(loaded['weights'])
+        wanted = type(self.strategy).__name__, sorted(self.tasks)
+        if saved != wanted:
+            raise ValueError(
+                'LossBalanceHook: the checkpoint to resume has strategy and tasks {} {}, but the config '
+                '{} {}: keep them, or start afresh with load_from'.format(*saved, *wanted)
+            )
+        # Resuming loads onto the model's device, strategies live on the CPU.
+        state = apply_to(loaded['state'], lambda value: isinstance(value, Tensor), lambda value: value.cpu())
+        self.strategy.load_state_dict(state)
+        self.weights = dict(loaded['weights'])
+
+
+def release_seam(model: nn.Module) -> None:
+    """Give ``parse_losses`` back, if a :class:`LossBalanceHook` stands before it."""
+    seam = vars(model).get('parse_losses')
+    if hasattr(seam, 'stands_before'):
+        del model.parse_losses
+        if seam.stands_before is not None:
+            model.parse_losses = seam.stands_before
+
+
+def build_strategy(strategy: str | dict, tasks: Sequence[str]) -> BalanceStrategy:
+    """Build a strategy from ``'name'`` or ``dict(type='name', option=...)``; raises a sentence for unknown ones."""
+    options = dict(type=strategy) if isinstance(strategy, str) else dict(strategy)
+    kind = options.pop('type', None)
+    cls = BALANCE_STRATEGIES.get(kind) if isinstance(kind, str) else kind
+    if not (inspect.isclass(cls) and issubclass(cls, BalanceStrategy)):
+        known = ', '.join(sorted(BALANCE_STRATEGIES.module_dict))
+        raise KeyError(f'there is no loss balance strategy {kind!r}; there are: {known}')
+    signature = inspect.signature(cls)
+    try:
+        signature.bind(tasks=tasks, **options)
+    except TypeError as error:
+        takes = ', '.join(name for name in signature.parameters if name != 'tasks') or 'no options'
+        raise TypeError(f'loss balance strategy {kind!r}: {error}; it takes: {takes}') from None
+    return cls(tasks=tasks, **options)

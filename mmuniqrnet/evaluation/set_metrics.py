@@ -1,0 +1,127 @@
+"""From records of single expressions to the figures of one evaluation set, in per cent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmuniqrnet.structures.overlap import ratio
+
+from .calibration import auroc, expected_calibration_error
+from .protocols import PR_NAMES, PR_THRESHOLDS, Protocol, get_protocol
+
+
+def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = None) -> dict[str, float | int]:
+    """The figures of one evaluation set, from the records of ``score_expression``, each expression once.
+
+    In per cent, but for the counts:
+
+    - ``N``: expressions; ``N_box``, ``N_mask``: those whose box, mask could be scored (present with their figures).
+    - ``Acc@0.5``: box IoU >= 0.5. ``box_mIoU``: mean box IoU.
+    - ``oIoU``: sum of intersections over sum of unions, in pixels. ``mIoU``: mean of each expression's mask IoU; where
+      nothing is there and nothing was found it is 1 and adds 0/0 to oIoU.
+    - ``Pr@X``: mask IoU >= X, over the expressions that have a target.
+    - ``agreement``: box IoU >= 0.5 and mask IoU >= 0.5 are both true or both false (of those with both scored).
+    - ``box_mask_IoU``: mean IoU of the predicted box with the tight box of the predicted mask (1 where neither is).
+    - where some expression has no target (gRefCOCO): ``N-acc``: no-target expressions refused, ``T-acc``: others not
+      refused; ``gIoU`` and ``cIoU``, the names used there for mIoU and oIoU over all expressions.
+    - where scores differ (without a score branch they are all 1), whatever ``refuse_below``: ``ECE``: expected
+      calibration error of the score against the IoU of the answer before any refusal (of the box, or of the mask where
+      the model gives no box; 0 where nothing is there); ``AUROC``: how likely the score of an expression with a target
+      is above that of one without, where there are both. See calibration.py.
+
+    A figure that no expression gives is left out, never 0. Published protocols differ; see protocols.py.
+    """
+    protocol = protocol or get_protocol('original')
+    if protocol.first_sentence_only:
+        records = _first_sentences(records)
+    found: dict[str, float | int] = {'N': len(records)}
+    boxes = [record for record in records if record['box_iou'] is not None]
+    masks = [record for record in records if record['mask_iou'] is not None]
+    if boxes:
+        found['N_box'] = len(boxes)
+        found['Acc@0.5'] = _share(boxes, [record['box_iou'] >= 0.5 for record in boxes], protocol)
+        found['box_mIoU'] = _mean(record['box_iou'] for record in boxes)
+    if masks:
+        found['N_mask'] = len(masks)
+        found['oIoU'] = 100 * ratio(
+            sum(record['mask_intersection'] for record in masks),
+            sum(record['mask_union'] for record in masks),
+            empty=protocol.empty_iou,
+        )
+        found['mIoU'] = _mean(record['mask_iou'] for record in masks)
+        found.update(_precision([r for r in masks if r['targets'] or protocol.figures is not None], protocol))
+    both = [record for record in boxes if record['mask_iou'] is not None]
+    if both:
+        found['agreement'] = _mean((r['box_iou'] >= 0.5) == (r['mask_iou'] >= 0.5) for r in both)
+    pairs = [record['box_mask_iou'] for record in records if record['box_mask_iou'] is not None]
+    if pairs:
+        found['box_mask_IoU'] = _mean(pairs)
+    if any(record['targets'] == 0 for record in records):
+        found.update(_no_target(records, found))
+    found.update(_of_scores([record for record in records if record['score'] is not None]))
+    if protocol.figures is None:
+        return found
+    return {name: found[name] for name in ('N', 'N_box', 'N_mask', *protocol.figures) if name in found}
+
+
+def _precision(masks: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, float]:
+    if not masks:
+        return {}
+    iou = np.array([record['mask_iou'] for record in masks])
+    return {
+        name: _share(masks, iou >= threshold if protocol.pr_inclusive else iou > threshold, protocol)
+        for name, threshold in zip(PR_NAMES, PR_THRESHOLDS)
+    }
+
+
+def _no_target(records: Sequence[Mapping[str, Any]], found: Mapping[str, float]) -> dict[str, float]:
+    there = [not record['refused'] for record in records if record['targets']]
+    absent = [record['refused'] for record in records if not record['targets']]
+    result = {'N-acc': _mean(absent)}
+    if there:
+        result['T-acc'] = _mean(there)
+    if 'mIoU' in found:
+        result.update(gIoU=found['mIoU'], cIoU=found['oIoU'])
+    return result
+
+
+def _of_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    if len({record['score'] for record in records}) < 2:
+        return {}
+    result = {}
+    there, absent = ([r['score'] for r in records if bool(r['targets']) == some] for some in (True, False))
+    if there and absent:
+        result['AUROC'] = 100 * auroc(there, absent)
+    # Files of the first versions do not have it.
+    foretold = [(record['score'], record['quality']) for record in records if record.get('quality') is not None]
+    if foretold:
+        result['ECE'] = 100 * expected_calibration_error(*zip(*foretold))
+    return result
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(100 * np.mean(list(values)))
+
+
+def _share(records: Sequence[Mapping[str, Any]], hits: Sequence[bool], protocol: Protocol) -> float:
+    if not protocol.batch_means:
+        return _mean(hits)
+    batches: dict[tuple, list[bool]] = {}
+    for record, hit in zip(records, hits):
+        batches.setdefault(tuple(record['batch']), []).append(hit)
+    return _mean(np.mean(batch) for batch in batches.values())
+
+
+def _first_sentences(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    first: dict[Any, Mapping[str, Any]] = {}
+    for record in records:
+        if record['ref_id'] is None:
+            raise ValueError(
+                f'expression {record["sent_id"]} has no ref_id, by which this protocol finds the first '
+                'sentence of each ref; add it to the meta_keys of the transform that packs the sample'
+            )
+        kept = first.setdefault(record['ref_id'], record)
+        if record['sent_id'] < kept['sent_id']:
+            first[record['ref_id']] = record
+    return list(first.values())

@@ -1,0 +1,54 @@
+"""An answer to an expression: the best of the predictions, and refusal by score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .truth import truth_mask
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an expression names, or is said to name.
+
+    Attributes:
+        boxes: xyxy, continuous, in pixels of the image; several in the truth of several objects.
+        mask: bool [H, W] of the image's size; None where there is none to show.
+        score: 0..1; None where there is none to tell.
+    """
+
+    boxes: Sequence[Sequence[float]] = ()
+    mask: np.ndarray | None = None
+    score: float | None = None
+
+    @classmethod
+    def of_truth(cls, instances: Sequence[Mapping[str, Any]], height: int, width: int) -> 'Answer':
+        """From the ``instances`` of an item, in pixels of an image [height, width]."""
+        boxes = [list(map(float, i['bbox'])) for i in instances if i.get('bbox') is not None]
+        return cls(boxes, truth_mask(instances, height, width))
+
+    @classmethod
+    def of_prediction(cls, pred_instances: Mapping[str, Any]) -> 'Answer | None':
+        """The best of ``pred_instances`` (``bboxes`` [n, 4], ``masks`` [n, H, W], ``scores`` [n]); None if n = 0."""
+        fields = {key: pred_instances[key] for key in ('bboxes', 'masks', 'scores') if key in pred_instances}
+        fields = {
+            key: value.detach().cpu().numpy() if hasattr(value, 'detach') else np.asarray(value)
+            for key, value in fields.items()
+        }
+        if not fields or min(map(len, fields.values())) == 0:
+            return None
+        best = int(fields['scores'].argmax()) if 'scores' in fields else 0
+        return cls(
+            boxes=[fields['bboxes'][best].tolist()] if 'bboxes' in fields else [],
+            mask=fields['masks'][best].astype(bool) if 'masks' in fields else None,
+            score=float(fields['scores'][best]) if 'scores' in fields else None,
+        )
+
+
+def without_low_score(answer: Answer, threshold: float) -> tuple[Answer, str]:
+    """The answer, emptied where its score is below ``threshold``, and a note that says so."""
+    if answer.score is None or answer.score >= threshold:
+        return answer, ''
+    return replace(answer, boxes=(), mask=None), f'below {threshold:.2f}: not drawn'

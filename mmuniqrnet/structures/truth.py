@@ -1,0 +1,34 @@
+"""The truth of an expression, from the ``instances`` of its item: one box, one mask, in original pixels."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .masks import decode_segmentation
+
+
+def truth_box(instances: Sequence[Mapping]) -> list[float] | None:
+    """The box (xyxy) of the one object an expression names.
+
+    None where there is no object, where there are several (a single box cannot answer those, and the box around all of
+    them is nobody's annotation), or where the data has no box.
+    """
+    if len(instances) != 1 or instances[0].get('bbox') is None:
+        return None
+    return [float(value) for value in instances[0]['bbox']]
+
+
+def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndarray | None:
+    """The union of the masks of all instances, bool [height, width]; all False where there is no instance.
+
+    None where any instance has no mask: half a truth is none.
+
+    Raises:
+        ValueError: A mask is neither polygons nor RLE, or not of this size.
+    """
+    if any(instance.get('mask') is None for instance in instances):
+        return None
+    union = np.zeros((height, width), dtype=bool)
+    for instance in instances:
+        union |= decode_segmentation(instance['mask'], height, width)
+    return union

@@ -1,0 +1,32 @@
+"""Reading a config file, as every tool does."""
+
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmuniqrnet import registry  # noqa: F401  (the registries must exist before a config's default_scope is set)
+
+from .errors import UserError
+
+
+def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
+    """Read a config file, apply ``--cfg-options`` and settle the work dir (``work_dirs/<config's name>`` if not given).
+
+    Raises:
+        UserError: If there is no such file, or it can't be read.
+    """
+    if not Path(path).is_file():
+        near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
+        hint = f'; {Path(path).parent or "."} has {", ".join(near)}' if near else ''
+        raise UserError(f'there is no config {path}{hint}.')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:
+        raise UserError(f'the config {path} can not be read: {type(error).__name__}: {error}') from error
+    if options:
+        cfg.merge_from_dict(options)
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
+    return cfg

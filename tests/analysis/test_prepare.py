@@ -1,0 +1,50 @@
+import pytest
+from data_trees import run_tool_file, write_set
+
+from mmuniqrnet.analysis import KNOWN_SETS, OFFICIAL_COUNTS, check_files, choose_sets
+
+
+def states(root, *names):
+    return {state.path: state for state in check_files(str(root), choose_sets(names))}
+
+
+def test_what_is_there_what_is_not_and_where_it_belongs(tmp_path):
+    write_set(tmp_path, 'refcoco', 'unc', dict(train=[1, 2]))
+    found = states(tmp_path, 'refcoco', 'refcoco+')
+    there = {path: state.there for path, state in found.items()}
+    assert there == {
+        'refcoco/instances.json': True,
+        'refcoco/refs(unc).p': True,
+        'refcoco+/instances.json': False,
+        'refcoco+/refs(unc).p': False,
+        'coco/train2014/': False,
+    }
+    assert 'only 2 of 82,783 images' in found['coco/train2014/'].note
+    assert 'github.com/lichengunc/refer' in found['refcoco+/refs(unc).p'].note
+    assert found['coco/train2014/'].needed_by == ('refcoco(unc)', 'refcoco+(unc)')
+
+
+def test_files_in_the_wrong_place_are_found(tmp_path):
+    write_set(tmp_path / 'refer' / 'data', 'refcoco', 'unc', dict(train=[1]))
+    found = states(tmp_path, 'refcoco', 'refcoco+')
+    assert found['refcoco/instances.json'].note == 'found at refer/data/refcoco/instances.json: move or link it'
+    assert found['refcoco/refs(unc).p'].note == 'found at refer/data/refcoco/refs(unc).p: move or link it'
+    assert found['coco/train2014/'].note == 'found at refer/data/coco/train2014: move or link it'
+    # RefCOCO's files are not RefCOCO+'s, though of the same name
+    assert 'found at' not in found['refcoco+/refs(unc).p'].note + found['refcoco+/instances.json'].note
+
+
+def test_known_sets_are_those_with_official_counts():
+    assert set(KNOWN_SETS) == set(OFFICIAL_COUNTS)
+    assert [known.name for known in choose_sets(['refcocog'])] == ['refcocog(umd)', 'refcocog(google)']
+    with pytest.raises(ValueError, match=r"no known data set 'refcoco-plus'; known are refcoco\(unc\), refcoco\+"):
+        choose_sets(['refcoco-plus'])
+
+
+def test_tool(tmp_path, capsys):
+    write_set(tmp_path, 'refcocog', 'umd', dict(train=[1]))
+    assert run_tool_file('prepare', tmp_path, '--sets', 'refcocog(umd)') == 1
+    said = capsys.readouterr().out
+    assert 'refcocog(umd): lacks coco/train2014/\n' in said and 'MISSING  coco/train2014/' in said
+    with pytest.raises(FileNotFoundError, match='there is no folder .*nowhere; make it'):
+        run_tool_file('prepare', tmp_path / 'nowhere')
