@@ -13,9 +13,9 @@ from PIL import Image
 from mmuniqrnet.checkpoints.carried_config import inference_config
 from mmuniqrnet.checkpoints.file_io import write_checkpoint
 from mmuniqrnet.cli import main, table
+from mmuniqrnet.config import load_config
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures.masks import encode_mask
-from mmuniqrnet.utils.config import load_config
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,10 +14,10 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
+from mmuniqrnet.config import load_config
 from mmuniqrnet.export.exporting import export
 from mmuniqrnet.export.folder import require_room
 from mmuniqrnet.export.writing import DEFAULT_OPSET, require_exporter
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import UserError, run_tool
 
 

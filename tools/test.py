@@ -14,9 +14,9 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from mmuniqrnet.config import load_config
 from mmuniqrnet.datasets import text_blind_by_set
 from mmuniqrnet.evaluation import table_from_metrics, to_text, write_report
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import UserError, run_tool
 
 

@@ -9,7 +9,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.config import load_config
 from mmuniqrnet.utils.errors import UserError, run_tool
 
 

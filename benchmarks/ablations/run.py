@@ -55,7 +55,7 @@ def parse_args() -> argparse.Namespace:
 
 def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     """The config of one run."""
-    from mmuniqrnet.utils.config import load_config
+    from mmuniqrnet.config import load_config
 
     cfg = load_config(str(CONFIG), work_dir=str(work_dir))
     for part in ('train', 'val', 'test'):

@@ -9,7 +9,7 @@ from mmengine.config import Config
 
 from mmuniqrnet.checkpoints import read_checkpoint
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
-from mmuniqrnet.utils.config import load_config
+from mmuniqrnet.config import load_config
 from mmuniqrnet.utils.errors import UserError
 
 SHIPPED = 'uniqrnet_swin-nano_refshapes.safetensors'

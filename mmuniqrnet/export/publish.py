@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, refuse_overwriting, state_dict_of, write_checkpoint
+from mmuniqrnet.config import load_config
 from mmuniqrnet.evaluation.report import MARK
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 from mmuniqrnet.version import __version__
 

@@ -9,9 +9,9 @@ from config_samples import ROOT, reduce
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from mmuniqrnet.config import load_config
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
-from mmuniqrnet.utils.config import load_config
 
 MISSING = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if find_spec(name) is None]
 needs_exporter = pytest.mark.skipif(bool(MISSING), reason=f"needs the extra 'export': {', '.join(MISSING)}")

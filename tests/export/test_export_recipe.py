@@ -3,8 +3,8 @@ from config_samples import ROOT
 from export_samples import CANVAS, build, small_config
 
 from mmuniqrnet.checkpoints.carried_config import inference_config
+from mmuniqrnet.config import load_config
 from mmuniqrnet.export.recipe import exported_tokenizer, predictor_settings
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import UserError
 
 LOAD = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')

@@ -23,8 +23,8 @@ from mmengine.registry import init_default_scope
 from mmuniqrnet.analysis.feature_localization import Maps, measure_model, summarise
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, refuse_overwriting, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
+from mmuniqrnet.config import load_config
 from mmuniqrnet.registry import DATASETS, MODELS
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import UserError, run_tool
 from mmuniqrnet.utils.picture_folder import PictureFolder
 from mmuniqrnet.visualization import draw_gates

@@ -10,8 +10,8 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmuniqrnet.analysis import browse
+from mmuniqrnet.config import load_config
 from mmuniqrnet.registry import DATASETS, MODELS
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import run_tool
 
 

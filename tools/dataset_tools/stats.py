@@ -11,9 +11,9 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
 from mmuniqrnet.analysis import text_lengths
+from mmuniqrnet.config import load_config
 from mmuniqrnet.models.text_encoder import load_tokenizer
 from mmuniqrnet.registry import DATASETS
-from mmuniqrnet.utils.config import load_config
 from mmuniqrnet.utils.errors import run_tool
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmuniqrnet import registry  # noqa: F401  (the registries must exist before a config's default_scope is set)
-
-from .errors import UserError
+from mmuniqrnet.utils.errors import UserError
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
