@@ -129,14 +129,12 @@ def _columns(*cells: str) -> str:
 def scene(args: argparse.Namespace) -> int:
     """Draw a scene of RefShapes, and print an expression for each thing in it."""
     from mmuniqrnet.utils.errors import UserError
+    from mmuniqrnet.utils.io import refuse_overwriting
 
     out = Path(args.out).expanduser()
     if out.suffix != '.png':
         raise UserError(f'{out}: the scene is written as PNG; let the name end in .png.')
-    if out.exists():
-        raise UserError(f'{out} is there already; give another name.')
-    if not out.parent.is_dir():
-        raise UserError(f'{out} can not be written: there is no folder {out.parent}.')
+    refuse_overwriting(out, option=None)
     if args.seed < 0:
         raise UserError(f'--seed {args.seed}: a seed is 0 or more.')
     with _quiet():

@@ -55,7 +55,7 @@ def test_a_scene_is_drawn_once_with_expressions_and_a_command(tmp_path, capsys):
     texts = [line.strip() for line in said[1:-1]]
     assert len(texts) == int(said[0].split(' a scene with ')[1].split()[0]) >= 3
     assert said[-1] == f"ask: mmuniqrnet ground '{path}' '{texts[0]}' '{texts[1]}'"
-    assert run('scene', str(path)) == f'error: {path} is there already; give another name.'
+    assert run('scene', str(path)) == f'error: {path} exists already: give another name.'
     assert run('scene', str(tmp_path / 'b.png'), '--seed', '2') == 0
     assert not np.array_equal(np.asarray(Image.open(tmp_path / 'b.png')), picture)
     assert 'end in .png' in run('scene', str(tmp_path / 'b.jpg'))

@@ -1,10 +1,10 @@
 """COCO's annotations for pre-training a backbone, without the images that referring expressions are tested on."""
 
 import json
-import os
 from typing import NamedTuple
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
+from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
 class Kept(NamedTuple):
@@ -34,11 +34,10 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
 
     Raises:
         FileNotFoundError: A file is missing.
-        FileExistsError: ``target`` is there.
+        OverwriteError: ``target`` exists and ``overwrite`` is False.
         ValueError: A file is malformed, or no listed image is in ``source``: then they do not belong together.
     """
-    if os.path.exists(target) and not overwrite:
-        raise FileExistsError(f'{target} exists; remove it, name another file, or say --overwrite.')
+    target = refuse_overwriting(target, overwrite)
     listed = 'a JSON list of image ids, which tools/dataset_tools/leakage.py --out makes from the refs files'
     require_file(exclude, '--exclude', listed)
     require_file(source, 'the annotation file', "images and annotations in COCO's format")
@@ -57,8 +56,6 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
         )
     content['images'] = [image for image in content['images'] if image['id'] not in excluded]
     content['annotations'] = [ann for ann in content['annotations'] if ann['image_id'] not in excluded]
-    # Under another name first: a file cut short would pass for a whole one.
-    with open(f'{target}.part', 'w', encoding='utf-8') as file:
+    with atomic_path(target) as part, open(part, 'w', encoding='utf-8') as file:
         json.dump(content, file)
-    os.replace(f'{target}.part', target)
     return Kept(len(content['images']), len(content['annotations']), len(there & excluded), len(excluded - there))

@@ -1,12 +1,12 @@
 """COCO's annotations to JSON Lines of referring expressions, by phrases for each category."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.structures.masks import as_mask, xywh_to_xyxy
+from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
 def phrases_by_category(path: str) -> dict[str, list[str]]:
@@ -84,10 +84,8 @@ def write_jsonl(path: str, records: Sequence[Mapping], overwrite: bool = False) 
     """Write one record a line.
 
     Raises:
-        FileExistsError: There is such a file, and ``overwrite`` is not set.
+        OverwriteError: The file exists and ``overwrite`` is False.
     """
-    if os.path.exists(path) and not overwrite:
-        raise FileExistsError(f'{path} exists; remove it, name another file, or say --overwrite.')
-    with open(path, 'w', encoding='utf-8') as file:
+    with atomic_path(refuse_overwriting(path, overwrite)) as part, part.open('w', encoding='utf-8') as file:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + '\n')

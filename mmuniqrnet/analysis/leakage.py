@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmuniqrnet.datasets.annotation_files import load_json, load_refs, require_file
+from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 from .known_sets import KnownSet
 
@@ -113,12 +114,10 @@ def write_exclusion_list(path: str, held_out: Sequence[HeldOut], overwrite: bool
     All of them, not only those of one training file, so that the list serves any. Returns how many.
 
     Raises:
-        FileExistsError: There is such a file, and ``overwrite`` is not set.
+        OverwriteError: The file exists and ``overwrite`` is False.
     """
-    if os.path.exists(path) and not overwrite:
-        raise FileExistsError(f'{path} exists; remove it, name another file, or say --overwrite.')
+    target = refuse_overwriting(path, overwrite)
     ids = sorted(set().union(*(split.image_ids for split in held_out)))
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(ids, file)
-        file.write('\n')
+    with atomic_path(target) as part:
+        part.write_text(json.dumps(ids) + '\n', encoding='utf-8')
     return len(ids)

@@ -1,7 +1,6 @@
 """Answers as dictionaries, in pixels of the original images, and the folder they are written to."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmuniqrnet.structures.masks import encode_mask
+from mmuniqrnet.utils.errors import OverwriteError
+from mmuniqrnet.utils.io import safe_name, unique_name
 
 from .inputs import Question
 
@@ -64,16 +65,16 @@ class AnswerFolder:
         folder: A folder, made where it is missing; other files in it are left alone.
 
     Raises:
-        FileExistsError: If there are answers already, or ``folder`` is a file.
+        OverwriteError: If there are answers already, or ``folder`` is a file.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).expanduser()
         if self.folder.exists() and not self.folder.is_dir():
-            raise FileExistsError(f'{folder} is a file, not a folder; name a new folder.')
+            raise OverwriteError(f'{folder} is a file, not a folder; name a new folder.')
         for name in (INDEX, MASKS, PICTURES):
             if (self.folder / name).exists():
-                raise FileExistsError(f'{folder} has {name} already, and nothing is overwritten; name a new folder.')
+                raise OverwriteError(f'{folder} has {name} already, and nothing is overwritten; name a new folder.')
         self.folder.mkdir(parents=True, exist_ok=True)
         self._names: set[str] = set()
         self._answers: list[dict[str, Any]] = []
@@ -106,21 +107,10 @@ class AnswerFolder:
         """A readable name that no answer before has."""
         image = question.image
         stem = Path(image).stem if isinstance(image, str) else f'image{image}'
-        stem = f'{_safe(stem, 60)}_{_safe(question.expression, 120)}'
-        unique, number = stem, 1
-        while unique.lower() in self._names:  # some file systems do not tell A from a
-            number += 1
-            unique = f'{stem}-{number}'
-        self._names.add(unique.lower())
-        return f'{unique}.png'
+        return unique_name(f'{safe_name(stem, 60)}_{safe_name(question.expression, 120)}.png', self._names)
 
 
 def to_json(predictions: list[dict[str, Any]]) -> str:
     """Answers as JSON, one line each; ``predictions.json`` and ``mmuniqrnet ground --json`` alike."""
     lines = ',\n'.join(json.dumps(answer, ensure_ascii=False, allow_nan=False) for answer in predictions)
     return f'{{"predictions": [\n{lines}\n]}}'
-
-
-def _safe(text: str, max_bytes: int) -> str:
-    """For file names: letters and digits of any script, + - . and _."""
-    return re.sub(r'[^\w+.-]+', '_', text).strip('_.').encode()[:max_bytes].decode(errors='ignore')

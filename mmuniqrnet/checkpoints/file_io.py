@@ -1,7 +1,6 @@
 """Read and write checkpoint files without running what they hold."""
 
 import argparse
-import os
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from mmuniqrnet.utils.compat import allow_mmengine_checkpoints, read_safetensors
 from mmuniqrnet.utils.errors import CheckpointError, first_line
+from mmuniqrnet.utils.io import atomic_path
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -97,35 +97,17 @@ def state_dict_of(checkpoint: Mapping[str, Any], origin: str | Path = 'the check
     return state
 
 
-def refuse_overwriting(path: str | Path, overwrite: bool = False) -> Path:
-    """The path to write to, when nothing is lost by it.
-
-    Raises:
-        CheckpointError: If there is a file already, or its folder is missing.
-    """
-    path = Path(path).expanduser()
-    if path.exists() and not overwrite:
-        raise CheckpointError(f'{path} is there already; give another name, or --overwrite.')
-    if not path.parent.is_dir():
-        raise CheckpointError(f'{path} can not be written: there is no folder {path.parent}.')
-    return path
-
-
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write it whole or not at all: as safetensors if the name says so, else with torch.save.
 
     Raises:
         CheckpointError: If it is to be safetensors, but holds more than ``state_dict`` (tensors) and ``meta`` (words).
     """
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
+    with atomic_path(path) as part:
         if path.suffix == '.safetensors':
             _write_safetensors(checkpoint, part, path)
         else:
             torch.save(dict(checkpoint), part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_safetensors(checkpoint: Mapping[str, Any], part: Path, path: Path) -> None:

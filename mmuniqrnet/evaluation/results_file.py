@@ -1,10 +1,11 @@
 """The JSON Lines file of an evaluation: one line an expression, from which every figure can be computed again."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmuniqrnet.utils.io import atomic_path
 
 from .protocols import get_protocol
 from .set_metrics import figures
@@ -39,12 +40,10 @@ def write_results(path: Path, records: Sequence[Mapping[str, Any]], protocol: st
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.part')
-    with unfinished.open('w', encoding='utf-8') as file:
+    with atomic_path(path) as part, part.open('w', encoding='utf-8') as file:
         for record in records:
             line = dict(written_by=MARK, protocol=protocol, **record)
             file.write(json.dumps(line, ensure_ascii=False, default=_plain) + '\n')
-    os.replace(unfinished, path)
 
 
 def read_results(path: str | Path) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ from pathlib import Path
 from torch import Tensor
 
 from mmuniqrnet.checkpoints import qrnet, swin
-from mmuniqrnet.checkpoints.file_io import read_checkpoint, refuse_overwriting, state_dict_of, write_checkpoint
+from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
 from mmuniqrnet.checkpoints.fit import Fit, judge, require
 from mmuniqrnet.checkpoints.loading import NEW_IN_SWIN, backbone_weights
 from mmuniqrnet.models import QRNetSwin
 from mmuniqrnet.utils.errors import CheckpointError
+from mmuniqrnet.utils.io import refuse_overwriting
 from mmuniqrnet.version import __version__
 
 from .expected_tensors import uniqrnet_tensors

@@ -1,13 +1,12 @@
 """The folder of an export: whole or not at all, over nothing else's files."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.errors import OverwriteError, UserError
+from mmuniqrnet.utils.io import temporary_folder_beside
 
 # All that an export may consist of; the weights of a network beyond 1.8 GiB are beside it, in model.onnx.data.
 CONTENTS = ('model.onnx', 'model.onnx.data', 'model.pt2', 'tokenizer.json', 'preprocess.json', 'predictor.py')
@@ -34,7 +33,7 @@ def require_room(folder: str | Path, overwrite: bool = False) -> Path:
             f'{folder} holds {others[0]}, which is no part of an export, and is left as it is; give a new folder.'
         )
     if found and not overwrite:
-        raise UserError(f'{folder} holds an export already; give another folder, or --overwrite.')
+        raise OverwriteError(f'{folder} holds an export already; give another folder, or --overwrite.')
     return folder
 
 
@@ -46,15 +45,12 @@ def new_export(folder: str | Path, overwrite: bool = False) -> Iterator[Path]:
         UserError: As :func:`require_room`.
     """
     folder = require_room(folder, overwrite)
-    workshop = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
-    try:
-        yield workshop
+    with temporary_folder_beside(folder) as new:
+        yield new
         require_room(folder, overwrite)  # minutes have passed
         folder.mkdir(exist_ok=True)
         for name in CONTENTS:
-            if (workshop / name).exists():
-                (workshop / name).replace(folder / name)
+            if (new / name).exists():
+                (new / name).replace(folder / name)
             else:
                 (folder / name).unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)

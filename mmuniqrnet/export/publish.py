@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
-from mmuniqrnet.checkpoints.file_io import read_checkpoint, refuse_overwriting, state_dict_of, write_checkpoint
+from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
 from mmuniqrnet.config import load_config
 from mmuniqrnet.evaluation.report import MARK
 from mmuniqrnet.utils.errors import CheckpointError, UserError
+from mmuniqrnet.utils.io import refuse_overwriting
 from mmuniqrnet.version import __version__
 
 

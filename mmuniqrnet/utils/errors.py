@@ -9,12 +9,16 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """Something that the user can fix, said in one sentence; the tools print it without a trace."""
 
 
-class CheckpointError(UserError, ValueError):
+class CheckpointError(UserError):
     """A checkpoint that can not be read, does not fit, or must not be written."""
+
+
+class OverwriteError(UserError, FileExistsError):
+    """A file or folder that exists and must not be replaced."""
 
 
 def sentence_of(error: BaseException) -> str | None:

@@ -30,7 +30,7 @@ def test_listed_images_go_with_their_annotations_and_all_else_stays(tmp_path):
 def test_nothing_is_overwritten_unasked(tmp_path):
     _, files = write(tmp_path)
     (tmp_path / 'kept.json').write_text('mine')
-    with pytest.raises(FileExistsError, match='kept.json exists; .*--overwrite'):
+    with pytest.raises(FileExistsError, match='kept.json exists already: .*--overwrite'):
         write_without_images(*files)
     assert (tmp_path / 'kept.json').read_text() == 'mine'
     assert write_without_images(*files, overwrite=True).images == 2

@@ -81,7 +81,7 @@ def test_tool_writes_what_the_data_set_reads(tmp_path, capsys):
     assert items.get_data_info(0)['instances'][0] == dict(
         bbox=[2.0, 3.0, 12.5, 11.0], mask=SQUARE, bbox_label=0, ignore_flag=0
     )
-    with pytest.raises(FileExistsError, match='out.jsonl exists; .*--overwrite'):
+    with pytest.raises(FileExistsError, match='out.jsonl exists already: .*--overwrite'):
         tool().main([*map(str, paths)])
 
 

@@ -103,7 +103,7 @@ def test_tool_writes_the_list_and_training_on_the_rest_leaks_no_more(root, capsy
         filter_cfg=dict(exclude_img_ids=json.loads(out.read_text())),
     )
     assert {kept.get_data_info(index)['img_id'] for index in range(len(kept))} == {5}
-    with pytest.raises(FileExistsError, match='exclude.json exists; .*--overwrite'):
+    with pytest.raises(FileExistsError, match='exclude.json exists already: .*--overwrite'):
         run_tool_file('leakage', *arguments, '--out', out)
 
 

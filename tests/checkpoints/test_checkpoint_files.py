@@ -10,13 +10,8 @@ from mmengine.runner import load_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors.torch import save_file
 
-from mmuniqrnet.checkpoints.file_io import (
-    CheckpointError,
-    read_checkpoint,
-    refuse_overwriting,
-    state_dict_of,
-    write_checkpoint,
-)
+from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
+from mmuniqrnet.utils.errors import CheckpointError
 
 WEIGHTS = {'a.weight': torch.arange(6.0).view(2, 3), 'a.bias': torch.ones(2)}
 
@@ -113,16 +108,6 @@ def test_weights_are_found_wherever_they_lie(wrap):
 def test_a_checkpoint_without_weights_is_refused():
     with pytest.raises(CheckpointError, match="x.pth holds no weights.*'epoch'"):
         state_dict_of(dict(epoch=3), 'x.pth')
-
-
-def test_nothing_is_overwritten_without_a_word(tmp_path):
-    path = tmp_path / 'there.pth'
-    path.write_text('mine')
-    with pytest.raises(CheckpointError, match='there already'):
-        refuse_overwriting(path)
-    assert refuse_overwriting(path, overwrite=True) == path
-    with pytest.raises(CheckpointError, match='no folder'):
-        refuse_overwriting(tmp_path / 'none' / 'x.pth')
 
 
 def test_safetensors_go_out_and_come_in_again(tmp_path):

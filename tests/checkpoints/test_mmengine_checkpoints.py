@@ -12,7 +12,7 @@ from mmengine.utils import digit_version
 from mmuniqrnet.checkpoints.file_io import read_checkpoint
 
 LOAD = 'import torch, sys; {} torch.load(sys.argv[1]); print("read")'
-ALLOW = 'from mmuniqrnet.compat import allow_mmengine_checkpoints as allow; allow();'
+ALLOW = 'from mmuniqrnet.utils.compat import allow_mmengine_checkpoints as allow; allow();'
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_the_scripts_refuse_in_one_line(published, tmp_path, monkeypatch):
         with pytest.raises(SystemExit, match=r'^error: .*resnet\.pth'):
             run(monkeypatch, script, tmp_path / 'resnet.pth', tmp_path / 'out.pth')
         assert not (tmp_path / 'out.pth').exists()
-    with pytest.raises(SystemExit, match='there already'):
+    with pytest.raises(SystemExit, match='exists already'):
         run(monkeypatch, 'qrnet_to_mmuniqrnet.py', published, published)
     run(monkeypatch, 'qrnet_to_mmuniqrnet.py', published, published, '--overwrite')
     assert 'state_dict' in read_checkpoint(published)

@@ -149,7 +149,7 @@ def test_a_training_can_not_be_resumed_from_it(arguments, published):
     'arguments, words',
     [
         (['iter_2.pth', 'x.pth'], 'published weights are safetensors'),
-        (['iter_2.pth', 'nano.safetensors'], 'nano.safetensors is there already'),
+        (['iter_2.pth', 'nano.safetensors'], 'nano.safetensors exists already'),
         (['gone.pth', 'x.safetensors'], 'there is no checkpoint gone.pth'),
         (['bare.pth', 'x.safetensors'], 'bare.pth does not hold its config; give the one'),
         (['iter_2.pth', 'x.safetensors', '--figures', 'gone.json'], 'there are no figures gone.json'),

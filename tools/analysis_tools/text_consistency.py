@@ -21,11 +21,12 @@ from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from mmuniqrnet.analysis.feature_localization import Maps, measure_model, summarise
-from mmuniqrnet.checkpoints.file_io import read_checkpoint, refuse_overwriting, state_dict_of
+from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
 from mmuniqrnet.config import load_config
 from mmuniqrnet.registry import DATASETS, MODELS
 from mmuniqrnet.utils.errors import UserError, run_tool
+from mmuniqrnet.utils.io import refuse_overwriting
 from mmuniqrnet.utils.picture_folder import PictureFolder
 from mmuniqrnet.visualization import draw_gates
 
@@ -62,7 +63,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
         if (value := getattr(args, name)) is not None and value < 1:
             raise UserError(f'--{name.replace("_", "-")} is a positive number, not {value}.')
     cfg = load_config(args.config, args.cfg_options)
-    out = refuse_overwriting(args.out) if args.out else None
+    out = refuse_overwriting(args.out, option=None) if args.out else None
     folder = PictureFolder(args.pictures, 'gates.md', '# Gates by stage') if args.pictures else None
     init_default_scope(cfg.get('default_scope', 'mmuniqrnet'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)

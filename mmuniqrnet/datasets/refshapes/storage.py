@@ -3,10 +3,10 @@
 import errno
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from mmuniqrnet.utils.io import temporary_folder_beside
 
 from .writer import DEFAULT_NUM_IMAGES, GENERATOR, VERSION, usable_cores, write_refshapes
 
@@ -49,7 +49,7 @@ def make_refshapes(
     Raises:
         ValueError: a setting is impossible.
         FileExistsError: the folder holds a RefShapes of other settings and ``overwrite`` is False, or anything else.
-        OSError: the folder cannot be written.
+        UserError: the folder cannot be written.
     """
     settings = dict(
         seed=_checked_seed(seed),
@@ -70,26 +70,19 @@ def make_refshapes(
                 f'{folder} holds {difference}: choose another folder, or pass overwrite '
                 f'("{COMMAND} {folder} --overwrite") to replace it.'
             )
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
-    except OSError as error:
-        raise type(error)(
-            f'RefShapes cannot be written under {folder.parent} ({error.strerror}): choose another folder.'
-        ) from None
-    try:
-        (workshop / 'new').mkdir()
-        made = write_refshapes(workshop / 'new', **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
-        if info is not None:
-            folder.rename(workshop / 'old')
-        (workshop / 'new').rename(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        # Another process was faster: its data is the same, or this says what else it is.
-        return make_refshapes(folder, **settings, workers=workers)
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
+    with temporary_folder_beside(folder) as temporary:
+        new = temporary / 'new'
+        new.mkdir()
+        made = write_refshapes(new, **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
+        try:
+            if info is not None:
+                folder.rename(temporary / 'old')
+            new.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # Another process was faster: its data is the same, or this call says how it differs.
+            return make_refshapes(folder, **settings, workers=workers)
     return Made(made, True)
 
 

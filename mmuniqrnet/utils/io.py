@@ -1,0 +1,84 @@
+"""Files and folders: nothing is overwritten by accident, nothing is left half-written, names are safe everywhere."""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OverwriteError, UserError
+
+
+def refuse_overwriting(path: str | Path, overwrite: bool = False, *, option: str | None = '--overwrite') -> Path:
+    """The path to write to, if no file is lost by it.
+
+    Args:
+        path: The file to write; ``~`` is expanded.
+        overwrite: Whether an existing file may be replaced.
+        option: The command-line option that sets ``overwrite``, for the message; None if there is none.
+
+    Raises:
+        OverwriteError: The file exists and ``overwrite`` is False.
+        UserError: The folder of the file does not exist.
+    """
+    path = Path(path).expanduser()
+    if path.exists() and not overwrite:
+        raise OverwriteError(f'{path} exists already: give another name{f", or {option}" if option else ""}.')
+    if not path.parent.is_dir():
+        raise UserError(f'{path} can not be written: there is no folder {path.parent}.')
+    return path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary path in the same folder; what is written there replaces ``path`` at the end of the block.
+
+    If the block raises, ``path`` stays as it was and the temporary file is removed.
+    """
+    path = Path(path)
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def temporary_folder_beside(folder: Path) -> Iterator[Path]:
+    """A temporary folder on the same file system as ``folder``, removed at the end with all that is still in it.
+
+    The parents of ``folder`` are made where they are missing.
+
+    Raises:
+        UserError: Nothing can be written there.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent))
+    except OSError as error:
+        raise UserError(f'{folder} cannot be written ({error.strerror}): choose another folder.') from None
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def safe_name(text: str, max_bytes: int) -> str:
+    """``text`` as part of a file name: letters and digits of any script, ``+ - . _``; anything else becomes ``_``."""
+    return re.sub(r'[^\w+.-]+', '_', text).strip('_.').encode()[:max_bytes].decode(errors='ignore')
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """``name``, with ``-2``, ``-3``, ... before its suffix if it is in ``taken``; adds the result to ``taken``.
+
+    Upper and lower case count as equal, because some file systems do not distinguish them.
+    """
+    path, unique, number = Path(name), name, 1
+    while unique.lower() in taken:
+        number += 1
+        unique = f'{path.stem}-{number}{path.suffix}'
+    taken.add(unique.lower())
+    return unique
