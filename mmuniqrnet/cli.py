@@ -175,10 +175,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _share(mask: dict) -> float:
-    from pycocotools import mask as coco_mask
+    from mmuniqrnet.structures.masks import area_share
 
-    height, width = mask['size']
-    return 100 * float(coco_mask.area(mask)) / (height * width)
+    return 100 * area_share(mask)
 
 
 def _written(answers: Sequence[dict[str, Any]]) -> str:

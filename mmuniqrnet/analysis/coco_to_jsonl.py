@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
-from mmuniqrnet.structures.masks import as_mask, xywh_to_xyxy
+from mmuniqrnet.structures.masks import as_mask, with_text_counts, xywh_to_xyxy
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
@@ -65,9 +65,7 @@ def coco_to_records(
             record['bbox'] = xywh_to_xyxy(annotation['bbox'])
         mask = as_mask(annotation.get('segmentation'))
         if mask is not None:
-            if isinstance(mask, dict) and isinstance(mask['counts'], bytes):
-                mask = dict(mask, counts=mask['counts'].decode())
-            record['mask'] = mask
+            record['mask'] = with_text_counts(mask) if isinstance(mask, dict) else mask
         record.update({key: image[key] for key in ('width', 'height') if key in image})
         if split is not None:
             record['split'] = split

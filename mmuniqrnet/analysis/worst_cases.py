@@ -9,7 +9,7 @@ import numpy as np
 
 from mmuniqrnet.evaluation.results_file import read_results
 from mmuniqrnet.structures.answers import Answer
-from mmuniqrnet.structures.masks import decode_segmentation
+from mmuniqrnet.structures.masks import decode_mask
 from mmuniqrnet.utils.picture_folder import PictureFolder
 from mmuniqrnet.visualization.drawing import PRED_RGB, TRUTH_RGB, draw_answer
 
@@ -58,7 +58,7 @@ def draw_case(record: Mapping[str, Any], image: np.ndarray) -> np.ndarray:
         box, mask = record.get(f'{side}_box'), record.get(f'{side}_mask')
         # a mask of a protocol that scores on the network's grid does not lie on this image
         if mask is not None:
-            mask = decode_segmentation(mask, height, width) if mask['size'] == [height, width] else None
+            mask = decode_mask(mask, height, width) if mask['size'] == [height, width] else None
         sides.append(Answer([] if box is None else [box], mask, record.get('score') if side == 'pred' else None))
     ious = dict(box=record['box_iou'], mask=record['mask_iou'])
     picture = draw_answer(image[..., ::-1], str(record['text']), *sides, ious=ious, side_by_side=False, min_side=0)

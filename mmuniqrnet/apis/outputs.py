@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from mmdet.structures import DetDataSample
 from PIL import Image
-from pycocotools import mask as coco_mask
 
-from mmuniqrnet.structures.masks import encode_mask
+from mmuniqrnet.structures.answers import is_refused
+from mmuniqrnet.structures.masks import decode_mask, encode_mask
 from mmuniqrnet.utils.errors import OverwriteError
 from mmuniqrnet.utils.io import safe_name, unique_name
 
@@ -37,7 +37,7 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
     box = found.bboxes[0].tolist() if 'bboxes' in found else None
     if not np.isfinite([*(box or []), score or 0.0]).all():
         return failure(question, f'the network answers with box {box} and score {score}: its weights are broken.')
-    refused = refuse_below is not None and score is not None and score < refuse_below
+    refused = is_refused(score, refuse_below)
     mask = encode_mask(found.masks[0].cpu().numpy()) if 'masks' in found and not refused else None
     answer = dict(
         **question._asdict(),
@@ -87,7 +87,7 @@ class AnswerFolder:
         """
         name, files = self._name(question), {}
         if answer.get('mask') is not None:
-            files['mask_file'] = self._write(MASKS, name, coco_mask.decode(answer['mask']) * 255)
+            files['mask_file'] = self._write(MASKS, name, decode_mask(answer['mask'], *answer['size']) * np.uint8(255))
         if picture is not None:
             files['picture_file'] = self._write(PICTURES, name, picture)
         answer = answer | files

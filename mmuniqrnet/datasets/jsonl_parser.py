@@ -8,9 +8,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from PIL import Image
-from pycocotools import mask as mask_utils
 
-from mmuniqrnet.structures.masks import MASK_MODES, mask_to_box, read_mask_file, to_rle
+from mmuniqrnet.structures.masks import MASK_MODES, decode_mask, is_polygon, mask_to_box, read_mask_file
 
 from .annotation_files import require_file
 
@@ -91,7 +90,7 @@ def _check_box(box: list[float], size: tuple[int, int] | None, what: str = '"bbo
 
 
 def _check_polygons(mask: list, size: tuple[int, int] | None) -> list:
-    if not mask or not all(_is_numbers(part) and len(part) >= 6 and len(part) % 2 == 0 for part in mask):
+    if not mask or not all(_is_numbers(part) and is_polygon(part) for part in mask):
         raise _Bad('"mask" as polygons should be a list of lists [x1, y1, x2, y2, x3, y3, ...], three points or more')
     _check_box(mask_to_box(mask), size, 'the extent of "mask"')
     return mask
@@ -108,7 +107,7 @@ def _check_rle(mask: dict, size: tuple[int, int] | None) -> dict:
     if isinstance(counts, list) and sum(counts) != rle_size[0] * rle_size[1]:
         raise _Bad(f'the "counts" of "mask" add up to {sum(counts)} pixels, not to {rle_size[0]}x{rle_size[1]}')
     try:
-        empty = not mask_utils.decode(to_rle(mask, *rle_size)).any()
+        empty = not decode_mask(mask, *rle_size).any()
     except (ValueError, TypeError) as error:
         raise _Bad(f'"mask" is not a valid RLE ({error})') from None
     if empty:

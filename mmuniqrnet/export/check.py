@@ -10,12 +10,12 @@ import torch
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DefaultScope
-from pycocotools import mask as mask_utils
 
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.models.uniqrnet import UniQRNet
 from mmuniqrnet.structures import Placement
+from mmuniqrnet.structures.masks import decode_mask
 from mmuniqrnet.utils.errors import UserError
 
 from .network import NetworkInputs
@@ -134,7 +134,7 @@ def compare_answers(
         if expected['box'] is not None and got['box'] is not None:
             box.append(max(abs(a - b) for a, b in zip(expected['box'], got['box'])) / max(size))
         if expected['mask'] is not None and got['mask'] is not None:
-            first, second = (mask_utils.decode(answer['mask']) for answer in (expected, got))
+            first, second = (decode_mask(answer['mask'], *size) for answer in (expected, got))
             pixels.append(float((first != second).mean()))
     found = dict(zip(ANSWERS, (box, score, pixels)))
     return [Difference(f'answers: {what}', max(values), ANSWERS[what]) for what, values in found.items() if values]

@@ -9,6 +9,16 @@ import numpy as np
 from .truth import truth_mask
 
 
+def best_index(scores: Any | None) -> int:
+    """Which of several predictions is the answer: the one with the highest score [n], or the first without scores."""
+    return 0 if scores is None else int(scores.argmax())
+
+
+def is_refused(score: float | None, refuse_below: float | None) -> bool:
+    """Whether an answer means "there is no such object": its score is below the threshold. None never refuses."""
+    return score is not None and refuse_below is not None and score < refuse_below
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an expression names, or is said to name.
@@ -39,7 +49,7 @@ class Answer:
         }
         if not fields or min(map(len, fields.values())) == 0:
             return None
-        best = int(fields['scores'].argmax()) if 'scores' in fields else 0
+        best = best_index(fields.get('scores'))
         return cls(
             boxes=[fields['bboxes'][best].tolist()] if 'bboxes' in fields else [],
             mask=fields['masks'][best].astype(bool) if 'masks' in fields else None,
@@ -49,6 +59,6 @@ class Answer:
 
 def without_low_score(answer: Answer, threshold: float) -> tuple[Answer, str]:
     """The answer, emptied where its score is below ``threshold``, and a note that says so."""
-    if answer.score is None or answer.score >= threshold:
+    if not is_refused(answer.score, threshold):
         return answer, ''
     return replace(answer, boxes=(), mask=None), f'below {threshold:.2f}: not drawn'

@@ -1,4 +1,8 @@
-"""Masks: polygons, run-length encodings and mask files; how they are decoded, encoded and boxed."""
+"""Masks of objects: COCO polygons, run-length encodings (RLE) and mask files; decoding, encoding, boxes around them.
+
+A mask is a list of polygons ``[[x1, y1, x2, y2, ...], ...]`` or an RLE ``dict(size=[height, width], counts=...)`` whose
+counts are a list of run lengths or COCO's compressed string (bytes or str), in pixels of the stored image.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,20 +11,17 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 from scipy.io import loadmat
 
-# Alpha would count as object where it is opaque, so images with alpha are no masks.
+# No mode with alpha: opaque background would count as object.
 MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'RGB')
 
-
-def xywh_to_xyxy(bbox: Sequence[float]) -> list[float]:
-    """COCO's box (x, y, width, height) to (x1, y1, x2, y2): float pixels, continuous edges, hence no "+1"."""
-    x, y, width, height = map(float, bbox)
-    return [x, y, x + width, y + height]
+Polygons = list[list[float]]
+Mask = Polygons | dict
 
 
-def as_mask(segmentation: list | dict) -> list | dict | None:
-    """A COCO segmentation as found: list of polygons, or an RLE dict; None where it is empty.
+def as_mask(segmentation: list | dict | None) -> Mask | None:
+    """The ``segmentation`` of a COCO annotation as one mask; None if it is empty.
 
-    REFER's ReferItGame files wrap RLEs into a list, possibly several for one object; these become one RLE.
+    REFER's ReferItGame files have a list of RLEs, possibly several for one object; these are merged into one.
     """
     if not segmentation:
         return None
@@ -31,8 +32,16 @@ def as_mask(segmentation: list | dict) -> list | dict | None:
     return segmentation
 
 
-def to_rle(mask: list | dict, height: int, width: int) -> dict:
-    """Polygons, uncompressed or compressed RLE to one compressed RLE of pycocotools."""
+def is_polygon(part: object) -> bool:
+    """Whether this is ``[x1, y1, x2, y2, ...]`` with three points or more.
+
+    Fewer numbers would not fail: pycocotools reads four as a box (x, y, width, height).
+    """
+    return isinstance(part, list | tuple | np.ndarray) and len(part) >= 6 and len(part) % 2 == 0
+
+
+def to_rle(mask: Mask, height: int, width: int) -> dict:
+    """Polygons, or an RLE of either kind, as one compressed RLE of pycocotools."""
     if isinstance(mask, list):
         return mask_utils.merge(mask_utils.frPyObjects(mask, height, width))
     if isinstance(mask['counts'], list):
@@ -40,12 +49,49 @@ def to_rle(mask: list | dict, height: int, width: int) -> dict:
     return mask
 
 
+def with_text_counts(rle: dict) -> dict:
+    """The same RLE with its compressed counts as str, as JSON and mmdet have them, where pycocotools gives bytes."""
+    return dict(rle, counts=rle['counts'].decode('ascii')) if isinstance(rle['counts'], bytes) else rle
+
+
+def decode_mask(mask: Mask | Mapping, height: int, width: int) -> np.ndarray:
+    """Polygons or RLE as a bool mask [height, width].
+
+    Raises:
+        ValueError: It is neither, or an RLE of another size.
+    """
+    if isinstance(mask, Mapping) and 'counts' in mask:
+        size = list(mask.get('size', ()))
+        if size != [height, width]:
+            raise ValueError(f'an RLE mask has size {size}, but its image is {[height, width]} (height, width)')
+        return mask_utils.decode(to_rle(dict(mask), height, width)).astype(bool)
+    if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
+        return mask_utils.decode(to_rle([list(part) for part in mask], height, width)).astype(bool)
+    raise ValueError(
+        'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
+        f"RLE dict with 'size' and 'counts', not {str(mask)[:80]}"
+    )
+
+
+def encode_mask(mask: np.ndarray) -> dict:
+    """A bool mask [H, W] as a compressed RLE that JSON can hold."""
+    rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return with_text_counts(dict(rle, size=[int(side) for side in rle['size']]))
+
+
+def area_share(rle: dict) -> float:
+    """The share of the image, 0..1, that a compressed RLE covers."""
+    height, width = rle['size']
+    return float(mask_utils.area(rle)) / (height * width)
+
+
 def read_mask_file(path: str, height: int | None = None, width: int | None = None) -> dict:
-    """Read a mask file into a compressed RLE.
+    """Read a mask file as a compressed RLE.
 
     Args:
         path: ``.mat`` of SAIAPR TC-12 (``segimg_t``, zero on the object), or an image (non-zero on the object).
-        height, width: The image's size in pixels; not compared where None.
+        height: Height of the image in pixels; not compared if None.
+        width: Width of the image in pixels; not compared if None.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -61,7 +107,7 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
                 mask = np.asarray(image) != 0
     except FileNotFoundError:
         raise FileNotFoundError(f'The mask {path} does not exist.') from None
-    except Exception as error:  # scipy and PIL raise many kinds on malformed files
+    except Exception as error:  # scipy and PIL raise many types for malformed files
         raise ValueError(f'{path} is not a readable mask ({type(error).__name__}: {error}).') from None
     mask = mask.any(axis=-1) if mask.ndim == 3 else mask
     if height is not None and width is not None and mask.shape != (height, width):
@@ -71,50 +117,25 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
     return mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
-def mask_to_box(mask: list | dict) -> list[float]:
-    """The box (x1, y1, x2, y2; float pixels, continuous edges) of a mask: extent of the polygons, as COCO has it, or
-    of the RLE's pixels."""
+def xywh_to_xyxy(bbox: Sequence[float]) -> list[float]:
+    """COCO's box (x, y, width, height) as (x1, y1, x2, y2): float pixels, continuous edges, hence no "+1"."""
+    x, y, width, height = map(float, bbox)
+    return [x, y, x + width, y + height]
+
+
+def mask_to_box(mask: Mask) -> list[float]:
+    """The box (x1, y1, x2, y2; float pixels, continuous edges) around a mask.
+
+    Around polygons it is the extent of their points, as COCO's own boxes are; around an RLE that of its pixels.
+    """
     if isinstance(mask, list):
         points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in mask])
         return [*points.min(0).tolist(), *points.max(0).tolist()]
     return xywh_to_xyxy(mask_utils.toBbox(to_rle(mask, *mask['size'])))
 
 
-def decode_segmentation(segmentation: list | Mapping, height: int, width: int) -> np.ndarray:
-    """COCO polygons, RLE or uncompressed RLE as a bool mask [height, width].
-
-    Raises:
-        ValueError: It is none of these, or not of this size.
-    """
-    if isinstance(segmentation, Mapping) and 'counts' in segmentation:
-        size = list(segmentation.get('size', ()))
-        if size != [height, width]:
-            raise ValueError(f'an RLE mask has size {size}, but its image is {[height, width]} (height, width)')
-        if isinstance(segmentation['counts'], list):
-            segmentation = mask_utils.frPyObjects(dict(segmentation), height, width)
-        return mask_utils.decode(dict(segmentation)).astype(bool)
-    if isinstance(segmentation, list) and segmentation and all(_is_polygon(part) for part in segmentation):
-        parts = mask_utils.frPyObjects([list(part) for part in segmentation], height, width)
-        return mask_utils.decode(mask_utils.merge(parts)).astype(bool)
-    raise ValueError(
-        'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
-        f"RLE dict with 'size' and 'counts', not {str(segmentation)[:80]}"
-    )
-
-
-def _is_polygon(part: object) -> bool:
-    # pycocotools would read four numbers as a box xywh
-    return isinstance(part, list | tuple | np.ndarray) and len(part) >= 6 and len(part) % 2 == 0
-
-
-def encode_mask(mask: np.ndarray) -> dict:
-    """A bool mask [H, W] as a COCO RLE that JSON can hold."""
-    rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return dict(size=[int(side) for side in rle['size']], counts=rle['counts'].decode('ascii'))
-
-
 def tight_box(mask: np.ndarray) -> list[float] | None:
-    """The smallest continuous xyxy box around the pixels of a bool mask [H, W]; None where there are none.
+    """The smallest box (x1, y1, x2, y2) around the pixels of a bool mask [H, W]; None if there are none.
 
     A pixel covers [x, x + 1] x [y, y + 1], so a single pixel has a box of area 1.
     """

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .masks import decode_segmentation
+from .masks import decode_mask
 
 
 def truth_box(instances: Sequence[Mapping]) -> list[float] | None:
@@ -30,5 +30,5 @@ def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndar
         return None
     union = np.zeros((height, width), dtype=bool)
     for instance in instances:
-        union |= decode_segmentation(instance['mask'], height, width)
+        union |= decode_mask(instance['mask'], height, width)
     return union

@@ -3,7 +3,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from refer_samples import mini_items, needs_mini, rectangle, square
 
-from mmuniqrnet.structures.masks import decode_segmentation, encode_mask
+from mmuniqrnet.structures.masks import decode_mask, encode_mask
 from mmuniqrnet.structures.truth import truth_box, truth_mask
 
 
@@ -19,7 +19,7 @@ def test_all_encodings_are_one_mask():
     as_bytes = dict(compressed, counts=compressed['counts'].encode())
     polygon = [[2, 1, 5, 1, 5, 7, 2, 7]]
     for segmentation in (compressed, as_bytes, uncompressed(mask), polygon):
-        np.testing.assert_array_equal(decode_segmentation(segmentation, 8, 8), mask)
+        np.testing.assert_array_equal(decode_mask(segmentation, 8, 8), mask)
 
 
 def test_several_instances_are_their_union_and_have_no_single_box():
@@ -42,12 +42,12 @@ def test_no_instance_is_an_empty_mask():
 )
 def test_what_is_no_mask_is_said(segmentation):
     with pytest.raises(ValueError, match='must be a list of polygons'):
-        decode_segmentation(segmentation, 8, 8)
+        decode_mask(segmentation, 8, 8)
 
 
 def test_rle_of_another_image_is_said():
     with pytest.raises(ValueError, match=r'size \[8, 8\], but its image is \[8, 9\]'):
-        decode_segmentation(encode_mask(rectangle(None)), 8, 9)
+        decode_mask(encode_mask(rectangle(None)), 8, 9)
 
 
 @needs_mini

@@ -3,6 +3,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets.transforms import LoadAnnotations
 
 from mmuniqrnet.registry import TRANSFORMS
+from mmuniqrnet.structures.masks import with_text_counts
 
 
 @TRANSFORMS.register_module()
@@ -68,7 +69,7 @@ class LoadReferAnnotations(LoadAnnotations):
                 f'mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if the '
                 "image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
             )
-        return dict(mask, counts=mask['counts'].decode()) if isinstance(mask['counts'], bytes) else mask
+        return with_text_counts(mask)
 
 
 @TRANSFORMS.register_module()
