@@ -60,7 +60,7 @@ NO_MASK = {
 NO_GUIDANCE = {'model.head.pixel_guidance': None, 'model.head.loss_aux': None}
 PLAIN_NECK = {'model.neck.gated': False}
 NO_TEXT = {'model.backbone.gated_stages': (), **PLAIN_NECK}
-CUT = {'model.head.mask_margin': 0.1}
+CUT = {'model.head.test_cfg.mask_margin': 0.1}
 POINTING = {'model.head.box_branch.type': 'PointingBoxBranch'}
 START_SEED = 1
 TASKS = dict(box='loss_box', mask=('loss_mask', 'loss_aux'))

@@ -83,7 +83,7 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     cfg.default_hooks.logger.log_metric_by_epoch = False
     cfg.vis_backends = cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
-    cfg.model.head.mask_margin = None
+    cfg.model.head.test_cfg.mask_margin = None
     cfg.merge_from_dict(ROWS[row].options)
     if ROWS[row].tests:
         cfg.load_from = str(weights_of(ROWS[row].tests, seed, work_dir.parents[1]))

@@ -87,7 +87,8 @@ class AnswerFolder:
         """
         name, files = self._name(question), {}
         if answer.get('mask') is not None:
-            files['mask_file'] = self._write(MASKS, name, decode_mask(answer['mask'], *answer['size']) * np.uint8(255))
+            mask = decode_mask(answer['mask'], *answer['mask']['size'])
+            files['mask_file'] = self._write(MASKS, name, mask * np.uint8(255))
         if picture is not None:
             files['picture_file'] = self._write(PICTURES, name, picture)
         answer = answer | files

@@ -67,7 +67,7 @@ def predictor_settings(
             mean=preprocessor.mean.flatten().tolist(),
             std=preprocessor.std.flatten().tolist(),
         ),
-        mask_threshold=model.head.mask_threshold,
+        mask_threshold=model.head.test_cfg.mask_threshold,
         refuse_below=refuse_below,
     )
 

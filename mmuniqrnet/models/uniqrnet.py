@@ -12,12 +12,12 @@ from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
 
 
 class Features(NamedTuple):
-    """What the head is given.
+    """The input of the head.
 
     Attributes:
-        stages: The backbone's maps, finest first.
-        levels: The neck's maps, finest first.
-        text: The text encoder's features.
+        stages: Maps of the backbone, finest first.
+        levels: Maps of the neck, finest first.
+        text: Features of the text.
         padding_mask: [B, H, W] bool over the canvas, True where there is no image.
     """
 
@@ -27,20 +27,20 @@ class Features(NamedTuple):
     padding_mask: Tensor
 
 
-class Seen(NamedTuple):
-    """Images as far as the network gets with them before it needs a text.
+class ImageFeatures(NamedTuple):
+    """What the network computes of images without a text, so that several expressions can share it.
 
     Attributes:
-        backbone: The maps of a text-agnostic backbone; of one that takes a sentence what its ``before_text`` gives,
-            or the images if it has none. None where the levels are there.
-        levels: The neck's maps, finest first, if neither backbone nor neck takes a sentence; else None.
+        backbone: The maps of a text-agnostic backbone; for a backbone that takes a sentence, the output of its
+            ``before_text``, or the images if it has no such method. None if ``levels`` is set.
+        levels: The maps of the neck, finest first, if neither the backbone nor the neck takes a sentence; else None.
     """
 
     backbone: Any
     levels: tuple[Tensor, ...] | None
 
-    def of(self, image_of: Tensor) -> 'Seen':
-        """One row per expression: ``image_of`` [B] says which image each is about."""
+    def of(self, image_of: Tensor) -> 'ImageFeatures':
+        """One row per expression; ``image_of`` [B] is the index of the image that each expression is about."""
         return apply_to(self, torch.is_tensor, lambda rows: rows[image_of])
 
 
@@ -49,16 +49,16 @@ class UniQRNet(BaseDetector):
     """Given an image and an expression, the box and the mask of what it names (Ye et al., ACM TOMM 2024).
 
     Text encoder -> backbone, gated by the sentence after every stage -> neck, gated by the sentence -> joint head. The
-    backbone and the neck may be any of mmdet's: those that take a sentence are given it
-    (:class:`mmuniqrnet.structures.SentenceConditioned`), the others are called without.
+    backbone and the neck may be any of mmdet's: those that take a sentence
+    (:class:`mmuniqrnet.structures.SentenceConditioned`) are given it, the others are called without it.
 
-    Every part is a config or a module.
+    Every module is given as a config or as the module itself.
 
     Args:
-        text_encoder: Gives :class:`TextFeatures` of expressions.
-        backbone: Gives maps of images.
-        head: Gives losses and answers.
-        neck: Gives the head's maps from the backbone's.
+        text_encoder: Returns :class:`TextFeatures` of expressions.
+        backbone: Returns maps of images.
+        head: Returns losses and answers.
+        neck: Returns the maps that the head takes.
         data_preprocessor: :class:`ReferDataPreprocessor`, or mmdet's, which pads at the bottom right.
         init_cfg: mmengine initialisation.
     """
@@ -83,38 +83,14 @@ class UniQRNet(BaseDetector):
         return MODELS.build(part) if isinstance(part, dict) else part
 
     def extract_feat(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Features:
-        """Images [B, 3, H, W] and their samples, each with ``text``, -> :class:`Features`."""
+        """Images [B, 3, H, W] and their data samples, each with ``text``, -> :class:`Features`."""
         text = self.text_encoder(self._expressions(batch_data_samples))
         return self.extract_maps(batch_inputs, text, self._padding(batch_inputs.device, batch_data_samples))
 
     def extract_maps(self, images: Tensor, text: TextFeatures, padding_mask: Tensor) -> Features:
-        """The same from text features that are there already."""
+        """The same from images [B, 3, H, W] and text features."""
         stages = tuple(call_with_sentence(self.backbone, images, text.sentence))
-        levels = stages if self.neck is None else tuple(call_with_sentence(self.neck, stages, text.sentence))
-        return Features(stages, levels, text, padding_mask)
-
-    def look(self, images: Tensor) -> Seen:
-        """What can be computed of images [I, 3, H, W] without a text, to be shared by all expressions about them."""
-        seen = _before_text(self.backbone, images)
-        if any(_takes_sentence(part) for part in (self.backbone, self.neck)):
-            return Seen(seen, None)
-        return Seen(None, tuple(seen if self.neck is None else self.neck(tuple(seen))))
-
-    def answer(self, seen: Seen, data_samples: list[DetDataSample]) -> list[DetDataSample]:
-        """What :meth:`predict` answers, from images that were looked at before.
-
-        Args:
-            seen: One row per expression (:meth:`Seen.of`).
-            data_samples: The samples of the expressions, as the data preprocessor leaves them, each with ``text``.
-        """
-        text = self.text_encoder(self._expressions(data_samples))
-        levels = seen.levels
-        if levels is None:
-            stages = tuple(_after_text(self.backbone, seen.backbone, text.sentence))
-            levels = stages if self.neck is None else tuple(call_with_sentence(self.neck, stages, text.sentence))
-        padding_mask = self._padding(levels[0].device, data_samples)
-        answers = self.head.predict(levels, text, padding_mask, data_samples)
-        return self.add_pred_to_datasample(data_samples, answers)
+        return Features(stages, self._levels(stages, text.sentence), text, padding_mask)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """Raw losses by name."""
@@ -127,16 +103,38 @@ class UniQRNet(BaseDetector):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """The samples with ``pred_instances``: one box (xyxy), score, label and mask in original pixels."""
-        _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)
-        answers = self.head.predict(levels, text, padding_mask, batch_data_samples)
-        return self.add_pred_to_datasample(batch_data_samples, answers)
+        return self.answer(self.look(batch_inputs), batch_data_samples)
+
+    def look(self, images: Tensor) -> ImageFeatures:
+        """What can be computed of images [I, 3, H, W] without a text."""
+        seen = _before_text(self.backbone, images)
+        if any(_takes_sentence(part) for part in (self.backbone, self.neck)):
+            return ImageFeatures(seen, None)
+        return ImageFeatures(None, self._levels(tuple(seen), None))
+
+    def answer(self, seen: ImageFeatures, data_samples: list[DetDataSample]) -> list[DetDataSample]:
+        """The rest of :meth:`predict`.
+
+        Args:
+            seen: One row per expression (:meth:`ImageFeatures.of`).
+            data_samples: One per expression, as the data preprocessor returns them, each with ``text``.
+        """
+        text = self.text_encoder(self._expressions(data_samples))
+        levels = seen.levels
+        if levels is None:
+            levels = self._levels(tuple(_after_text(self.backbone, seen.backbone, text.sentence)), text.sentence)
+        padding_mask = self._padding(levels[0].device, data_samples)
+        return self.add_pred_to_datasample(data_samples, self.head.predict(levels, text, padding_mask, data_samples))
 
     def _forward(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
     ) -> dict[str, Tensor]:
-        """What the head's branches say, on the canvas."""
+        """The outputs of the head's branches, on the canvas."""
         _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)
         return self.head(levels, text, padding_mask)
+
+    def _levels(self, stages: tuple[Tensor, ...], sentence: Tensor | None) -> tuple[Tensor, ...]:
+        return stages if self.neck is None else tuple(call_with_sentence(self.neck, stages, sentence))
 
     @staticmethod
     def _expressions(data_samples: list[DetDataSample] | None) -> list[str]:

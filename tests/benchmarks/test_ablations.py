@@ -54,7 +54,7 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
         head = model.head
         if isinstance(head.box_branch, PointingBoxBranch):
             pointing.add(name)
-        assert head.mask_margin == (0.1 if name.endswith('-cut') else None)
+        assert head.test_cfg.mask_margin == (0.1 if name.endswith('-cut') else None)
         hooks[name] = [HOOKS.build(hook) for hook in cfg.custom_hooks]
         built[name] = (
             count(model, 'backbone', ChannelGate),

@@ -43,7 +43,7 @@ def resize(array: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def test_the_protocols_count_what_the_head_adds():
-    samples, logits = answers(extra_masks=('mask_probs', 'input_masks'))
+    samples, logits = answers(test_cfg=dict(extra_masks=('mask_probs', 'input_masks')))
     cris, lavt = [], []
     for i, sample in enumerate(samples):
         (h, w), (height, width) = SHOWN[i], STORED[i]
@@ -70,16 +70,16 @@ def test_the_protocols_count_what_the_head_adds():
 
 def test_answers_hold_them_only_where_asked():
     for names in ((), ('mask_probs',), ('input_masks',)):
-        (sample, *_), _ = answers(extra_masks=names)
+        (sample, *_), _ = answers(test_cfg=dict(extra_masks=names))
         assert {'mask_probs', 'input_masks'} & set(sample.pred_instances.keys()) == set(names)
 
 
 @pytest.mark.parametrize(
     'changes, message',
     [
-        (dict(extra_masks=('mask_prob',)), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
-        (dict(extra_masks='mask_probs'), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
-        (dict(extra_masks=('mask_probs',), mask_branch=None), 'extra_masks needs a mask_branch'),
+        (dict(test_cfg=dict(extra_masks=('mask_prob',))), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
+        (dict(test_cfg=dict(extra_masks='mask_probs')), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
+        (dict(test_cfg=dict(extra_masks=('mask_probs',)), mask_branch=None), 'extra_masks needs a mask_branch'),
     ],
 )
 def test_other_names_are_refused(changes, message):

@@ -22,7 +22,7 @@ def test_what_lies_outside_the_grown_box_is_cut_and_the_rest_stays():
 
 def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
     plain = tiny_model()
-    cut = tiny_model(head=head_config(mask_margin=0.0))
+    cut = tiny_model(head=head_config(test_cfg=dict(mask_margin=0.0)))
     cut.load_state_dict(plain.state_dict())
     for model in (plain, cut):
         torch.nn.init.constant_(model.head.mask_branch.classifier.layers[-1].bias, 3.0)  # everything is mask
@@ -51,8 +51,8 @@ def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
 
 
 def test_a_margin_needs_a_box_and_a_mask():
-    for changes in (dict(box_branch=None), dict(mask_branch=None), dict(mask_margin=-0.1)):
+    for changes in (dict(box_branch=None), dict(mask_branch=None), dict(test_cfg=dict(mask_margin=-0.1))):
         with pytest.raises(
             ValueError, match='mask_margin=.* needs a box_branch and a mask_branch, and is not negative'
         ):
-            tiny_model(head=head_config(**dict(mask_margin=0.1) | changes))
+            tiny_model(head=head_config(**dict(test_cfg=dict(mask_margin=0.1)) | changes))

@@ -354,6 +354,16 @@ def test_the_mask_threshold_is_a_probability():
     levels, text = neck_maps(batch=1), text_features(batch=1)
     raw = head()(levels, text, padding)['mask_logits']
     for threshold in (0.2, 0.35, 0.8):
-        answer = head(mask_threshold=threshold).predict(levels, text, padding, samples(placement))[0]
+        answer = head(test_cfg=dict(mask_threshold=threshold)).predict(levels, text, padding, samples(placement))[0]
         expected = placement.map_to_original(raw[0]) > math.log(threshold / (1 - threshold))
         assert torch.equal(answer.masks, expected)
+
+
+def test_options_that_moved_to_test_cfg_still_work_and_say_so():
+    with pytest.warns(FutureWarning, match=r'mask_threshold has moved, set test_cfg=dict\(mask_threshold='):
+        old = head(mask_threshold=0.3)
+    assert old.test_cfg == head(test_cfg=dict(mask_threshold=0.3)).test_cfg
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mask_treshold'"):
+        head(mask_treshold=0.3)
+    with pytest.raises(ValueError, match="test_cfg has no option 'mask_treshold'; did you mean mask_threshold"):
+        head(test_cfg=dict(mask_treshold=0.3))

@@ -16,7 +16,7 @@ NOT_OURS = {
     'sampler': 'UniQRNetHead has the losses and no pixel sampler',
     'num_classes': 'a mask has one class',
     'out_channels': 'a mask has one channel',
-    'threshold': 'UniQRNetHead has it (mask_threshold)',
+    'threshold': 'UniQRNetHead has it (test_cfg.mask_threshold)',
 }
 
 

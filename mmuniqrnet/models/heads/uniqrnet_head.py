@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +13,15 @@ from torch import Tensor, nn
 from mmuniqrnet.models.losses.loss_check import check_loss
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement, TextFeatures
+from mmuniqrnet.utils.deprecation import moved_arguments
 
+from .answering import TestCfg, to_answer
 from .mask_and_box import box_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
 Part = dict | nn.Module | None
-# What a head can add to its answers for published protocols, which look at masks before they are cut or resized.
-EXTRA_MASKS = ('mask_probs', 'input_masks')
+MOVED_TO_TEST_CFG = ('mask_threshold', 'mask_margin', 'extra_masks')
 # Items that have a task's truth may be fewer than one a rank, so their mean count is not held to 1.
 EPS = 1e-6
 
@@ -54,14 +56,11 @@ class UniQRNetHead(BaseModule):
         mask_loss_stride: The mask loss is taken at this stride of the canvas, in pixels; 1 resolves edges best.
         box_from_mask: The box branch says how the box differs from the one that the mask speaks of, instead of the box
             itself. The box's gradient does not enter the mask by this way.
-        mask_threshold: A pixel belongs to the mask if its probability exceeds this.
-        mask_margin: Answers' masks are cut to their box, grown on every side by this share of its width or height; None
-            leaves them as they are. It takes no part in training.
-        extra_masks: What answers hold besides ``masks``, for ``ReferringMetric(protocol=...)``: ``'mask_probs'``, the
-            probabilities (float [1, H, W], original pixels), which ``cris`` and ``cris_val`` count, and
-            ``'input_masks'`` (bool [1, h, w], the resized image's pixels, padding cut off), which ``lavt`` and
-            ``seqtr`` count. They cost memory, so they are not there unless named.
+        test_cfg: What matters in prediction only: ``mask_threshold``, ``mask_margin`` and ``extra_masks``, see
+            :class:`~mmuniqrnet.models.heads.answering.TestCfg`.
         init_cfg: mmengine initialisation.
+        **moved: The options of ``test_cfg``, which were arguments themselves; accepted for one release,
+            with a warning.
     """
 
     def __init__(
@@ -80,31 +79,19 @@ class UniQRNetHead(BaseModule):
         loss_consistency: Part = None,
         mask_loss_stride: int = 1,
         box_from_mask: bool = False,
-        mask_threshold: float = 0.5,
-        mask_margin: float | None = None,
-        extra_masks: Sequence[str] = (),
+        test_cfg: dict | None = None,
         init_cfg: dict | None = None,
+        **moved: Any,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
+        test_cfg = dict(test_cfg or {}) | moved_arguments('UniQRNetHead', moved, 'test_cfg', MOVED_TO_TEST_CFG)
         if box_branch is None and mask_branch is None:
             raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
         if box_from_mask and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
-        if mask_margin is not None and (box_branch is None or mask_branch is None or mask_margin < 0):
-            raise ValueError(
-                f'UniQRNetHead: mask_margin={mask_margin} needs a box_branch and a mask_branch, and is not '
-                'negative; None cuts nothing.'
-            )
-        unknown = [name for name in extra_masks if name not in EXTRA_MASKS]
-        if unknown or isinstance(extra_masks, str):
-            raise ValueError(
-                f'UniQRNetHead: extra_masks is a list of some of {", ".join(map(repr, EXTRA_MASKS))}, '
-                f'not {extra_masks!r}.'
-            )
-        if extra_masks and mask_branch is None:
-            raise ValueError('UniQRNetHead: extra_masks needs a mask_branch.')
+        self.test_cfg = TestCfg.of(test_cfg, has_box=box_branch is not None, has_mask=mask_branch is not None)
         self.encoder = build(encoder)
         self.box_branch = build(box_branch)
         self.mask_branch = build(mask_branch)
@@ -121,9 +108,6 @@ class UniQRNetHead(BaseModule):
             check_loss(name, getattr(self, name), whole=name == 'loss_mask_dice')
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
-        self.mask_threshold = mask_threshold
-        self.mask_margin = mask_margin
-        self.extra_masks = tuple(extra_masks)
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
         """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> what each branch says.
@@ -141,8 +125,9 @@ class UniQRNetHead(BaseModule):
             out['boxes'] = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
-        if self.mask_margin is not None and not self.training:
-            out['mask_logits'] = cut_to_box(out['mask_logits'], out['boxes'], padding_mask.shape[-2:], self.mask_margin)
+        if self.test_cfg.mask_margin is not None and not self.training:
+            size, margin = padding_mask.shape[-2:], self.test_cfg.mask_margin
+            out['mask_logits'] = cut_to_box(out['mask_logits'], out['boxes'], size, margin)
         return out
 
     def shared_parameters(self) -> list[nn.Parameter]:
@@ -251,23 +236,7 @@ class UniQRNetHead(BaseModule):
             (bool); boxes or masks are missing if the head has no such branch. Those of ``extra_masks`` besides.
         """
         out = self(levels, text, padding_mask)
-        return [self._answer({k: v[i] for k, v in out.items()}, Placement.of(s)) for i, s in enumerate(data_samples)]
-
-    def _answer(self, out: dict[str, Tensor], placement: Placement) -> InstanceData:
-        answer = InstanceData()
-        device = next(iter(out.values())).device
-        if 'boxes' in out:
-            height, width = placement.canvas_shape
-            box = bbox_cxcywh_to_xyxy(out['boxes'][None]) * out['boxes'].new_tensor([width, height, width, height])
-            answer.bboxes = placement.boxes_to_original(box)
-        if 'mask_logits' in out:
-            probs = placement.map_to_original(out['mask_logits']).sigmoid()
-            answer.masks = probs > self.mask_threshold
-            if 'mask_probs' in self.extra_masks:
-                answer.mask_probs = probs
-            if 'input_masks' in self.extra_masks:
-                answer.input_masks = placement.map_to_input(out['mask_logits']).sigmoid() > self.mask_threshold
-        score = out['score_logits'].sigmoid() if 'score_logits' in out else torch.ones((), device=device)
-        answer.scores = score.reshape(1)
-        answer.labels = torch.zeros(1, dtype=torch.long, device=device)
-        return answer
+        return [
+            to_answer({name: values[i] for name, values in out.items()}, Placement.of(sample), self.test_cfg)
+            for i, sample in enumerate(data_samples)
+        ]

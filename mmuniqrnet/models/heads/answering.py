@@ -1,0 +1,95 @@
+"""From the outputs of the head's branches to an answer in pixels of the original image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any
+
+import torch
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+from mmuniqrnet.structures import Placement
+
+EXTRA_MASKS = ('mask_probs', 'input_masks')
+
+
+@dataclass(frozen=True)
+class TestCfg:
+    """``test_cfg`` of :class:`UniQRNetHead`: what matters in prediction only.
+
+    Args:
+        mask_threshold: A pixel belongs to the mask if its probability is higher.
+        mask_margin: Masks are cut to their box, grown on every side by this share of its width or height; None leaves
+            them as they are.
+        extra_masks: Further fields of answers, which published protocols need (``ReferringMetric(protocol=...)``):
+            ``'mask_probs'``, the probabilities (float [1, H, W], original pixels), for ``cris`` and ``cris_val``, and
+            ``'input_masks'`` (bool [1, h, w], pixels of the resized image without padding), for ``lavt`` and
+            ``seqtr``. They cost memory, so they are there only if named.
+
+    Raises:
+        ValueError: An option is unknown or out of range, or needs a branch that the head does not have.
+    """
+
+    __test__ = False  # not a class of tests, whatever pytest makes of its name
+
+    mask_threshold: float = 0.5
+    mask_margin: float | None = None
+    extra_masks: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any] | None, has_box: bool, has_mask: bool) -> 'TestCfg':
+        """Check the options of a config for a head with or without a box and a mask branch."""
+        options = dict(options or {})
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                near = get_close_matches(name, known, n=1) or known
+                raise ValueError(f'UniQRNetHead: test_cfg has no option {name!r}; did you mean {" or ".join(near)}?')
+        extra = options.get('extra_masks', ())
+        if isinstance(extra, str) or any(name not in EXTRA_MASKS for name in extra):
+            raise ValueError(
+                f'UniQRNetHead: extra_masks is a list of some of {", ".join(map(repr, EXTRA_MASKS))}, not {extra!r}.'
+            )
+        if extra and not has_mask:
+            raise ValueError('UniQRNetHead: extra_masks needs a mask_branch.')
+        margin = options.get('mask_margin')
+        if margin is not None and (not has_box or not has_mask or margin < 0):
+            raise ValueError(
+                f'UniQRNetHead: mask_margin={margin} needs a box_branch and a mask_branch, and is not negative; None '
+                'cuts nothing.'
+            )
+        return cls(**dict(options, extra_masks=tuple(extra)))
+
+
+def to_answer(out: Mapping[str, Tensor], placement: Placement, cfg: TestCfg) -> InstanceData:
+    """The outputs of one sample as one instance in original pixels.
+
+    Args:
+        out: Those of ``boxes`` [4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [1, h, w] (over the canvas) and
+            ``score_logits`` [] that the head has.
+        placement: Where the image lies on the canvas.
+        cfg: The options.
+
+    Returns:
+        ``scores`` [1] (1 without a score branch) and ``labels`` [1] (0); ``bboxes`` [1, 4] (xyxy) and ``masks``
+        [1, H, W] (bool) if the head has them; those of ``extra_masks``.
+    """
+    answer = InstanceData()
+    device = next(iter(out.values())).device
+    if 'boxes' in out:
+        height, width = placement.canvas_shape
+        box = bbox_cxcywh_to_xyxy(out['boxes'][None]) * out['boxes'].new_tensor([width, height, width, height])
+        answer.bboxes = placement.boxes_to_original(box)
+    if 'mask_logits' in out:
+        probs = placement.map_to_original(out['mask_logits']).sigmoid()
+        answer.masks = probs > cfg.mask_threshold
+        if 'mask_probs' in cfg.extra_masks:
+            answer.mask_probs = probs
+        if 'input_masks' in cfg.extra_masks:
+            answer.input_masks = placement.map_to_input(out['mask_logits']).sigmoid() > cfg.mask_threshold
+    score = out['score_logits'].sigmoid() if 'score_logits' in out else torch.ones((), device=device)
+    answer.scores = score.reshape(1)
+    answer.labels = torch.zeros(1, dtype=torch.long, device=device)
+    return answer
