@@ -116,7 +116,7 @@ def install(env: Environment, stack: str, torch_index: str) -> None:
     env.pip(f'OpenMMLab stack {stack}', '10 seconds', here, '-r', REQUIREMENTS / f'{stack}.txt')
     if (nodeps := REQUIREMENTS / f'{stack}-nodeps.txt').exists():
         env.pip('packages without their declared dependencies', '5 seconds', here, '--no-deps', '-r', nodeps)
-    env.pip('mmuniqrnet, linked to this checkout', '5 seconds', here, '--no-deps', '-e', ROOT)
+    env.pip('mmuniqrnet, linked to this checkout', '5 seconds', here, '--no-deps', '-e', ROOT, PYTHONWARNINGS='ignore')
 
 
 def mmcv_options(stack: str) -> list[str]:

@@ -38,6 +38,11 @@ WORKS = {
     'pycocotools': ('>=2.0.7', '`pip install "pycocotools>=2.0.7"`'),
 }
 
+OPS = {
+    'compiled': 'with compiled ops',
+    'placeholder': 'without compiled ops',
+    'missing': 'neither with compiled ops nor with a placeholder for them',
+}
 WITHOUT_OPS = '`python -m mmuniqrnet.env --without-ops`'
 
 
@@ -214,7 +219,12 @@ def report() -> int:
     print(f'mmuniqrnet {__version__}')
     print(f'python {".".join(map(str, found.python))} ({sys.executable})')
     for name, version in found.versions.items():
-        print(f'{name} {version}' + (f', {_describe_ops(found)}' if name == found.mmcv else ''))
+        print(f'{name} {version}' + (f', {OPS[found.mmcv_ops]}' if name == found.mmcv else ''))
+    if found.mmcv_ops == 'placeholder':
+        print(
+            '\nmmcv without compiled ops is enough for mmuniqrnet. Models that call them, such as the Mask R-CNN of the '
+            f'pre-training, need `make env OPS=1`, or outside make `{build_command(found.stack)}`.'
+        )
     problems = find_problems(found)
     if not any(problem.fatal for problem in problems):
         problems = find_load_problems(found) + problems
@@ -223,15 +233,6 @@ def report() -> int:
     if not problems:
         print('\nNo problems found.')
     return int(any(problem.fatal for problem in problems))
-
-
-def _describe_ops(found: Installation) -> str:
-    if found.mmcv_ops == 'placeholder':
-        return (
-            'without compiled ops: enough for mmuniqrnet; pre-training with Mask R-CNN and other models that call '
-            f'them need `make env OPS=1`, or `{build_command(found.stack)}`'
-        )
-    return 'with compiled ops' if found.mmcv_ops == 'compiled' else 'neither with compiled ops nor with a placeholder'
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from typing import Literal
 TESTED_MMCV = {'onedl': 'onedl-mmcv==2.3.6', 'openmmlab': 'mmcv==2.1.0'}
 
 # A module and not a package: Python prefers a compiled `_ext` to `_ext.py`, so that this can never hide the ops.
-PLACEHOLDER = '''"""Placeholder for mmcv's compiled ops, written by mmuniqrnet: importable, and every function raises."""
+PLACEHOLDER = '''"""Placeholder for mmcv's compiled ops, written by mmuniqrnet: every function raises."""
 
 IS_MMUNIQRNET_PLACEHOLDER = True
 
