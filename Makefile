@@ -1,63 +1,93 @@
-# Sets up everything by itself; `make help` lists what there is.
+# Sets up what each command needs; `make help` lists the commands.
 PYTHON ?= python3
 STACK ?= onedl
 VENV ?= .venv-$(STACK)
+OPS ?=
+MMCV_WHEELS ?=
 TORCH_INDEX ?=
 ARGS ?=
 
 RUN = "$(VENV)/bin/python"
+TOOL = PATH="$(abspath $(VENV))/bin:$$PATH"
+MAKE_ENV = "$(PYTHON)" tools/make_env.py --venv "$(VENV)" --stack "$(STACK)" \
+  --torch-index "$(TORCH_INDEX)" --mmcv-wheels "$(MMCV_WHEELS)"
+INSTALL = @$(RUN) -m pip install --quiet --disable-pip-version-check -r
 
 .DEFAULT_GOAL := help
-.PHONY: help env check test test-slow test-web demo docs web clean
+.NOTPARALLEL:
+.PHONY: help python env env-ops env-report lint check test test-slow test-web demo web docs clean
 
 help:
-	@echo 'make env        virtual environment with torch, the OpenMMLab stack and this package (once: 15 to 25 minutes)'
-	@echo 'make check      versions in it, and what is wrong with them'
-	@echo 'make test       env, and the tests'
-	@echo 'make test-slow  env, and the tests that take minutes'
-	@echo 'make test-web   env, and the web page in a headless Chromium (apt-get install chromium chromium-driver)'
-	@echo 'make demo       env, and the demonstration: data, training, evaluation and pictures'
-	@echo 'make web        env, and the web page on http://127.0.0.1:7860 (ARGS="--port 8000" for another port)'
-	@echo 'make docs       env, and the documentation as a site, in docs/_build'
-	@echo 'make clean      remove what these commands made: $(VENV) and caches'
+	@echo 'make demo        make a data set, train on it (a quarter of an hour on 2 CPU cores), test and draw'
+	@echo 'make web         serve a web page on which to ask about a picture, at http://127.0.0.1:7860'
+	@echo 'make env         only the environment: torch, the OpenMMLab stack and this package (once: about 2 minutes)'
+	@echo 'make env OPS=1   the same, with the compiled ops of mmcv (once: 10 to 15 minutes more)'
+	@echo 'make env-report  what is installed in it, and what is wrong with it'
+	@echo 'make check       lint and test'
+	@echo 'make lint        ruff, codespell, mypy and import-linter'
+	@echo 'make test        the tests, in the environment with compiled ops'
+	@echo 'make test-slow   the tests that take minutes'
+	@echo 'make test-web    the web page in a headless Chromium (apt-get install chromium chromium-driver)'
+	@echo 'make docs        the documentation as a site, in docs/_build'
+	@echo 'make clean       remove what these commands made: $(VENV), caches and docs/_build'
 	@echo
-	@echo 'PYTHON=python3.11      a Python from 3.10 to 3.12 (now: $(PYTHON))'
-	@echo 'STACK=onedl|openmmlab  the maintained forks, or upstream with mmcv 2.1 (now: $(STACK))'
-	@echo 'VENV=FOLDER            where the environment goes (now: $(VENV))'
-	@echo 'TORCH_INDEX=URL        package index for torch alone, as https://download.pytorch.org/whl/cpu'
-	@echo 'ARGS="..."             further arguments for pytest or the demonstration'
+	@echo 'Each sets up the environment first, once. Settings:'
+	@echo 'PYTHON=python3.11        a Python from 3.10 to 3.12 (now: $(PYTHON))'
+	@echo 'STACK=onedl|openmmlab    the maintained forks, or upstream with mmcv 2.1 (now: $(STACK))'
+	@echo 'VENV=FOLDER              where the environment is (now: $(VENV))'
+	@echo 'TORCH_INDEX=URL          package index for torch alone, such as https://download.pytorch.org/whl/cpu'
+	@echo 'MMCV_WHEELS=URL|FOLDER   take mmcv with compiled ops from a wheel there, which must fit torch'
+	@echo 'ARGS="..."               further arguments for pytest, the demonstration or the web page'
 
-env:
+python:
 	@command -v "$(PYTHON)" >/dev/null || { \
 	  echo 'PYTHON=$(PYTHON) was not found: `apt-get install python3 python3-venv`, or name one from 3.10 to 3.12.' >&2; \
 	  exit 1; }
-	@"$(PYTHON)" tools/make_env.py --venv "$(VENV)" --stack "$(STACK)" --torch-index "$(TORCH_INDEX)"
 
-check: env
+env: python
+	@$(MAKE_ENV) $(if $(filter-out 0,$(OPS)),--ops)
+
+env-ops: python
+	@$(MAKE_ENV) --ops
+
+env-report: env
 	@$(RUN) -m mmuniqrnet.env
 
-test: env
+lint: env
+	$(INSTALL) requirements/lint.txt
+	$(TOOL) ruff check .
+	$(TOOL) ruff format --check .
+	$(TOOL) codespell
+	$(TOOL) mypy
+	$(TOOL) lint-imports
+
+check: lint test
+
+test: env-ops
+	$(INSTALL) requirements/test.txt
 	$(RUN) -m pytest -m 'not slow and not web' $(ARGS)
 
-test-slow: env
+test-slow: env-ops
+	$(INSTALL) requirements/test.txt
 	$(RUN) -m pytest -m slow $(ARGS)
 
-test-web: env
-	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements/web.txt
+test-web: env-ops
+	$(INSTALL) requirements/test.txt -r requirements/web.txt
 	$(RUN) -m pytest tests/web $(ARGS)
 
 demo: env
 	$(RUN) tools/demo.py $(ARGS)
 
 web: env
-	@$(RUN) -m pip install -q --disable-pip-version-check -r requirements/web.txt
+	$(INSTALL) requirements/web.txt
 	$(RUN) -m mmuniqrnet.web $(ARGS)
 
 docs: env
+	$(INSTALL) requirements/docs.txt
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build
 	@echo 'open docs/_build/index.html'
 
 clean:
 	@"$(PYTHON)" tools/make_env.py --venv "$(VENV)" --remove
-	rm -rf mmuniqrnet.egg-info mmuniqrnet/.mim .pytest_cache docs/_build
+	rm -rf build mmuniqrnet.egg-info mmuniqrnet/.mim .pytest_cache .ruff_cache .mypy_cache .import_linter_cache docs/_build
 	find mmuniqrnet tools tests configs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

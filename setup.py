@@ -6,7 +6,6 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
-from setuptools.command.develop import develop
 
 ROOT = Path(__file__).resolve().parent
 MIM_ITEMS = ('configs', 'tools', 'model-index.yml')
@@ -21,9 +20,12 @@ INSTALL_REQUIRES = [
     'safetensors>=0.4',
     'scipy>=1.9',
     'matplotlib>=3.6',
+    'packaging>=23',
+    'tabulate>=0.9',
+    'tensorboard>=2.14',
 ]
 
-# pip builds mmcv without its ops unless torch is already there, MMCV_WITH_OPS=1 and --no-build-isolation are given.
+# pip builds mmcv here without its compiled ops: `python -m mmuniqrnet.env` says what to do next.
 EXTRAS_REQUIRE = {
     'onedl': [
         'onedl-mmengine>=0.10.12,<0.11',
@@ -70,20 +72,19 @@ def fill_mim_folder(package: Path, link: bool) -> None:
 
 
 class BuildPyWithMim(build_py):
+    """Adds ``.mim``; in an editable installation, also says where the package is.
+
+    mmengine 0.10.7 and openmim look for a package beside its metadata, in site-packages, where an editable installation
+    does not have it. They join that folder with the first line of ``top_level.txt``, which may be an absolute path.
+    """
+
     def run(self) -> None:
         super().run()
-        if self.editable_mode:
-            fill_mim_folder(ROOT / 'mmuniqrnet', link=True)
-        else:
-            fill_mim_folder(Path(self.build_lib) / 'mmuniqrnet', link=False)
-
-
-class DevelopWithMim(develop):
-    def run(self) -> None:
-        super().run()
+        if not self.editable_mode:
+            return fill_mim_folder(Path(self.build_lib) / 'mmuniqrnet', link=False)
         fill_mim_folder(ROOT / 'mmuniqrnet', link=True)
-        # onedl-mim takes the first file of this list for the package's place, which is none of the package's.
-        (ROOT / 'mmuniqrnet.egg-info' / 'SOURCES.txt').unlink(missing_ok=True)
+        (metadata,) = Path(self.get_finalized_command('install').install_lib).glob('mmuniqrnet-*.dist-info')
+        (metadata / 'top_level.txt').write_text(f'{ROOT / "mmuniqrnet"}\n')
 
 
 def version() -> str:
@@ -107,7 +108,7 @@ if __name__ == '__main__':
         license_files=['LICENSE'],
         python_requires='>=3.10',
         packages=find_packages(include=('mmuniqrnet', 'mmuniqrnet.*')),
-        package_data={'mmuniqrnet': ['datasets/refshapes/vocab/*', 'weights/*.safetensors']},
+        package_data={'mmuniqrnet': ['py.typed', 'datasets/refshapes/vocab/*', 'weights/*.safetensors']},
         entry_points={'console_scripts': ['mmuniqrnet = mmuniqrnet.cli:main']},
         include_package_data=False,
         install_requires=INSTALL_REQUIRES,
@@ -115,14 +116,14 @@ if __name__ == '__main__':
         classifiers=[
             'Development Status :: 4 - Beta',
             'Operating System :: POSIX :: Linux',
+            'Programming Language :: Python :: 3',
             'Programming Language :: Python :: 3.10',
             'Programming Language :: Python :: 3.11',
             'Programming Language :: Python :: 3.12',
+            'Topic :: Scientific/Engineering :: Image Recognition',
             'Topic :: Scientific/Engineering :: Artificial Intelligence',
+            'Typing :: Typed',
         ],
-        cmdclass={
-            'build_py': BuildPyWithMim,
-            'develop': DevelopWithMim,
-        },
+        cmdclass={'build_py': BuildPyWithMim},
         zip_safe=False,
     )

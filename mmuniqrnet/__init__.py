@@ -15,6 +15,6 @@ _asks_why = (
     or (sys.argv[1:2] == ['env'] and PurePath(sys.argv[0]).name == 'mmuniqrnet')
 )
 if not _asks_why:
-    from .env import require_working_installation
+    from .utils.env import require_working_installation
 
     require_working_installation()

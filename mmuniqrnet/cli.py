@@ -17,7 +17,7 @@ DESCRIPTION = """Say what you mean, get its box and its mask.
   mmuniqrnet scene scene.png                     a picture to try on, and expressions that fit it
   mmuniqrnet ground scene.png "the red star"     the box and the mask of what the expression names
   mmuniqrnet web                                 the same in the browser
-  mmuniqrnet env                                 versions, what is wrong with them, and the mend"""
+  mmuniqrnet env                                 versions, what is wrong with them, and the fix"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,7 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     scene_parser.set_defaults(run=scene)
 
     commands.add_parser('web', help='ask in the browser', add_help=False)
-    commands.add_parser('env', help='versions, what is wrong with them, and the mend').set_defaults(run=env)
+    commands.add_parser('env', help='versions, what is wrong with them, and the fix').set_defaults(run=env)
     return parser
 
 
@@ -153,9 +153,9 @@ def scene(args: argparse.Namespace) -> int:
 
 def env(args: argparse.Namespace) -> int:
     """What ``python -m mmuniqrnet.env`` prints."""
-    from .env import main
+    from .utils.env import report
 
-    return main()
+    return report()
 
 
 def _run(command) -> None:

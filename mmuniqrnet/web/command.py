@@ -10,15 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmuniqrnet.env import release
+from packaging.specifiers import SpecifierSet
+
 from mmuniqrnet.utils.errors import UserError
 
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer
 
-MEND = "pip install 'mmuniqrnet[web]'"
-# The first one tested; 7 may be another again.
-GRADIO = (6, 31)
+INSTALL_WEB = "pip install 'mmuniqrnet[web]'"
+GRADIO = '>=6.31,<7'
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 # Visitors whose last picture is kept in memory, and for how many seconds pictures and answers are kept.
 VISITORS, KEEP = 20, 3600
@@ -45,12 +45,9 @@ def require_gradio() -> None:
     try:
         version = metadata.version('gradio')
     except metadata.PackageNotFoundError:
-        raise UserError(f'the web page needs gradio, which is not installed: `{MEND}`.') from None
-    if not GRADIO <= release(version)[:2] < (GRADIO[0] + 1,):
-        raise UserError(
-            f'the web page is made for gradio {GRADIO[0]}.{GRADIO[1]} or later and below {GRADIO[0] + 1}, '
-            f'and {version} is installed: `{MEND}`.'
-        )
+        raise UserError(f'the web page needs gradio, which is not installed: `{INSTALL_WEB}`.') from None
+    if not SpecifierSet(GRADIO).contains(version, prereleases=True):
+        raise UserError(f'the web page needs gradio {GRADIO}, and {version} is installed: `{INSTALL_WEB}`.')
 
 
 def main(argv: list[str] | None = None) -> None:

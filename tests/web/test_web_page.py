@@ -93,11 +93,11 @@ def test_a_port_that_is_taken_is_told_and_nothing_stays(inferencer, tmp_path, mo
             command.serve(inferencer, tmp_path, '127.0.0.1', port, 'a model', threading.Event())
 
 
-def test_without_gradio_or_with_another_the_mend_is_told(monkeypatch):
+def test_without_gradio_or_with_another_the_fix_is_told(monkeypatch):
     def absent(name):
         raise metadata.PackageNotFoundError(name)
 
-    wrong = 'is made for gradio 6.31 or later and below 7, and {} is installed'
+    wrong = 'needs gradio >=6.31,<7, and {} is installed'
     cases = [(absent, 'needs gradio, which is not installed')]
     cases += [(lambda _, v=v: v, wrong.format(v)) for v in ('5.49.1', '6.4.0', '7.0.0')]
     for version, sentence in cases:
