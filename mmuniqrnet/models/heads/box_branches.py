@@ -40,8 +40,9 @@ class BoxBranch(BaseModule):
         With a reference, boxes like these, the MLP says how the box differs from it, in logits. What every box branch
         is given besides, the encoder's maps and the canvas's padding mask, this one has no use for.
         """
-        # float32 whatever autocast says: half precision has too few digits for boxes.
-        logits = self.mlp(reg).float()
+        logits = self.mlp(reg)
+        # At least float32, whatever autocast says: half precision has too few digits for boxes.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if reference is not None:
             logits = logits + inverse_sigmoid(reference.clamp(*STEEP))
         return logits.sigmoid()

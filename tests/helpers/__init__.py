@@ -1,0 +1,1 @@
+"""What several test modules share: small models, samples and data sets. A test module is never imported."""
