@@ -1,0 +1,59 @@
+"""Tables for the console and for Markdown."""
+
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import prettytable
+
+Rows = Sequence[Mapping[str, Any]]
+# The enumeration came with prettytable 3.12; before, its members were constants of the module.
+STYLES = getattr(prettytable, 'TableStyle', prettytable)
+
+
+def text_table(rows: Rows, columns: Sequence[str] | None = None, decimals: int = 2, right: Collection[str] = ()) -> str:
+    """A table for the console, without borders: a line of column names, then a line a row.
+
+    Args:
+        rows: From column name to value. A float is written with ``decimals`` digits, None or a missing key as ``-``.
+            Without rows the table is empty text.
+        columns: Which columns, in this order; None = all, in the order in which they first occur.
+        decimals: Digits after the point.
+        right: Columns to align to the right although they hold text. Columns of numbers alone always are.
+    """
+    table = _table(rows, columns, decimals, right)
+    table.border = False
+    table.left_padding_width, table.right_padding_width = 0, 2
+    return '\n'.join(line.rstrip() for line in table.get_string().splitlines())
+
+
+def markdown_table(
+    rows: Rows, columns: Sequence[str] | None = None, decimals: int = 2, right: Collection[str] = ()
+) -> str:
+    """The same table in Markdown, with ``|`` in names and values escaped."""
+    table = _table(rows, columns, decimals, right, escape=True)
+    table.set_style(STYLES.MARKDOWN)
+    return table.get_string()
+
+
+def _table(
+    rows: Rows, columns: Sequence[str] | None, decimals: int, right: Collection[str], escape: bool = False
+) -> prettytable.PrettyTable:
+    if columns is None:
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+
+    def text(value: Any) -> str:
+        if isinstance(value, Real) and not isinstance(value, Integral):  # numpy's floats are no float
+            written = f'{value:.{decimals}f}'
+        else:
+            written = '-' if value is None else ' '.join(str(value).split())  # a cell is one line
+        return written.replace('|', '\\|') if escape else written
+
+    table = prettytable.PrettyTable([text(name) for name in columns])
+    table.add_rows([[text(row.get(name)) for name in columns] for row in rows])
+    for name in columns:
+        values = [row[name] for row in rows if row.get(name) is not None]
+        numeric = bool(values) and all(isinstance(value, Real) for value in values)
+        table.align[text(name)] = 'r' if numeric or name in right else 'l'
+        table.min_width[text(name)] = 3 if escape else 1  # Markdown's rule needs room for a dash and a colon
+    return table
