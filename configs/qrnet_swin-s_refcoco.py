@@ -1,16 +1,15 @@
 """QRNet (CVPR 2022) with Swin-S on RefCOCO (unc): boxes only, the network as published."""
 
-_base_ = ['./_base_/default_runtime.py', './_base_/refcoco.py', './_base_/schedule.py', './_base_/uniqrnet.py']
+_base_ = [
+    './_base_/models/uniqrnet_swin-s.py',
+    './_base_/datasets/refcoco.py',
+    './_base_/schedules/180e_drop-60.py',
+    './_base_/default_runtime.py',
+]
 
-# What you may want to change ---------------------------------------------------------------------------------------
-# Weights that Swin starts from: a file or a URL. The published recipe takes a Mask R-CNN on COCO without the val and
-# test images of RefCOCO/+/g (configs/pretrain/); ImageNet-1k, the default here, is no part of COCO.
-pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_small_patch4_window7_224.pth'
-text_model = 'bert-base-uncased'  # a Hugging Face name or a local folder
+# To change: model.backbone.init_cfg.checkpoint=FILE, model.text_encoder.model=FOLDER, train_dataloader.batch_size=N
 
 model = dict(
-    text_encoder=dict(model=text_model),
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint=pretrained)),
     # What is not QRNet's.
     head=dict(
         mask_branch=None,
@@ -23,6 +22,5 @@ model = dict(
         box_from_mask=False,
     ),
 )
-
-custom_hooks = []
+custom_hooks = []  # one task needs no balance
 default_hooks = dict(checkpoint=dict(save_best='refcoco/val/Acc@0.5', rule='greater'))

@@ -1,4 +1,5 @@
-# Rarely changed: how a run logs, saves and draws, the same for every config.
+"""How a run logs, saves and draws, the same for every config."""
+
 default_scope = 'mmuniqrnet'
 
 default_hooks = dict(
@@ -15,8 +16,11 @@ env_cfg = dict(
     cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
 
-vis_backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-visualizer = dict(type='ReferringVisualizer', vis_backends=vis_backends, name='visualizer')
+visualizer = dict(
+    type='ReferringVisualizer',
+    vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
+    name='visualizer',
+)
 
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'

@@ -1,16 +1,15 @@
-# Rarely changed: the ten evaluation sets of the literature in one test loader. ReferItGame is counted by its boxes, so
-# that its masks need not be there.
-test_pipeline = [
-    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
-    dict(type='ReferResize', scale=(640, 640), keep_ratio=True),
-    dict(type='PackReferInputs'),
-]
+"""The ten evaluation sets of the literature in one test loader."""
+
+_base_ = './pipelines_640.py'
+
+# To change: test_dataloader.batch_size=N
+# ReferItGame is counted by its boxes, so that its masks need not be there.
 refer = dict(
     type='ReferDataset',
     data_root='data/',
     data_prefix=dict(img_path='coco/train2014/'),
     test_mode=True,
-    pipeline=test_pipeline,
+    pipeline={{_base_.test_pipeline}},
 )
 unc_splits = ['val', 'testA', 'testB']
 ten_sets = [
@@ -49,7 +48,7 @@ ten_sets = [
         data_prefix=dict(img_path='images/'),
         split='test',
         test_mode=True,
-        pipeline=test_pipeline,
+        pipeline={{_base_.test_pipeline}},
     ),
 ]
 test_dataloader = dict(

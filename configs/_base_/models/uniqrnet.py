@@ -1,35 +1,30 @@
-# Rarely changed: UniQRNet at full size with Swin-S, 640 pixels, BERT. What a config changes on top are the backbone's
-# size and num_tokens (20; 40 for RefCOCOg, whose expressions are longer).
-num_tokens = 20
-text_dim = 768
-channels = (96, 192, 384, 768)
+"""UniQRNet at full size but for its backbone, and the balance of its losses: 640 pixels, BERT, 20 tokens."""
+
+# To change:
+# - where BERT comes from (a folder, or a name on the Hugging Face hub): model.text_encoder.model=FOLDER
+# - the number of tokens, [CLS] and [SEP] included: model.text_encoder.max_length=N model.head.encoder.num_text_tokens=N,
+#   which must agree
+# - the weights that Swin starts from (a file or a URL): model.backbone.init_cfg.checkpoint=FILE. The published recipe
+#   takes a Mask R-CNN trained on COCO without the val and test images of RefCOCO, RefCOCO+ and RefCOCOg: see
+#   configs/pretrain/.
 model = dict(
     type='UniQRNet',
     data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center'),
-    text_encoder=dict(type='TextEncoder', model='bert-base-uncased', max_length=num_tokens),
-    backbone=dict(
-        type='QRNetSwin',
-        text_dim=text_dim,
-        embed_dims=96,
-        depths=(2, 2, 18, 2),
-        num_heads=(3, 6, 12, 24),
-        window_size=7,
-        drop_path_rate=0.2,
-        with_cp=False,
-    ),
-    neck=dict(type='QueryAwareFusion', in_channels=channels, out_channels=256, text_dim=text_dim, num_outs=5),
+    text_encoder=dict(type='TextEncoder', model='bert-base-uncased', max_length=20),
+    backbone=dict(type='QRNetSwin', text_dim=768),
+    neck=dict(type='QueryAwareFusion', out_channels=256, text_dim=768, num_outs=5),
     head=dict(
         type='UniQRNetHead',
         encoder=dict(
             type='VisualLinguisticEncoder',
             in_channels=256,
-            text_dim=text_dim,
+            text_dim=768,
             embed_dims=256,
             num_layers=6,
             num_heads=8,
             feedforward_dims=2048,
             dropout=0.1,
-            num_text_tokens=num_tokens,
+            num_text_tokens=20,
             num_levels=5,
             levels=(3, 4),
             level_sizes=((20, 20), (10, 10)),
@@ -42,9 +37,8 @@ model = dict(
         # Which layers the pixel loss guides.
         pixel_guidance=dict(
             type='PixelGuidance',
-            backbone_channels=channels,
             neck_channels=256,
-            text_dim=text_dim,
+            text_dim=768,
             backbone_stages=(0, 1, 2, 3),
             neck_levels=(0, 1, 2),
             embed_dims=64,

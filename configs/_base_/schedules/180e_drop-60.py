@@ -1,5 +1,7 @@
-# Rarely changed: QRNet's recipe. The learning rate is for an effective batch of 8 GPUs x 16 = 128; with another one,
-# pass --auto-scale-lr.
+"""QRNet's recipe: 180 epochs, a tenth of the learning rate from epoch 60 on."""
+
+# To change: train_cfg.max_epochs=N, param_scheduler.0.milestones=[N], optim_wrapper.optimizer.lr=X
+# The learning rate is for an effective batch of 8 GPUs x 16 = 128; with another one, pass --auto-scale-lr.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4),
@@ -16,9 +18,8 @@ optim_wrapper = dict(
         }
     ),
 )
-max_epochs = 180
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[60], gamma=0.1)]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=180, val_interval=5)
 val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(enable=False, base_batch_size=128)

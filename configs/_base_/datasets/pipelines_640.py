@@ -1,0 +1,31 @@
+"""QRNet's augmentation for training, and what an image passes at test: 640 pixels."""
+
+train_pipeline = [
+    # The annotations refer to the stored pixels, so no EXIF rotation.
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
+    dict(type='LoadReferAnnotations'),
+    # Not mmdet's PhotoMetricDistortion: it exchanges colour channels, and the red shirt would be blue.
+    dict(
+        type='RandomApply',
+        prob=0.8,
+        transforms=[
+            dict(type='mmdet.Brightness', min_mag=0.6, max_mag=1.4),
+            dict(type='mmdet.Contrast', min_mag=0.6, max_mag=1.4),
+            dict(type='mmdet.Color', min_mag=0.6, max_mag=1.4),
+        ],
+    ),
+    dict(type='GuardedCrop', prob=0.5, short_sides=(400, 500, 600), crop_size=(384, 600)),
+    dict(
+        type='RandomChoiceResize',
+        resize_type='ReferResize',
+        scales=[(s, s) for s in range(448, 641, 32)],
+        keep_ratio=True,
+    ),
+    dict(type='RandomFlipWithText', prob=0.5),
+    dict(type='PackReferInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
+    dict(type='ReferResize', scale=(640, 640), keep_ratio=True),
+    dict(type='PackReferInputs'),
+]

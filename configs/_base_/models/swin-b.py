@@ -1,0 +1,16 @@
+"""Size and first weights of Swin-B, for the models and for configs/pretrain/."""
+
+# The bases copy this into model.backbone: set options there, not here.
+swin = dict(
+    embed_dims=128,
+    depths=(2, 2, 18, 2),
+    num_heads=(4, 8, 16, 32),
+    window_size=7,
+    drop_path_rate=0.2,
+    with_cp=False,
+    # ImageNet-22k, which is no part of COCO.
+    init_cfg=dict(
+        type='Pretrained',
+        checkpoint='https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_base_patch4_window7_224_22k.pth',
+    ),
+)
