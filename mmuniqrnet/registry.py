@@ -1,4 +1,4 @@
-"""The registries of scope ``mmuniqrnet``, each a child of mmengine's root registry.
+"""The registries of scope ``mmuniqrnet``, each but ``BALANCE_STRATEGIES`` a child of mmengine's root registry.
 
 ``locations`` name the packages that are imported on the first look-up, so ``type='mmuniqrnet.UniQRNet'`` resolves from
 mmdet's, mmseg's or mmengine's registries without any import on the user's side. Those without a location hold nothing
@@ -40,3 +40,5 @@ RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
 RUNNERS = _child(root.RUNNERS)
 TASK_UTILS = _child(root.TASK_UTILS)
 VISBACKENDS = _child(root.VISBACKENDS)
+
+BALANCE_STRATEGIES = Registry('loss balance strategy', scope='mmuniqrnet', locations=['mmuniqrnet.engine'])

@@ -3,8 +3,7 @@
 # To change:
 # - where BERT comes from (a folder, or a name on the Hugging Face hub): model.text_encoder.model=FOLDER
 # - the number of tokens, [CLS] and [SEP] included: model.text_encoder.max_length=N and
-#   model.head.encoder.num_text_tokens=N,
-#   which must agree
+#   model.head.encoder.num_text_tokens=N, which must agree
 # - the weights that Swin starts from (a file or a URL): model.backbone.init_cfg.checkpoint=FILE. The published recipe
 #   takes a Mask R-CNN trained on COCO without the val and test images of RefCOCO, RefCOCO+ and RefCOCOg: see
 #   configs/pretrain/.

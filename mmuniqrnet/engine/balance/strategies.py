@@ -19,9 +19,9 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from mmengine.registry import Registry
 
-BALANCE_STRATEGIES = Registry('loss balance strategy', scope='mmuniqrnet', locations=['mmuniqrnet.engine'])
+from mmuniqrnet.registry import BALANCE_STRATEGIES
+
 Floats = dict[str, float]
 TINY = 1e-12
 
