@@ -11,8 +11,11 @@ import torch
 from mmengine.config import Config, ConfigDict
 from pycocotools import mask as mask_utils
 from scipy.io import savemat
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
+from mmuniqrnet.registry import MODELS
 
 # Threads of so small a model only wait for each other.
 torch.set_num_threads(1)
@@ -133,3 +136,22 @@ def narrow(model: ConfigDict) -> None:
             model.head.mask_branch.feat_channels = 32
     if model.head.get('pixel_guidance'):
         model.head.pixel_guidance.update(text_dim=32, backbone_channels=channels, neck_channels=32)
+
+
+def build_without_memory(model: ConfigDict) -> nn.Module:
+    """A model's config at full size, with BERT's shapes, on the meta device: shapes without numbers, in a moment."""
+    model = model.copy()
+    if isinstance(model.text_encoder.model, str):
+        model.text_encoder = dict(model.text_encoder, model=dict(model_type='bert'), tokenizer='mmuniqrnet:refshapes')
+    with torch.device('meta'), _LinspaceWithNumbers():
+        return MODELS.build(model)
+
+
+class _LinspaceWithNumbers(TorchFunctionMode):
+    """On the CPU whatever the device: Swin reads its drop path rates from it."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if function is torch.linspace:
+            kwargs['device'] = 'cpu'
+        return function(*args, **kwargs)

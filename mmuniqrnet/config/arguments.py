@@ -4,7 +4,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
@@ -139,21 +139,26 @@ def _parameters(part: Part) -> tuple[dict[str, Any], bool]:
         rest = next((parameter.name for parameter in parameters if parameter.kind is parameter.VAR_KEYWORD), None)
         if rest is None:
             return known, False
-        is_passed_on, read = _use_of(rest, maker)
+        use, read = _use_of(rest, maker)
         known |= {name: None for name in read if name not in known}
-        if not is_passed_on:
-            return known, True
+        if use != 'base':
+            return known, use == 'other'
     return known, True
 
 
-def _use_of(rest: str, maker: Part) -> tuple[bool, set[str]]:
-    """Whether an ``__init__`` passes its ``**rest`` on to another ``__init__``, and the names that it reads from it."""
+def _use_of(rest: str, maker: Part) -> tuple[Literal['base', 'none', 'other'], set[str]]:
+    """What a function does with its ``**rest``, and the names that it reads from it.
+
+    Returns:
+        ``'base'`` if it passes them on to an ``__init__``, ``'none'`` if it ignores them, else ``'other'``; the names.
+    """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(maker)))
     except (OSError, TypeError, SyntaxError):
-        return False, set()
-    is_passed_on, read = False, set()
+        return 'other', set()
+    is_passed_on, is_used, read = False, False, set()
     for node in ast.walk(tree):
+        is_used |= isinstance(node, ast.Name) and node.id == rest
         match node:
             case ast.Call(func=ast.Attribute(attr='__init__'), keywords=keywords):
                 is_passed_on |= any(
@@ -167,7 +172,7 @@ def _use_of(rest: str, maker: Part) -> tuple[bool, set[str]]:
                 read.add(key)
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))) if name == rest:
                 read.add(key)
-    return is_passed_on, read
+    return 'base' if is_passed_on else 'other' if is_used else 'none', read
 
 
 def _arguments_of_named_parts(

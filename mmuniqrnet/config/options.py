@@ -158,7 +158,7 @@ def _check_place(path: Keys, leaves: Mapping[Keys, Any], config: Mapping[str, An
             if path[depth + 1 :] in ((), ('_delete_',)) or not isinstance(node, Mapping | list):
                 raise UserError(f'{said}: one entry of the list {where} can not be replaced; {whole}.')
         else:
-            by_a_dict = f', or put a dict there with {where}._delete_=True' if node is None else ''
+            by_a_dict = f', or put a dict there with {where}._delete_=True' if isinstance(node, str | None) else ''
             raise UserError(
                 f'{said}: {where} is {node!r} in the config, which has no keys; set {where} as a whole{by_a_dict}.'
             )

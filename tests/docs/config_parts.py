@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from mmengine.config import Config
 
 from mmuniqrnet.config import arguments_of, find_part
-from mmuniqrnet.config.arguments import NOT_ARGUMENTS
+from mmuniqrnet.config.arguments import NOT_ARGUMENTS, TAKEN_BEFORE
+
+# A page may show a part without its place in a config.
+ALLOWED_ANYWHERE = NOT_ARGUMENTS.union(*TAKEN_BEFORE.values())
 
 
 def parts_of(value: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
@@ -27,7 +30,7 @@ def check_parts(value: object) -> int:
     for place, part in parts_of(value):
         assert find_part(part['type'], place), f'there is no {part["type"]!r} in any registry'
         known = arguments_of(part, place)
-        unknown = set() if known is None else set(part) - known - NOT_ARGUMENTS
+        unknown = set() if known is None else set(part) - known - ALLOWED_ANYWHERE
         assert not unknown, f'{part["type"]} takes no {", ".join(sorted(unknown))}'
         count += 1
     return count

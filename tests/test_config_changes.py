@@ -1,0 +1,125 @@
+"""What the comments of the configs offer to be changed changes, from --cfg-options and from a config of one's own."""
+
+import ast
+import re
+from argparse import ArgumentParser
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from config_samples import ROOT, build_without_memory
+from mmengine.config import Config, DictAction
+from mmengine.registry import DefaultScope
+
+from mmuniqrnet.config import load_config
+from mmuniqrnet.utils.errors import UserError
+
+CONFIGS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ('', 'pretrain')
+    for path in (ROOT / 'configs' / folder).glob('*.py')
+)
+# What the comments write for a value, and one to set.
+VALUES = dict(FILE='some/weights.pth', FOLDER='some/folder', DIR='some/data/', N='7', X='0.25')
+# What a base offers and a config on it replaces by something else: the option is refused there.
+REPLACED = {
+    'configs/eval_all_uniqrnet_swin-b.py': {'model.backbone.init_cfg.checkpoint'},
+    'configs/uniqrnet_swin-b_mixed.py': {f'{part}_dataloader.dataset.data_root' for part in ('train', 'val', 'test')},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+def offers(path: Path) -> dict[str, str]:
+    """The paths that the comments of a config and of its bases name, and the value that each is set to here."""
+    text = path.read_text()
+    found = {}
+    for comment in re.findall(r'^ *# *(.*)$', text, re.MULTILINE):
+        for key, value in re.findall(r'([a-z_]+(?:\.\w+)+)=([A-Z]+|\d+|\[N\])', comment):
+            found[key] = re.sub('[A-Z]+', lambda name: VALUES[name[0]], value)
+    bases = [
+        node.value for node in ast.parse(text).body if isinstance(node, ast.Assign) and node.targets[0].id == '_base_'
+    ]
+    for base in (
+        ast.literal_eval(bases[0]) if bases and isinstance(bases[0], ast.List) else map(ast.literal_eval, bases)
+    ):
+        if not base.startswith('mmdet::'):
+            found = offers(path.parent / base) | found
+    return found
+
+
+def parsed(options: dict[str, str]) -> dict[str, Any]:
+    """As the command line gives them."""
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args(['--cfg-options', *(f'{key}={value}' for key, value in options.items())]).cfg_options
+
+
+def value_at(cfg: Any, key: str) -> Any:
+    for step in key.split('.'):
+        cfg = cfg[int(step)] if isinstance(cfg, list) else cfg[step]
+    return cfg
+
+
+def child_text(base: Path, options: dict[str, Any]) -> str:
+    """A config on top of another that sets these, as one would write it: a list is given whole."""
+    whole, changes = Config.fromfile(base).to_dict(), {}
+    for key, value in options.items():
+        old, new, steps = whole, changes, key.split('.')
+        for i, step in enumerate(steps):
+            if isinstance(old, list):
+                step = int(step)
+            elif isinstance(old.get(step), list) and i < len(steps) - 1:
+                new.setdefault(step, deepcopy(old[step]))
+            elif i < len(steps) - 1:
+                new.setdefault(step, {})
+            if i == len(steps) - 1:
+                new[step] = value
+            else:
+                old, new = old[step], new[step]
+    return '\n'.join([f'_base_ = {str(base)!r}', *(f'{name} = {value!r}' for name, value in changes.items())])
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_what_the_comments_offer_takes_effect(path, tmp_path):
+    options = {key: value for key, value in offers(ROOT / path).items() if key not in REPLACED.get(path, ())}
+    assert options, f'{path} says nothing about what may be changed'
+    values, before = parsed(options), Config.fromfile(ROOT / path)
+    assert all(value_at(before, key) != value for key, value in values.items())
+    by_options = load_config(str(ROOT / path), values)
+    (tmp_path / 'mine.py').write_text(child_text(ROOT / path, values))
+    by_child = Config.fromfile(tmp_path / 'mine.py')
+    for key, value in values.items():
+        assert value_at(by_options, key) == value_at(by_child, key) == value, key
+    # Nothing else changed.
+    for cfg in (by_options, by_child):
+        changed = {name for name in before if cfg.get(name) != before[name]}
+        assert changed == {key.partition('.')[0] for key in values}
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_every_config_says_at_its_head_what_to_change(path):
+    head = (ROOT / path).read_text().partition(' = dict(')[0]
+    assert 'To change: ' in head
+
+
+@pytest.mark.parametrize('path, key', [(path, key) for path, keys in REPLACED.items() for key in sorted(keys)])
+def test_what_a_config_replaces_is_refused_there(path, key):
+    with pytest.raises(UserError, match=re.escape(key)):
+        load_config(str(ROOT / path), {key: 'somewhere'})
+
+
+@pytest.mark.parametrize('path', ['configs/uniqrnet_swin-b_refcoco.py', 'configs/eval_all_uniqrnet_swin-b.py'])
+def test_number_of_tokens_is_what_both_paths_say(path):
+    options = {'model.text_encoder.max_length': 40, 'model.head.encoder.num_text_tokens': 40}
+    assert options.keys() <= offers(ROOT / path).keys()
+    plain, longer = (build_without_memory(load_config(str(ROOT / path), given).model) for given in ({}, options))
+    assert (plain.text_encoder.max_length, longer.text_encoder.max_length) == (20, 40)
+    # [REG], the tokens, and the cells of the two levels.
+    rows = [model.head.encoder.position.num_embeddings for model in (plain, longer)]
+    assert rows == [1 + 20 + 500, 1 + 40 + 500]
