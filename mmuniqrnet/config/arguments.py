@@ -150,15 +150,16 @@ def _use_of(rest: str, maker: Part) -> tuple[Literal['base', 'none', 'other'], s
     """What a function does with its ``**rest``, and the names that it reads from it.
 
     Returns:
-        ``'base'`` if it passes them on to an ``__init__``, ``'none'`` if it ignores them, else ``'other'``; the names.
+        ``'base'`` if it passes them on to an ``__init__``, ``'none'`` if it ignores those that it does not read by name,
+        ``'other'`` if it does something else with them; and the names.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(maker)))
     except (OSError, TypeError, SyntaxError):
         return 'other', set()
-    is_passed_on, is_used, read = False, False, set()
+    is_passed_on, read = False, []
+    uses = sum(isinstance(node, ast.Name) and node.id == rest for node in ast.walk(tree))
     for node in ast.walk(tree):
-        is_used |= isinstance(node, ast.Name) and node.id == rest
         match node:
             case ast.Call(func=ast.Attribute(attr='__init__'), keywords=keywords):
                 is_passed_on |= any(
@@ -169,10 +170,10 @@ def _use_of(rest: str, maker: Part) -> tuple[Literal['base', 'none', 'other'], s
                 func=ast.Attribute(value=ast.Name(id=name), attr='get' | 'pop' | 'setdefault'),
                 args=[ast.Constant(value=str(key)), *_],
             ) if name == rest:
-                read.add(key)
+                read.append(key)
             case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))) if name == rest:
-                read.add(key)
-    return 'base' if is_passed_on else 'other' if is_used else 'none', read
+                read.append(key)
+    return 'base' if is_passed_on else 'other' if uses > len(read) else 'none', set(read)
 
 
 def _arguments_of_named_parts(

@@ -38,6 +38,12 @@ class Ignores(Base):
         super().__init__()
 
 
+class Reads(Base):
+    def __init__(self, height: int = 1, **others) -> None:
+        super().__init__()
+        self.size = others.get('depth', 1) + others['breadth']
+
+
 class PassesToNoOne(nn.Module):
     def __init__(self, height: int = 1, **others) -> None:
         super().__init__(**others)
@@ -68,6 +74,7 @@ def test_what_is_not_registered_is_not_found_and_may_take_anything(kind):
         (PassesOn, {'width', 'height', 'depth'}),
         (PassesToNoOne, {'height'}),
         (Ignores, {'height'}),
+        (Reads, {'height', 'depth', 'breadth'}),
         (Keeps, None),
     ],
 )
@@ -110,7 +117,7 @@ def test_parts_of_every_config_take_what_they_are_given(path):
     assert len(parts) > 10
     for place, part in parts:
         known = arguments_of(part, place, cfg['default_scope'])
-        if part['type'] == 'RoIAlign':  # mmdet takes it from mmcv.ops, and it is in no registry
+        if part['type'] in ('RoIAlign', 'nms'):  # mmdet takes them from mmcv.ops, and they are in no registry
             assert known is None
             continue
         assert known is not None and part.keys() <= known | {'type', '_scope_'}, part['type']
