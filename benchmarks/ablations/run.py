@@ -81,7 +81,7 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     )
     cfg.default_hooks.visualization.val_examples = 0
     cfg.default_hooks.logger.log_metric_by_epoch = False
-    cfg.vis_backends = cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
+    cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
     cfg.model.head.test_cfg.mask_margin = None
     cfg.merge_from_dict(ROWS[row].options)

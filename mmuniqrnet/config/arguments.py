@@ -11,6 +11,7 @@ from mmengine.registry import Registry
 from mmengine.runner import Runner
 
 from mmuniqrnet import registry as ours
+from mmuniqrnet.utils.deprecation import moved_arguments
 
 Part = Callable[..., Any]
 
@@ -150,14 +151,14 @@ def _use_of(rest: str, maker: Part) -> tuple[Literal['base', 'none', 'other'], s
     """What a function does with its ``**rest``, and the names that it reads from it.
 
     Returns:
-        ``'base'`` if it passes them on to an ``__init__``, ``'none'`` if it ignores those that it does not read by name,
-        ``'other'`` if it does something else with them; and the names.
+        ``'base'`` if it passes them on to an ``__init__``, ``'none'`` if it ignores or refuses those that it does not
+        read by name, ``'other'`` if it does something else with them; and the names.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(maker)))
     except (OSError, TypeError, SyntaxError):
         return 'other', set()
-    is_passed_on, read = False, []
+    is_passed_on, read = False, set()
     uses = sum(isinstance(node, ast.Name) and node.id == rest for node in ast.walk(tree))
     for node in ast.walk(tree):
         match node:
@@ -166,14 +167,24 @@ def _use_of(rest: str, maker: Part) -> tuple[Literal['base', 'none', 'other'], s
                     keyword.arg is None and isinstance(keyword.value, ast.Name) and keyword.value.id == rest
                     for keyword in keywords
                 )
+                continue
             case ast.Call(
                 func=ast.Attribute(value=ast.Name(id=name), attr='get' | 'pop' | 'setdefault'),
                 args=[ast.Constant(value=str(key)), *_],
-            ) if name == rest:
-                read.append(key)
-            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))) if name == rest:
-                read.append(key)
-    return 'base' if is_passed_on else 'other' if uses > len(read) else 'none', set(read)
+            ):
+                keys = {key}
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=str(key))):
+                keys = {key}
+            case ast.Call(
+                func=ast.Name(id=moved_arguments.__name__), args=[_, ast.Name(id=name), _, ast.Name(id=names)]
+            ):
+                keys = set(maker.__globals__[names])
+            case _:
+                continue
+        if name == rest:
+            read |= keys
+            uses -= 1
+    return 'base' if is_passed_on else 'other' if uses else 'none', read
 
 
 def _arguments_of_named_parts(

@@ -77,6 +77,11 @@ UNKNOWN_ARGUMENT = [
     (MASK_RCNN, 'model.roi_head.box_head.num_classes=1', "StandardRoIHead has no argument 'box_head'"),
     (MASK_RCNN, 'model.backbone.dept=1', "mmuniqrnet.QRNetSwin has no argument 'dept'"),
     # Only **kwargs would take these.
+    (
+        FLAGSHIP,
+        'model.head.box_brach=None',
+        "UniQRNetHead has no argument 'box_brach'; the nearest name is 'box_branch'",
+    ),
     (FLAGSHIP, 'default_hooks.checkpoint.intervall=5', "CheckpointHook has no argument 'intervall'"),
     (FLAGSHIP, 'train_dataloader.dataset.pipeline.4.keep=True', "RandomChoiceResize has no argument 'keep'"),
     # Options that belong together are looked at together.
@@ -164,6 +169,8 @@ ALLOWED = [
     (FLAGSHIP, 'custom_hooks.0.strategy._delete_=True custom_hooks.0.strategy.type=dwa'),
     (FLAGSHIP, 'custom_hooks=[]'),
     (FLAGSHIP, 'model.head.pixel_guidance=None'),
+    # Arguments that have moved; the part warns.
+    (NANO, 'model.head.mask_margin=0.2'),
     # **kwargs that go on to another part.
     (
         FLAGSHIP,

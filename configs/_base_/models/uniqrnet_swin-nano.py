@@ -68,7 +68,7 @@ model = dict(
             embed_dims=32,
         ),
         box_from_mask=True,
-        mask_margin=0.1,
+        test_cfg=dict(mask_margin=0.1),
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
     ),
