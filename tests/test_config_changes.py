@@ -114,6 +114,28 @@ def test_what_a_config_replaces_is_refused_there(path, key):
         load_config(str(ROOT / path), {key: 'somewhere'})
 
 
+def test_old_names_of_bases_give_the_same_and_a_warning(tmp_path):
+    """As the recipes' page wrote them: Swin-S, and no weights to start from."""
+    text = ''.join(
+        f"'{ROOT}/configs/_base_/{name}.py'," for name in ('default_runtime', 'refcoco', 'schedule', 'uniqrnet')
+    )
+    best = "default_hooks = dict(checkpoint=dict(save_best='refcoco/val/mIoU', rule='greater'))"
+    (tmp_path / 'old.py').write_text(f'_base_ = [{text}]\n{best}\nwork_dir = None')
+    with pytest.warns(DeprecationWarning, match='will be deprecated') as warned:
+        old = load_config(str(tmp_path / 'old.py')).to_dict()
+    names = ['datasets/refcoco', 'schedules/180e_drop-60', 'models/uniqrnet_swin-s']
+    said = [str(warning.message) for warning in warned if '_base_' in str(warning.message)]
+    assert [f'Please use _base_/{name}.py instead' in one for name, one in zip(names, said)] == [True] * 3
+    new = Config.fromfile(ROOT / 'configs/uniqrnet_swin-s_refcoco.py').to_dict()
+    assert new['model']['backbone'].pop('init_cfg')
+    assert {name: old[name] for name in new if name != 'swin'} == {name: new[name] for name in new if name != 'swin'}
+
+    (tmp_path / 'old.py').write_text(f"_base_ = '{ROOT}/configs/_base_/ten_sets.py'")
+    with pytest.warns(DeprecationWarning, match='Please use _base_/datasets/ten_sets.py instead'):
+        old = load_config(str(tmp_path / 'old.py'))
+    assert old.test_dataloader == Config.fromfile(ROOT / 'configs/eval_all_uniqrnet_swin-b.py').test_dataloader
+
+
 @pytest.mark.parametrize('path', ['configs/uniqrnet_swin-b_refcoco.py', 'configs/eval_all_uniqrnet_swin-b.py'])
 def test_number_of_tokens_is_what_both_paths_say(path):
     options = {'model.text_encoder.max_length': 40, 'model.head.encoder.num_text_tokens': 40}

@@ -1,5 +1,6 @@
 """Reading a config file, as every tool does."""
 
+import warnings
 from pathlib import Path
 
 from mmengine.config import Config
@@ -21,7 +22,10 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         hint = f'; {Path(path).parent or "."} has {", ".join(near)}' if near else ''
         raise UserError(f'there is no config {path}{hint}.')
     try:
-        cfg = Config.fromfile(path)
+        with warnings.catch_warnings():
+            # Python would not show what mmengine says of the old name of a base.
+            warnings.filterwarnings('default', 'The config file', DeprecationWarning)
+            cfg = Config.fromfile(path)
     except Exception as error:
         raise UserError(f'the config {path} can not be read: {type(error).__name__}: {error}') from error
     if options:
