@@ -59,7 +59,7 @@ def link_checkout(folder: Path) -> None:
 
 def make_refer_sets(data: Path) -> None:
     """RefCOCO, RefCOCO+, RefCOCOg and COCO with an image or two each, none of which is in training and in testing."""
-    spec = importlib.util.spec_from_file_location('trees', ROOT / 'tests' / 'datasets' / 'checks' / 'data_trees.py')
+    spec = importlib.util.spec_from_file_location('trees', ROOT / 'tests/analysis/data_trees.py')
     trees = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(trees)
     trees.write_set(data, 'refcoco', 'unc', dict(train=[1, 2], val=[3], testA=[4], testB=[5]))

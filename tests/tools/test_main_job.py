@@ -1,6 +1,5 @@
 """The main job in small: train, save, resume, test, through the tools' own entry points, on a RefShapes made here."""
 
-import importlib.util
 import json
 import math
 import pickle
@@ -8,24 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tools import CONFIG, options, test, train
 from mmengine.registry import DefaultScope
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
-
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py')
-
-
-def tool(name: str):
-    """A module of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-train, test = tool('train'), tool('test')
 
 
 @pytest.fixture(scope='module')
@@ -40,30 +26,6 @@ def no_default_scope():
     """A runner sets the process's default scope; the next test must not inherit it."""
     yield
     DefaultScope._instance_dict.clear()
-
-
-def options(data: Path, name: str, max_iters: int) -> list[str]:
-    """Small, and with nothing drawn at random but the first weights and the order of the data."""
-    return [
-        f'experiment_name={name}',
-        'randomness.seed=3',
-        f'train_cfg.max_iters={max_iters}',
-        'train_cfg.val_interval=2',
-        'default_hooks.checkpoint.interval=2',
-        'default_hooks.checkpoint.max_keep_ckpts=9',
-        'model.data_preprocessor.placement=corner',
-        'train_pipeline.3.prob=0.0',
-        'train_dataloader.dataset.pipeline.3.prob=0.0',
-        'train_dataloader.batch_size=4',
-        'param_scheduler.0.end=2',
-        'param_scheduler.1.begin=2',
-        'param_scheduler.1.end=8',
-        'param_scheduler.1.T_max=6',
-    ] + [
-        f'{part}_dataloader.{key}'
-        for part in ('train', 'val', 'test')
-        for key in (f'dataset.data_root={data}', 'num_workers=0', 'persistent_workers=False')
-    ]
 
 
 def run_training(data: Path, work_dir: Path, max_iters: int, *arguments: str) -> dict:

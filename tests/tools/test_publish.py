@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tools import CONFIG, options, test, tool, train
 from mmengine.registry import DefaultScope
 from safetensors import safe_open
-from test_main_job import CONFIG, options, test, tool, train
 
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.datasets.refshapes import make_refshapes

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tools import CONFIG, options, train
 from mmengine.registry import DefaultScope
-from test_main_job import CONFIG, options, train
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError

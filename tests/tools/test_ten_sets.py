@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from config_samples import ROOT, make_data, reduce
+from helpers.tools import test as tool
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
-from test_main_job import test as tool
 
 from mmuniqrnet.registry import MODELS
 
