@@ -7,6 +7,7 @@ other file, the seed, and the values of --command and --results. UniQRNetInferen
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--overwrite', action='store_true', help='replace OUT.safetensors if it exists')
     args = parser.parse_args(argv)
     if args.old_results is not None:
-        print('note: --figures is now --results; the old name works in this release only.')
+        print('note: --figures is now --results; the old name works in this release only.', file=sys.stderr)
         args.results = args.results or args.old_results
     return args
 

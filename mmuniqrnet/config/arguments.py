@@ -15,9 +15,7 @@ CFG_OPTIONS_HELP = (
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--cfg-options``, which ``load_config`` takes as ``options``."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help=CFG_OPTIONS_HELP
-    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help=CFG_OPTIONS_HELP)
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

@@ -20,16 +20,16 @@ class Protocol:
     Args:
         name: Its name; keys of metrics start with it unless it is ``original``, as in ``refcoco/val/cris_mIoU``.
         metrics: The metrics it defines; None = all.
-        mask_field: The field of ``pred_instances`` that holds the mask: ``masks`` (bool, original pixels), ``mask_probs``
-            (probabilities, float [n, H, W], original pixels) or ``input_masks`` (bool [n, h, w] on the network's grid,
-            without the padding).
+        mask_field: The field of ``pred_instances`` with the masks: ``masks`` (bool [n, H, W], original pixels),
+            ``mask_probs`` (probabilities, float [n, H, W], original pixels) or ``input_masks`` (bool [n, h, w] on the
+            network's grid, without the padding).
         mask_threshold: Pixels of ``mask_probs`` above it belong to the mask.
         resize_truth: The library whose nearest neighbour resizes the truth to the grid of ``input_masks``.
         pr_inclusive: Pr@X counts IoU >= X (True) or IoU > X (False).
         empty_iou: Mask IoU where both prediction and truth are empty.
         union_epsilon: Added to each union (pixels) before dividing.
         first_sentence_only: Only the first sentence (smallest sent_id) of each ref counts.
-        batch_means: Acc and Pr are means over batches of the batch means, so the items of a short last batch weigh more.
+        batch_means: Acc and Pr are means of the means of batches, so the items of a short last batch weigh more.
         parts_as_crowd: A truth of several polygons is scored as COCO scores a crowd: intersection over the area of the
             prediction, not over the union.
         clip_truth_box: The truth box is clipped to [0, width - 1] x [0, height - 1].

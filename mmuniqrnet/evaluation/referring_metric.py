@@ -44,7 +44,8 @@ class ReferringMetric(BaseMetric):
         prefix: Prefix of all keys, needed only if two metrics would have the same keys.
 
     Raises:
-        ValueError: The protocol is unknown, or ``refuse_below`` is given with a published protocol; none of these has refusal.
+        ValueError: The protocol is unknown, or ``refuse_below`` is given with a published protocol; none of these
+            defines refusal.
     """
 
     # Not None, because BaseMetric would warn about a missing prefix; the keys are complete without one.
@@ -70,7 +71,7 @@ class ReferringMetric(BaseMetric):
         self._expected = 0
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Score each sample of a batch. A few numbers per sample are kept, and two RLE masks if ``outfile_prefix`` is set."""
+        """Score the samples of a batch; keeps a few numbers each, and two RLE masks if ``outfile_prefix`` is set."""
         batch = (dist.get_rank(), self._batches)
         self._batches += 1
         for sample in data_samples:
@@ -82,8 +83,8 @@ class ReferringMetric(BaseMetric):
 
     def evaluate(self, size: int) -> dict:
         """Gather from all ranks and compute; ``size`` is the number of items of the data set."""
-        # BaseMetric cuts the gathered results to `size`, which removes the repeated ones only if the sampler interleaves
-        # ranks and pads at the end. With the full count it cuts nothing; `drop_duplicates` removes them by key.
+        # BaseMetric cuts the gathered results to `size`, which removes the repeated ones only if the sampler
+        # interleaves ranks and pads at the end. With the full count it cuts nothing; `drop_duplicates` removes them.
         gathered = torch.tensor(len(self.results))
         dist.all_reduce(gathered)
         self._expected = size

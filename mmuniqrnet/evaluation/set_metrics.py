@@ -20,10 +20,10 @@ def compute_set_metrics(
 
     - ``N``: number of expressions; ``N_box``, ``N_mask``: number of those whose box or mask could be scored.
     - ``Acc@0.5``: box IoU >= 0.5. ``box_mIoU``: mean box IoU.
-    - ``oIoU``: sum of intersections over sum of unions, in pixels. ``mIoU``: mean of the mask IoUs. An empty mask for an
-      expression without a target has IoU 1 in mIoU and adds nothing to either sum of oIoU.
+    - ``oIoU``: sum of intersections over sum of unions, in pixels. ``mIoU``: mean of the mask IoUs. An empty mask
+      for an expression without a target has IoU 1 in mIoU and adds nothing to either sum of oIoU.
     - ``Pr@X``: mask IoU >= X, over the expressions that have a target.
-    - ``agreement``: box IoU >= 0.5 and mask IoU >= 0.5 are both true or both false, over the expressions with both IoUs.
+    - ``agreement``: box IoU >= 0.5 and mask IoU >= 0.5 are both true or both false, over expressions with both IoUs.
     - ``box_mask_IoU``: mean IoU of the predicted box with the tight box of the predicted mask (1 if neither exists).
     - If some expressions have no target (gRefCOCO): ``N-acc``: share of them that are refused; ``T-acc``: share of the
       others that are not; ``gIoU`` and ``cIoU``, the names that gRefCOCO uses for mIoU and oIoU over all expressions.
