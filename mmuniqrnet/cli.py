@@ -1,10 +1,10 @@
-"""The ``mmuniqrnet`` command. Whatever takes seconds to import is imported by the command that needs it."""
+"""The ``mmuniqrnet`` command. What takes seconds to import is imported only by the subcommand that needs it."""
 
 import argparse
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -12,12 +12,14 @@ from typing import Any
 
 from .version import __version__
 
-DESCRIPTION = """Say what you mean, get its box and its mask.
+EDGES = ('x1', 'y1', 'x2', 'y2')
 
-  mmuniqrnet scene scene.png                     a picture to try on, and expressions that fit it
-  mmuniqrnet ground scene.png "the red star"     the box and the mask of what the expression names
+DESCRIPTION = """Find the object that an expression names: its box and its mask.
+
+  mmuniqrnet scene scene.png                     a picture to try, and expressions that name its objects
+  mmuniqrnet ground scene.png "the red star"     the box and the mask of the object that is named
   mmuniqrnet web                                 the same in the browser
-  mmuniqrnet env                                 versions, what is wrong with them, and the fix"""
+  mmuniqrnet env                                 versions, problems of the environment, and how to fix them"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,14 +28,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not argv:
         parser.print_help()
         return
-    if argv[0] == 'web':  # it has options of its own
+    if argv[0] == 'web':  # it has its own parser
         from .web import main as web
 
         _run(lambda: web(argv[1:]))
         return
     args = parser.parse_args(argv)
     if args.command == 'ground' and args.draw and args.out is None:
-        parser.error('--draw needs --out DIR, where the pictures go')
+        parser.error('--draw needs --out DIR, the folder for the pictures')
     _run(lambda: args.run(args))
 
 
@@ -46,36 +48,40 @@ def make_parser() -> argparse.ArgumentParser:
 
     ground_parser = commands.add_parser(
         'ground',
-        help='find what expressions name in an image',
-        description='Find what expressions name in an image. Without --weights a small model answers, which knows the '
-        'shapes of RefShapes alone ("mmuniqrnet scene" makes such an image).',
+        help='find the objects that expressions name in an image',
+        description='Find the objects that expressions name in an image. Without --weights a small model is used, '
+        'which knows only the shapes of RefShapes ("mmuniqrnet scene" makes such an image).',
     )
     ground_parser.add_argument('image', metavar='IMAGE', help='image file, or a folder of them')
     ground_parser.add_argument('expressions', metavar='EXPRESSION', nargs='+', help='such as "the red star"')
-    ground_parser.add_argument('--config', help='config file (default: the one that the weights carry)')
+    ground_parser.add_argument('--config', help='config file (default: the one in the weights file)')
     ground_parser.add_argument('--weights', help='checkpoint, .safetensors or .pth (default: the small model)')
-    ground_parser.add_argument('--device', help="such as 'cuda:0' (default: the best there is)")
-    ground_parser.add_argument('--batch-size', type=int, default=16, metavar='N', help='expressions at a time')
+    ground_parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
     ground_parser.add_argument(
-        '--refuse-below', type=float, metavar='SCORE', help='give no box and no mask where the score is lower'
+        '--batch-size', type=int, default=16, metavar='N', help='expressions per batch (default: 16)'
+    )
+    ground_parser.add_argument(
+        '--refuse-below', type=float, metavar='SCORE', help='give no box and no mask if the score is lower'
     )
     ground_parser.add_argument('--out', metavar='DIR', help='folder for predictions.json and masks/*.png')
-    ground_parser.add_argument('--draw', action='store_true', help='put pictures/*.png into --out, too')
+    ground_parser.add_argument('--draw', action='store_true', help='also write pictures/*.png into --out')
     ground_parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     ground_parser.set_defaults(run=ground)
 
-    scene_parser = commands.add_parser('scene', help='make a picture to try on')
+    scene_parser = commands.add_parser('scene', help='make a picture to try')
     scene_parser.add_argument('out', metavar='OUT.png', help='file to write')
-    scene_parser.add_argument('--seed', type=int, default=1, metavar='N', help='another one, another scene')
+    scene_parser.add_argument(
+        '--seed', type=int, default=1, metavar='N', help='another seed gives another scene (default: 1)'
+    )
     scene_parser.set_defaults(run=scene)
 
-    commands.add_parser('web', help='ask in the browser', add_help=False)
-    commands.add_parser('env', help='versions, what is wrong with them, and the fix').set_defaults(run=env)
+    commands.add_parser('web', help='the same in the browser', add_help=False)
+    commands.add_parser('env', help='versions, problems of the environment, and how to fix them').set_defaults(run=env)
     return parser
 
 
 def ground(args: argparse.Namespace) -> int:
-    """Ask, print a table or JSON, and say where files went; the exit status is 1 if anything could not be asked."""
+    """Print a table or JSON, and which files were written; the exit status is 1 if an image or expression failed."""
     with _quiet():
         from mmuniqrnet.apis.inputs import list_images
         from mmuniqrnet.apis.outputs import to_json
@@ -96,44 +102,41 @@ def ground(args: argparse.Namespace) -> int:
     if args.json:
         print(to_json(answers))
     else:
-        print('\n'.join(table(answers, with_image=len(images) > 1)))
+        print(table(answers, with_image=len(images) > 1))
         if args.out:
             print(f'written to {args.out}: {_written(answers)}')
     return int(any('error' in answer for answer in answers))
 
 
-def table(answers: Sequence[dict[str, Any]], with_image: bool = False) -> list[str]:
-    """A line an answer: expression, score, box in pixels, share of the image that the mask takes."""
-    names = [answer['expression'].strip() or '""' for answer in answers]
-    if with_image:
-        names = [f'{Path(answer["image"]).name}: {name}' for answer, name in zip(answers, names)]
-    width = max(map(len, ['expression', *names]))
-    lines = [f'{"expression":{width}}  score  {_columns("x1", "y1", "x2", "y2")}     mask']
-    return lines + [f'{name:{width}}  {_row(answer)}'.rstrip() for name, answer in zip(names, answers)]
+def table(answers: Sequence[dict[str, Any]], with_image: bool = False) -> str:
+    """A row per answer: expression, score, box in pixels, percentage of the image that the mask covers, and a note."""
+    from mmuniqrnet.utils.tables import text_table
 
-
-def _row(answer: dict[str, Any]) -> str:
-    if 'error' in answer:
-        return answer['error']
-    if answer['refused']:
-        return f'{answer["score"]:5.2f}  refused'
-    box = ['-'] * 4 if answer['box'] is None else [f'{edge:.1f}' for edge in answer['box']]
-    mask = '-' if answer['mask'] is None else f'{_share(answer["mask"]):.1f} %'
-    return f'{answer["score"]:5.2f}  {_columns(*box)}  {mask:>7}'
-
-
-def _columns(*cells: str) -> str:
-    return ' '.join(f'{cell:>7}' for cell in cells)
+    rows = []
+    for answer in answers:
+        name = answer['expression'].strip() or '""'
+        row = {'expression': f'{Path(answer["image"]).name}: {name}' if with_image else name}
+        if 'error' in answer:
+            row['note'] = answer['error']
+        else:
+            row |= {'score': answer['score'], **dict(zip(EDGES, map(float, answer['box'] or ())))}
+            row |= {'mask, %': None if answer['mask'] is None else _share(answer['mask'])}
+            row['note'] = 'refused' if answer['refused'] else ''
+        rows.append(row)
+    columns = ['expression', 'score', *EDGES, 'mask, %']
+    if any(row['note'] for row in rows):
+        columns.append('note')
+    return text_table(rows, columns, decimals=dict.fromkeys([*EDGES, 'mask, %'], 1))
 
 
 def scene(args: argparse.Namespace) -> int:
-    """Draw a scene of RefShapes, and print an expression for each thing in it."""
+    """Draw a scene of RefShapes, and print an expression for each object in it."""
     from mmuniqrnet.utils.errors import UserError
     from mmuniqrnet.utils.io import refuse_overwriting
 
     out = Path(args.out).expanduser()
     if out.suffix != '.png':
-        raise UserError(f'{out}: the scene is written as PNG; let the name end in .png.')
+        raise UserError(f'{out}: the scene is written as PNG, so the name must end in .png.')
     refuse_overwriting(out, option=None)
     if args.seed < 0:
         raise UserError(f'--seed {args.seed}: a seed is 0 or more.')
@@ -145,9 +148,9 @@ def scene(args: argparse.Namespace) -> int:
         picture, _, described = draw_scene(args.seed, 'val', 0)
         Image.fromarray(picture[..., ::-1]).save(out)
     texts = [expression.raw for expressions in described for expression in expressions]
-    print(f'{out}: a scene with {len(described)} things, which these expressions name one by one:')
+    print(f'{out}: a scene with {len(described)} objects, which these expressions name one by one:')
     print('\n'.join(f'  {text}' for text in texts))
-    print(f'ask: mmuniqrnet ground {shlex.join([str(out), *texts[:2]])}')
+    print(f'try: mmuniqrnet ground {shlex.join([str(out), *texts[:2]])}')
     return 0
 
 
@@ -158,7 +161,8 @@ def env(args: argparse.Namespace) -> int:
     return report()
 
 
-def _run(command) -> None:
+def _run(command: Callable[[], int | None]) -> None:
+    """Run a subcommand and exit with its status; errors of the user are printed in one sentence."""
     from mmuniqrnet.utils.errors import run_tool
 
     status: list[int | None] = []
@@ -168,19 +172,21 @@ def _run(command) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep stdout for the answers, for mmdet chats on it while it is imported. Warnings are notes of one line."""
+    """Discard stdout, because mmdet prints to it when it is imported, and print warnings as notes of one line."""
     with redirect_stdout(StringIO()), warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: print(f'note: {message}', file=sys.stderr)
         yield
 
 
 def _share(mask: dict) -> float:
+    """The percentage of the image that an RLE mask covers."""
     from mmuniqrnet.structures.masks import area_share
 
     return 100 * area_share(mask)
 
 
 def _written(answers: Sequence[dict[str, Any]]) -> str:
+    """What was written to the output folder, in words."""
     counts = {'masks': 'mask_file', 'pictures': 'picture_file'}
     found = {name: sum(key in answer for answer in answers) for name, key in counts.items()}
     return ', '.join(['predictions.json', *(f'{count} in {name}/' for name, count in found.items() if count)])

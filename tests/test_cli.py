@@ -54,11 +54,11 @@ def test_a_scene_is_drawn_once_with_expressions_and_a_command(tmp_path, capsys):
     assert picture.ndim == 3 and picture.shape[2] == 3 and picture.std() > 10
     texts = [line.strip() for line in said[1:-1]]
     assert len(texts) == int(said[0].split(' a scene with ')[1].split()[0]) >= 3
-    assert said[-1] == f"ask: mmuniqrnet ground '{path}' '{texts[0]}' '{texts[1]}'"
+    assert said[-1] == f"try: mmuniqrnet ground '{path}' '{texts[0]}' '{texts[1]}'"
     assert run('scene', str(path)) == f'error: {path} exists already: give another name.'
     assert run('scene', str(tmp_path / 'b.png'), '--seed', '2') == 0
     assert not np.array_equal(np.asarray(Image.open(tmp_path / 'b.png')), picture)
-    assert 'end in .png' in run('scene', str(tmp_path / 'b.jpg'))
+    assert 'must end in .png' in run('scene', str(tmp_path / 'b.jpg'))
     assert 'no folder' in run('scene', str(tmp_path / 'none' / 'b.png'))
     assert 'a seed is 0 or more' in run('scene', str(tmp_path / 'c.png'), '--seed', '-1')
 
@@ -66,7 +66,7 @@ def test_a_scene_is_drawn_once_with_expressions_and_a_command(tmp_path, capsys):
 def test_ground_prints_a_table_and_says_where_files_went(image, weights, tmp_path, capsys):
     assert run('ground', image, *WORDS, '--weights', weights, '--out', str(tmp_path / 'out'), '--draw') == 0
     head, first, second, where = capsys.readouterr().out.splitlines()
-    assert head.split() == ['expression', 'score', 'x1', 'y1', 'x2', 'y2', 'mask']
+    assert head.split() == ['expression', 'score', 'x1', 'y1', 'x2', 'y2', 'mask,', '%']
     answers = json.loads((tmp_path / 'out' / 'predictions.json').read_text())['predictions']
     for line, answer in zip((first, second), answers, strict=True):
         assert line.startswith(answer['expression'])
@@ -119,7 +119,7 @@ def test_a_cut_expression_is_noted_in_one_line(image, weights, capsys):
 def test_what_is_missing_or_refused_shows_in_the_table():
     answer = dict(image='a/b.png', expression='x', score=0.5, refused=False, box=[1.0, 2.0, 3.0, 4.0], mask=None)
     mask = encode_mask(np.eye(2, dtype=bool))
-    _, *lines = table(
+    head, *lines = table(
         [
             answer,
             dict(answer, box=None, mask=mask),
@@ -127,12 +127,13 @@ def test_what_is_missing_or_refused_shows_in_the_table():
             dict(image='c.png', expression=' ', error='the expression is empty.'),
         ],
         with_image=True,
-    )
+    ).splitlines()
+    assert head.split() == ['expression', 'score', 'x1', 'y1', 'x2', 'y2', 'mask,', '%', 'note']
     assert [line.split() for line in lines] == [
         ['b.png:', 'x', '0.50', '1.0', '2.0', '3.0', '4.0', '-'],
-        ['b.png:', 'x', '0.50', '-', '-', '-', '-', '50.0', '%'],
-        ['b.png:', 'x', '0.50', 'refused'],
-        ['c.png:', '""', 'the', 'expression', 'is', 'empty.'],
+        ['b.png:', 'x', '0.50', '-', '-', '-', '-', '50.0'],
+        ['b.png:', 'x', '0.50', *'-----', 'refused'],
+        ['c.png:', '""', *'------', 'the', 'expression', 'is', 'empty.'],
     ]
 
 

@@ -1,6 +1,6 @@
-"""The main job end to end: make RefShapes, train UniQRNet on it, test the best checkpoint, draw its answers.
+"""The whole workflow: make RefShapes, train UniQRNet on it, test the best checkpoint, draw its predictions.
 
-It runs the very commands that one would type, says each, and goes on where an interrupted demo stopped.
+It runs the same commands as a user would, prints each, and continues an interrupted demo where it stopped.
 """
 
 import argparse
@@ -8,29 +8,36 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from mmuniqrnet.config import CFG_OPTIONS_HELP
+from mmuniqrnet.utils.errors import UserError, run_tool
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
 
 
-def main() -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data-dir', default='data/refshapes', help='folder for RefShapes (default: %(default)s)')
     parser.add_argument('--work-dir', default='work_dirs/demo', help='folder for all results (default: %(default)s)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override entries of the config'
-    )
-    args = parser.parse_args()
+    # As text, to be passed on to the tools.
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=CFG_OPTIONS_HELP)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     work_dir = Path(args.work_dir)
     options = [f'{part}_dataloader.dataset.data_root={args.data_dir}' for part in ('train', 'val', 'test')]
     options = ['--cfg-options', *options, *args.cfg_options]
 
-    step('1/3  The data: RefShapes, coloured shapes and expressions that single one out (20 seconds)')
+    step('1/3  The data: RefShapes, coloured shapes and expressions that each name one of them (20 seconds)')
     run('dataset_tools/make_refshapes.py', args.data_dir)
-    step('2/3  Training (about a quarter of an hour on two CPU cores; the log below says the time left as "eta")')
+    step('2/3  Training (about a quarter of an hour on two CPU cores; the log below shows the remaining time as "eta")')
     if (work_dir / 'finished').exists():
-        print(f'{work_dir} holds a finished training; remove it to train anew.', flush=True)
+        print(f'{work_dir} holds a finished training; delete it to train again.', flush=True)
     else:
         run('train.py', CONFIG, '--work-dir', work_dir, '--resume', *options)
         (work_dir / 'finished').touch()
@@ -51,15 +58,19 @@ def step(title: str) -> None:
 
 
 def run(tool: str, *arguments: object) -> None:
-    """Run one of the tools, saying the command and the seconds it took; stop the demo if it fails."""
+    """Run one of the tools, printing the command and the seconds it took.
+
+    Raises:
+        UserError: The tool failed.
+    """
     command = [sys.executable, str(TOOLS / tool), *map(str, arguments)]
     print('$ ' + shlex.join(['python', *command[1:]]), flush=True)
     start = time.monotonic()
     code = subprocess.run(command).returncode
     if code:
-        sys.exit(f'error: {tool} ended with code {code}; what it said is above.')
+        raise UserError(f'{tool} ended with exit status {code}; its own message is above.')
     print(f'({time.monotonic() - start:.0f} s)', flush=True)
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

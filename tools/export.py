@@ -1,9 +1,9 @@
-"""Export a network to ONNX, with all that answering needs:
+"""Export a network to ONNX, with all that is needed to run it:
 
     python tools/export.py CONFIG CHECKPOINT OUT_DIR [--torch-export] [--cfg-options KEY=VALUE ...]
     python tools/export.py --weights WEIGHTS.safetensors OUT_DIR
 
-The export is compared with PyTorch on pictures of RefShapes, or on --check IMAGE EXPRESSION; nothing is written unless
+The export is compared with PyTorch on images of RefShapes, or on --check IMAGE EXPRESSION; nothing is written unless
 they agree.
 """
 
@@ -11,10 +11,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
-from mmuniqrnet.config import load_config
+from mmuniqrnet.config import add_cfg_options, load_config
 from mmuniqrnet.export.exporting import export
 from mmuniqrnet.export.folder import require_room
 from mmuniqrnet.export.writing import DEFAULT_OPSET, require_exporter
@@ -26,7 +24,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description='Export a network to ONNX.',
         usage='%(prog)s [options] (CONFIG CHECKPOINT | --weights WEIGHTS) OUT_DIR',
     )
-    parser.add_argument('paths', nargs='+', metavar='CONFIG CHECKPOINT OUT_DIR', help='OUT_DIR alone after --weights')
+    parser.add_argument('paths', nargs='+', metavar='CONFIG CHECKPOINT OUT_DIR', help='with --weights only OUT_DIR')
     parser.add_argument(
         '--weights', metavar='WEIGHTS', help='a file that carries its config, instead of CONFIG CHECKPOINT'
     )
@@ -37,12 +35,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         nargs=2,
         action='append',
         metavar=('IMAGE', 'EXPRESSION'),
-        help='compare on this instead of pictures of RefShapes; may be given several times',
+        help='compare on this instead of images of RefShapes; can be given several times',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace the export that is in OUT_DIR')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config'
-    )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -52,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(source) != (2 if args.weights is None else 0):
         raise UserError('give CONFIG CHECKPOINT OUT_DIR, or --weights WEIGHTS OUT_DIR.')
     if args.cfg_options and args.weights is not None:
-        raise UserError('--cfg-options changes entries of CONFIG; with --weights the config is the one they carry.')
+        raise UserError(
+            '--cfg-options changes entries of CONFIG; with --weights the config is the one in the weights file.'
+        )
     require_exporter()
     require_room(folder, args.overwrite)
     for image, _ in args.check or []:

@@ -1,52 +1,48 @@
-"""Test a checkpoint: python tools/test.py CONFIG CHECKPOINT [--out RESULTS.pkl] [--show-dir DIR] [--cfg-options KEY=VALUE ...]
+"""Test a checkpoint:
 
-Prints one table, a row per evaluation set, and writes it to results.json and results.md in the work dir.
+python tools/test.py CONFIG CHECKPOINT [--out RESULTS.pkl] [--show-dir DIR] [--cfg-options KEY=VALUE ...]
+
+It prints a table with a row per evaluation set, and writes it to results.json and results.md in the work dir.
 """
 
 import argparse
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.evaluation import DumpDetResults
-from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmuniqrnet.config import load_config
+from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, set_launcher
 from mmuniqrnet.datasets import text_blind_by_set
 from mmuniqrnet.evaluation import table_from_metrics, to_text, write_report
 from mmuniqrnet.utils.errors import UserError, run_tool
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a checkpoint on the evaluation sets of a config.')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='folder for logs and the results table (default: work_dirs/CONFIG)')
     parser.add_argument('--out', metavar='FILE.pkl', help='also dump all predictions, masks as RLE')
-    parser.add_argument('--show', action='store_true', help='show pictures of the answers in a window')
-    parser.add_argument('--show-dir', help='folder for pictures of the answers')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds that --show shows a picture')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config'
-    )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
-    # torchrun's predecessor passes --local-rank.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds per picture of --show (default: 2)')
+    add_cfg_options(parser)
+    add_launcher(parser)
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> dict[str, float]:
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    cfg.launcher = args.launcher
+    set_launcher(cfg, args)
     if not Path(args.checkpoint).is_file():
         raise UserError(f'there is no checkpoint {args.checkpoint}.')
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
-        raise UserError(f'--out {args.out}: predictions are dumped as a pickle; let the name end in .pkl.')
+        raise UserError(f'--out {args.out}: predictions are dumped as a pickle; the name must end in .pkl.')
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show or args.show_dir:
         cfg = trigger_visualization_hook(cfg, args)

@@ -1,4 +1,4 @@
-"""Looking at data before training on it: is it all there, is it the published data, does it leak, is its text cut."""
+"""Inspecting data and results: completeness, agreement with the published data, leakage, text lengths, pictures."""
 
 from .browse import browse, fed_picture
 from .known_sets import KNOWN_SETS, OFFICIAL_COUNTS, KnownSet, choose_sets

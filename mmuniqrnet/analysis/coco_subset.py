@@ -1,4 +1,4 @@
-"""COCO's annotations for pre-training a backbone, without the images that referring expressions are tested on."""
+"""COCO annotations for pre-training a backbone, without the val and test images of referring expressions."""
 
 import json
 from typing import NamedTuple
@@ -7,35 +7,35 @@ from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
-class Kept(NamedTuple):
-    """How much of an annotation file stayed.
+class SubsetCounts(NamedTuple):
+    """How much of an annotation file was kept.
 
     Attributes:
-        images: Images that stayed.
-        annotations: Annotations that stayed.
-        left_out: Images that were in the file and on the list.
-        not_there: Images on the list that the file never had.
+        images: Number of images that were kept.
+        annotations: Number of annotations that were kept.
+        removed: Number of listed images that were in the file and were removed.
+        not_found: Number of listed images that were not in the file.
     """
 
     images: int
     annotations: int
-    left_out: int
-    not_there: int
+    removed: int
+    not_found: int
 
 
-def write_without_images(source: str, target: str, exclude: str, overwrite: bool = False) -> Kept:
-    """Write COCO annotations again, without the listed images and what is annotated on them.
+def write_without_images(source: str, target: str, exclude: str, overwrite: bool = False) -> SubsetCounts:
+    """Copy COCO annotations without the listed images and their annotations.
 
     Args:
         source: Annotations in COCO's format, such as ``instances_train2014.json``.
-        target: Where to write.
+        target: File to write.
         exclude: JSON list of image ids, as ``tools/dataset_tools/leakage.py --out`` writes it from the refs files.
-        overwrite: Whether ``target`` may be there already.
+        overwrite: Whether an existing ``target`` is replaced.
 
     Raises:
         FileNotFoundError: A file is missing.
         OverwriteError: ``target`` exists and ``overwrite`` is False.
-        ValueError: A file is malformed, or no listed image is in ``source``: then they do not belong together.
+        ValueError: A file is malformed, or no listed image is in ``source``, so they do not belong together.
     """
     target = refuse_overwriting(target, overwrite)
     listed = 'a JSON list of image ids, which tools/dataset_tools/leakage.py --out makes from the refs files'
@@ -51,11 +51,13 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
     there = {image['id'] for image in content['images']}
     if not there & excluded:
         raise ValueError(
-            f'{source} has none of the {len(excluded)} images of {exclude}, which are of COCO train2014 '
-            'and train2017: is it another part of COCO?'
+            f'{source} has none of the {len(excluded)} images of {exclude}, which belong to COCO train2014 '
+            'and train2017: give annotations of one of these.'
         )
     content['images'] = [image for image in content['images'] if image['id'] not in excluded]
     content['annotations'] = [ann for ann in content['annotations'] if ann['image_id'] not in excluded]
     with atomic_path(target) as part, open(part, 'w', encoding='utf-8') as file:
         json.dump(content, file)
-    return Kept(len(content['images']), len(content['annotations']), len(there & excluded), len(excluded - there))
+    return SubsetCounts(
+        len(content['images']), len(content['annotations']), len(there & excluded), len(excluded - there)
+    )

@@ -1,4 +1,4 @@
-"""COCO's annotations to JSON Lines of referring expressions, by phrases for each category."""
+"""Convert COCO annotations to JSON Lines of referring expressions, with given phrases for each category."""
 
 import json
 from collections import Counter
@@ -10,7 +10,7 @@ from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
 def phrases_by_category(path: str) -> dict[str, list[str]]:
-    """Read ``{"cup": ["the cup", "a mug"], ...}``: a category's name to its phrases.
+    """Read ``{"cup": ["the cup", "a mug"], ...}``: from category name to phrases.
 
     Raises:
         FileNotFoundError, ValueError: The file is missing or holds something else.
@@ -32,23 +32,24 @@ def phrases_by_category(path: str) -> dict[str, list[str]]:
 def coco_to_records(
     coco: Mapping, phrases: Mapping[str, Sequence[str]], only_single: bool = True, split: str | None = None
 ) -> list[dict]:
-    """Records of :class:`ReferJsonlDataset`, one an object, in the order of the annotations.
+    """Records for :class:`ReferJsonlDataset`, one per object, in the order of the annotations.
 
     Args:
-        coco: What ``instances.json`` holds: ``images``, ``annotations``, ``categories``.
-        phrases: By category name; objects of other categories are left out.
-        only_single: Leave out objects that share their image with another one (or a crowd) of their category: a
-            phrase for the category does not say which one is meant.
-        split: What to write as ``split``; None = nothing.
+        coco: The content of ``instances.json``: ``images``, ``annotations``, ``categories``.
+        phrases: From category name to phrases; objects of other categories are skipped.
+        only_single: Skip objects whose image has another object (or a crowd) of the same category, because a phrase
+            for the category does not tell them apart.
+        split: Value of ``split`` in the records; None = no such key.
 
     Raises:
-        ValueError: A category of ``phrases`` is not in the file, or nothing is left.
+        ValueError: A category of ``phrases`` is not in the annotations, or no object is left.
     """
     names = {category['id']: category['name'] for category in coco['categories']}
     unknown = sorted(set(phrases) - set(names.values()))
     if unknown:
         raise ValueError(
-            f'the annotations have no category {", ".join(unknown)}; they have {", ".join(sorted(names.values()))}.'
+            f'the annotations have no category {", ".join(unknown)}; '
+            f'their categories are {", ".join(sorted(names.values()))}.'
         )
     images = {image['id']: image for image in coco['images']}
     group_of = {a['id']: (a['image_id'], a['category_id']) for a in coco['annotations']}
@@ -57,7 +58,7 @@ def coco_to_records(
     for annotation in coco['annotations']:
         name = names[annotation['category_id']]
         alone = members[group_of[annotation['id']]] == 1 and not annotation.get('iscrowd', 0)
-        if name not in phrases or only_single and not alone:
+        if name not in phrases or (only_single and not alone):
             continue
         image = images[annotation['image_id']]
         record = dict(image=image['file_name'], expressions=list(phrases[name]))
@@ -79,7 +80,7 @@ def coco_to_records(
 
 
 def write_jsonl(path: str, records: Sequence[Mapping], overwrite: bool = False) -> None:
-    """Write one record a line.
+    """Write one record per line.
 
     Raises:
         OverwriteError: The file exists and ``overwrite`` is False.

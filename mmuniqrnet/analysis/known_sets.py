@@ -1,4 +1,4 @@
-"""The public data sets: where their files belong under one data root, how many expressions they have, and how to read them."""
+"""The public data sets: where their files belong under a data root, their official counts, and how to load them."""
 
 import os
 from collections.abc import Sequence
@@ -47,13 +47,13 @@ SAIAPR = 'SAIAPR TC-12, https://www.imageclef.org/SIAPRdata'
 
 @dataclass(frozen=True)
 class KnownSet:
-    """One way to split one public data set.
+    """A public data set with one of its official ways of splitting it.
 
     Attributes:
-        name: As in ``OFFICIAL_COUNTS``: the data set's, and who split it.
-        files: Its annotation files, relative to the data root, the one with the splits last.
-        images: The folder of its images, likewise.
-        num_images: How many images its splits, or all sets that share the folder, are taken from.
+        name: A key of ``OFFICIAL_COUNTS``: the data set, and in brackets who split it.
+        files: Its annotation files, relative to the data root; the last one has the splits.
+        images: The folder of its images, relative to the data root.
+        num_images: How many images the complete folder has.
         source: Where its annotations come from.
         image_source: Where its images come from.
     """
@@ -67,6 +67,7 @@ class KnownSet:
 
     @property
     def dataset_name(self) -> str:
+        """The name without the brackets."""
         return self.name.partition('(')[0]
 
     @property
@@ -74,23 +75,23 @@ class KnownSet:
         return list(OFFICIAL_COUNTS[self.name])
 
     @property
-    def image_ids_of(self) -> str:
-        """Whose numbers its image ids are: those of two sources may be equal by chance."""
+    def image_collection(self) -> str:
+        """Which collection its image ids belong to; ids of different collections may be equal by chance."""
         return 'saiapr' if self.dataset_name == 'referit' else 'coco'
 
     def missing(self, data_root: str) -> list[str]:
         """Its annotation files that are not under ``data_root``."""
         return [file for file in self.files if not os.path.isfile(os.path.join(data_root, file))]
 
-    def splits_there(self, data_root: str) -> list[str]:
+    def splits_present(self, data_root: str) -> list[str]:
         """The official splits that its files have."""
         if self.dataset_name == 'referit':
-            return self.official_splits  # each is a file of its own
+            return self.official_splits  # each has its own file
         found = {ref.get('split') for ref in load_refs(os.path.join(data_root, self.files[-1]))}
         return [split for split in self.official_splits if split in found]
 
     def load(self, data_root: str, splits: Sequence[str]) -> BaseReferringDataset:
-        """The data set without a pipeline; images are not looked for."""
+        """The data set without a pipeline; whether the images exist is not checked."""
         common = dict(data_root=data_root, split=list(splits), dataset_name=self.dataset_name, check_images=False)
         if self.dataset_name == 'referit':
             return ReferItDataset(
@@ -132,10 +133,14 @@ KNOWN_SETS = {
 
 
 def choose_sets(names: Sequence[str] | None = None) -> list[KnownSet]:
-    """Known sets by name, ``'refcoco'`` for all of that data set's; all of them by default.
+    """Known sets by name.
+
+    Args:
+        names: Names of known sets such as ``'refcocog(umd)'``, or of data sets such as ``'refcocog'``, which means all
+            ways of splitting it; None = all known sets.
 
     Raises:
-        ValueError: There is none of a name.
+        ValueError: A name is unknown.
     """
     if not names:
         return list(KNOWN_SETS.values())
@@ -143,6 +148,6 @@ def choose_sets(names: Sequence[str] | None = None) -> list[KnownSet]:
     for name in names:
         found = [known for known in KNOWN_SETS.values() if name in (known.name, known.dataset_name)]
         if not found:
-            raise ValueError(f'there is no known data set {name!r}; known are {", ".join(KNOWN_SETS)}.')
+            raise ValueError(f'there is no known data set {name!r}; known data sets are {", ".join(KNOWN_SETS)}.')
         chosen += [known for known in found if known not in chosen]
     return chosen

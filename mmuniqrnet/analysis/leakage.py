@@ -1,7 +1,8 @@
 """Which images of a training file are val or test images of the public data sets.
 
-RefCOCO, RefCOCO+ and RefCOCOg all test on COCO's *train2014* images, each on its own: training on one of them, on
-their union, or on COCO leaks unless the val and test images of all of them are left out.
+The val and test images of RefCOCO, RefCOCO+ and RefCOCOg are images of COCO *train2014*, and each data set selects its
+own. Training on one of them, on their union or on COCO therefore leaks, unless the val and test images of all three are
+excluded.
 """
 
 import json
@@ -21,7 +22,7 @@ NUMBERED = re.compile(r'(?:^|_)0*(\d+)\.[A-Za-z]+$')
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The images of a split that must not be trained on."""
+    """The images of a val or test split, which must not be trained on."""
 
     name: str
     split: str
@@ -29,10 +30,10 @@ class HeldOut:
 
 
 def held_out_images(data_root: str, sets: Sequence[KnownSet]) -> list[HeldOut]:
-    """Every split but ``train`` of the sets, whose annotation files must be under ``data_root``."""
+    """All splits of the sets except ``train``; their annotation files must be under ``data_root``."""
     found = []
     for known in sets:
-        splits = [split for split in known.splits_there(data_root) if split != 'train']
+        splits = [split for split in known.splits_present(data_root) if split != 'train']
         dataset = known.load(data_root, splits)
         ids: dict[str, set[int]] = {split: set() for split in splits}
         for index in range(len(dataset)):
@@ -47,13 +48,13 @@ def training_images(path: str, split: str | None = None) -> set[int]:
 
     Args:
         path: Refs (``.p``, or ``.json`` with a list), COCO's annotations (``.json`` with ``images``), ReferItGame's
-            queries (``.json``, keys ``{image}_{region}``), or JSON Lines of this package (``.jsonl``), whose images
-            must be named by their COCO number.
-        split: Of refs and JSON Lines, the split that is trained on; None = all of the file.
+            queries (``.json``, keys ``{image}_{region}``), or JSON Lines (``.jsonl``) for ``ReferJsonlDataset``, whose
+            image files must be named by their COCO number.
+        split: The split of refs or JSON Lines that is trained on; None = the whole file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is none of these, or has no such split.
+        ValueError: The file has none of these formats, or no such split.
     """
     require_file(path, 'the training file', 'refs, COCO annotations, ReferItGame queries or JSON Lines')
     if path.endswith('.jsonl'):
@@ -80,14 +81,14 @@ def _of_jsonl(path: str, split: str | None) -> set[int]:
                 except (ValueError, TypeError):
                     raise ValueError(
                         f'{path}, line {number}, is not a JSON object; tools/dataset_tools/validate.py '
-                        'lists all that is wrong with the file.'
+                        'lists all problems of the file.'
                     ) from None
     for line in _of_split(lines, split, path):
         match = NUMBERED.search(os.path.basename(str(line.get('image', ''))))
         if match is None:
             raise ValueError(
                 f'{path}, line {line["number"]}: the image {line.get("image")!r} is not named by its '
-                'COCO number, so whether it is held out can not be told.'
+                'COCO number, so whether it is held out can not be checked.'
             )
         ids.add(int(match.group(1)))
     return ids
@@ -104,14 +105,14 @@ def _of_split(records: list[dict], split: str | None, path: str) -> list[dict]:
 
 
 def find_leaks(image_ids: set[int], held_out: Sequence[HeldOut]) -> list[tuple[HeldOut, set[int]]]:
-    """For each held-out split, those of its images that are trained on."""
+    """For each held-out split, the images of it that are among ``image_ids``."""
     return [(split, image_ids & split.image_ids) for split in held_out]
 
 
 def write_exclusion_list(path: str, held_out: Sequence[HeldOut], overwrite: bool = False) -> int:
     """Write the ids of all held-out images as a JSON list, for ``filter_cfg=dict(exclude_img_ids=PATH)``.
 
-    All of them, not only those of one training file, so that the list serves any. Returns how many.
+    All of them, not only those of one training file, so that the list can be used for any. Returns their number.
 
     Raises:
         OverwriteError: The file exists and ``overwrite`` is False.

@@ -1,4 +1,4 @@
-"""What of the public data sets is where, what is missing, and where it belongs."""
+"""Which files of the public data sets are present, which are missing, and where they belong."""
 
 import os
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ SEARCH_DEPTH = 4
 
 @dataclass(frozen=True)
 class FileState:
-    """A file or folder that data sets need.
+    """The state of a file or folder that data sets need.
 
     Attributes:
-        path: Where it belongs, relative to the data root; a folder's ends in "/".
-        needed_by: Names of the known sets.
-        there: Whether all of it is there.
-        note: What is wrong with it, and how to mend it; for what is there, what was found.
+        path: Where it belongs, relative to the data root; the path of a folder ends in "/".
+        needed_by: Names of the known sets that need it.
+        present: Whether it exists and is complete.
+        note: What was found; if it is not present, what is missing and how to get it.
     """
 
     path: str
     needed_by: tuple[str, ...]
-    there: bool
+    present: bool
     note: str
 
 
@@ -30,38 +30,38 @@ def check_files(data_root: str, sets: Sequence[KnownSet]) -> list[FileState]:
     """The state of every annotation file and image folder of the sets.
 
     Raises:
-        FileNotFoundError: There is no folder ``data_root``.
+        FileNotFoundError: The folder ``data_root`` does not exist.
     """
     if not os.path.isdir(data_root):
-        raise FileNotFoundError(f'there is no folder {data_root}; make it, and put the data sets there.')
-    lying = _everything_under(data_root)
+        raise FileNotFoundError(f'there is no folder {data_root}: create it and put the data sets into it.')
+    found = _list_files(data_root)
     states = []
     for path in dict.fromkeys(file for known in sets for file in known.files):
         users = [known for known in sets if path in known.files]
-        there = os.path.isfile(os.path.join(data_root, path))
-        note = _size(os.path.join(data_root, path)) if there else _where_from(path, users[0].source, lying)
-        states.append(FileState(path, tuple(known.name for known in users), there, note))
+        present = os.path.isfile(os.path.join(data_root, path))
+        note = _size(os.path.join(data_root, path)) if present else _how_to_get(path, users[0].source, found)
+        states.append(FileState(path, tuple(known.name for known in users), present, note))
     for path in dict.fromkeys(known.images for known in sets):
         users = [known for known in sets if path == known.images]
-        states.append(_check_images(data_root, path, users, lying))
+        states.append(_check_images(data_root, path, users, found))
     return states
 
 
-def _check_images(data_root: str, path: str, users: Sequence[KnownSet], lying: Sequence[str]) -> FileState:
+def _check_images(data_root: str, path: str, users: Sequence[KnownSet], found: Sequence[str]) -> FileState:
     folder, expected = os.path.join(data_root, path), users[0].num_images
     count = sum(name.lower().endswith('.jpg') for name in os.listdir(folder)) if os.path.isdir(folder) else 0
-    there = count >= expected
-    if there:
+    present = count >= expected
+    if present:
         note = f'{count:,} images'
     elif count:
-        note = f'only {count:,} of {expected:,} images; the rest is from {users[0].image_source}'
+        note = f'only {count:,} of {expected:,} images; get the rest from {users[0].image_source}'
     else:
-        note = _where_from(path, users[0].image_source, lying)
-    return FileState(f'{path}/', tuple(known.name for known in users), there, note)
+        note = _how_to_get(path, users[0].image_source, found)
+    return FileState(f'{path}/', tuple(known.name for known in users), present, note)
 
 
-def _everything_under(data_root: str) -> list[str]:
-    """Paths of files (pictures left out) and folders down to a few levels, relative to the root."""
+def _list_files(data_root: str) -> list[str]:
+    """Paths of folders and of files other than images, relative to the root, to a depth of ``SEARCH_DEPTH``."""
     found = []
     for folder, folders, files in os.walk(data_root):
         relative = os.path.relpath(folder, data_root)
@@ -76,18 +76,21 @@ def _everything_under(data_root: str) -> list[str]:
     return found
 
 
-def _where_from(path: str, source: str, lying: Sequence[str]) -> str:
-    """Where the like of it lies already, under the same last two names or a last name that says enough; or a source."""
-    parts = path.split('/')
-    telling = parts[-1:] if parts[-1] != 'instances.json' else parts[-2:]
-    # one data set's refs(unc).p is not another's
-    near = [
+def _how_to_get(path: str, source: str, found: Sequence[str]) -> str:
+    """How to get a missing file: from another place under the data root if it seems to be there, else from its source.
+
+    The same file name is enough, except for names that several data sets have: ``instances.json`` must be in a folder
+    of the same name, ``refs(...).p`` somewhere below a folder with the name of the data set.
+    """
+    dataset, *_, name = parts = path.split('/')
+    ending = parts[-2:] if name == 'instances.json' else [name]
+    candidates = [
         other
-        for other in lying
-        if other.split(os.sep)[-len(telling) :] == telling
-        and (len(telling) > 1 or not parts[-1].startswith('refs(') or parts[0] in other.split(os.sep))
+        for other in found
+        if other.split(os.sep)[-len(ending) :] == ending
+        and (not name.startswith('refs(') or dataset in other.split(os.sep))
     ]
-    return f'found at {near[0]}: move or link it' if near else f'from {source}'
+    return f'found at {candidates[0]}: move or link it' if candidates else f'get it from {source}'
 
 
 def _size(path: str) -> str:

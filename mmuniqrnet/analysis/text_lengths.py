@@ -1,4 +1,4 @@
-"""How long expressions are, and how many of them a tokenizer's limit would cut."""
+"""Lengths of expressions, and how many of them a limit of tokens would cut."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class TextLengths:
     """Lengths of expressions.
 
     Attributes:
-        words: Of each expression, its words (by white space).
-        tokens: Of each expression, its tokens, [CLS] and [SEP] included, as ``TextEncoder(max_length)`` counts them.
-        unknown: Of each expression, its tokens that the tokenizer does not know.
+        words: Number of words of each expression (separated by white space), int [N].
+        tokens: Number of tokens, with [CLS] and [SEP], as ``TextEncoder(max_length)`` counts them, int [N].
+        unknown: Number of tokens that the tokenizer does not know, int [N].
     """
 
     words: np.ndarray
@@ -22,7 +22,7 @@ class TextLengths:
     unknown: np.ndarray
 
     def cut(self, limit: int) -> int:
-        """How many expressions have more than ``limit`` tokens, and lose some."""
+        """The number of expressions with more than ``limit`` tokens, which the text encoder would cut."""
         return int(np.count_nonzero(self.tokens > limit))
 
 
@@ -30,7 +30,7 @@ def text_lengths(expressions: Iterable[str], tokenizer: PreTrainedTokenizerBase,
     """Count words and tokens of expressions.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are no expressions.
     """
     texts: Sequence[str] = list(expressions)
     if not texts:

@@ -1,4 +1,4 @@
-"""Whether a data set on disk is the published one, and whole: counts by split, image sizes, boxes and masks."""
+"""Compare a data set on disk with the published one: counts per split, image sizes, boxes and masks."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from mmuniqrnet.structures.masks import mask_to_box
 
 from .known_sets import OFFICIAL_COUNTS, KnownSet
 
-# Boxes are rounded to 0.01; an RLE's box is that of whole pixels.
+# Pixels. Published boxes are rounded to 0.01; the box of an RLE has whole pixels.
 TOLERANCE = {'polygons': 0.1, 'rle': 1.1}
 
 
@@ -21,11 +21,11 @@ class Verification:
     """What was found in one known set.
 
     Attributes:
-        name: The set's.
-        counts: By split, ``refs``, ``expressions`` and ``images`` as found.
-        differences: Splits that are missing, and counts that are not the official ones, in words.
-        problems: Images and objects that do not fit, in words.
-        images_checked: How many images' headers were read.
+        name: Name of the set.
+        counts: For each split, the number of ``refs``, ``expressions`` and ``images`` that were found.
+        differences: A sentence for each split that is missing and each count that is not the official one.
+        problems: A sentence for each image and object that is inconsistent with its annotation.
+        images_checked: How many image headers were read.
         objects_checked: How many boxes and masks were compared.
     """
 
@@ -38,29 +38,30 @@ class Verification:
 
     @property
     def good(self) -> bool:
+        """Whether the set is the published one, without differences and problems."""
         return not self.differences and not self.problems
 
 
 def verify_set(known: KnownSet, data_root: str, check_images: bool = True) -> Verification:
-    """Read all official splits of a known set, count, and look at every image and object once.
+    """Read all official splits of a known set, count them, and check every image and object once.
 
     Args:
-        known: The set; its annotation files must be there.
-        data_root: The root that its files are relative to.
-        check_images: Also read the images' headers, for their sizes.
+        known: The set; its annotation files must exist.
+        data_root: The folder that its files are relative to.
+        check_images: Also read the image headers and compare the sizes.
 
     Raises:
         FileNotFoundError, ValueError: The annotation files are missing or malformed.
     """
     result = Verification(known.name)
-    there = known.splits_there(data_root)
+    present = known.splits_present(data_root)
     official = OFFICIAL_COUNTS[known.name]
-    result.differences += [f'split {split} is missing' for split in official if split not in there]
-    if not there:
+    result.differences += [f'split {split} is missing' for split in official if split not in present]
+    if not present:
         return result
-    dataset = known.load(data_root, there)
+    dataset = known.load(data_root, present)
     result.counts = count_by_split(dataset)
-    for split in there:
+    for split in present:
         for what, expected in official[split].items():
             found = result.counts.get(split, {}).get(what, 0)
             if found != expected:
@@ -74,7 +75,7 @@ def verify_set(known: KnownSet, data_root: str, check_images: bool = True) -> Ve
 
 
 def count_by_split(dataset: BaseReferringDataset) -> dict[str, dict[str, int]]:
-    """``refs``, ``expressions`` and ``images`` of each split."""
+    """The number of ``refs``, ``expressions`` and ``images`` of each split."""
     found: dict[str, dict[str, set]] = {}
     for item in _items(dataset):
         of_split = found.setdefault(item['split'], dict(refs=set(), expressions=set(), images=set()))
@@ -84,7 +85,7 @@ def count_by_split(dataset: BaseReferringDataset) -> dict[str, dict[str, int]]:
 
 
 def check_image_sizes(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
-    """Each image's header against the size in the annotations; how many were there, and what is wrong."""
+    """Compare image headers with the sizes in the annotations; returns the number of existing images, and problems."""
     problems, missing = [], []
     images = {item['img_path']: item for item in _items(dataset)}
     for path, item in images.items():
@@ -92,7 +93,7 @@ def check_image_sizes(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
             missing.append(path)
             continue
         try:
-            with Image.open(path) as image:  # stored pixels: Pillow does not rotate by EXIF
+            with Image.open(path) as image:  # as stored: Pillow does not rotate by EXIF
                 width, height = image.size
         except OSError as error:
             problems.append(f'{path} is not a readable image ({error})')
@@ -105,7 +106,7 @@ def check_image_sizes(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
 
 
 def check_objects(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
-    """Each object's box against its image and its mask; how many were looked at, and what is wrong."""
+    """Compare each box with its image and its mask; returns the number of objects, and problems."""
     problems, seen = [], set()
     for index in range(len(dataset)):
         key = str(super(BaseReferringDataset, dataset).get_data_info(index)['ann_id'])
@@ -134,7 +135,7 @@ def _object_problem(instance: dict, width: float, height: float) -> str | None:
         return None
     around = mask_to_box(mask)
     if max(abs(a - b) for a, b in zip(box, around)) > TOLERANCE['polygons' if isinstance(mask, list) else 'rle']:
-        return f'the box is {_short(box)}, but that around its mask {_short(around)}'
+        return f'the box is {_short(box)}, but the box around its mask is {_short(around)}'
     return None
 
 
@@ -143,6 +144,6 @@ def _short(box: list[float]) -> str:
 
 
 def _items(dataset: BaseReferringDataset) -> Iterator[dict]:
-    """The items without their instances, whose decoding takes most of the time."""
+    """The items without their instances, because decoding these takes most of the time."""
     for index in range(len(dataset)):
         yield super(BaseReferringDataset, dataset).get_data_info(index)

@@ -1,7 +1,26 @@
 """Reading config files and applying options to them, as every tool does."""
 
 from .arguments import arguments_of, find_part
+from .command_line import (
+    CFG_OPTIONS_HELP,
+    add_cfg_options,
+    add_launcher,
+    add_source_and_target,
+    positive_int,
+    set_launcher,
+)
 from .loading import load_config
 from .options import merge_options
 
-__all__ = ['arguments_of', 'find_part', 'load_config', 'merge_options']
+__all__ = [
+    'CFG_OPTIONS_HELP',
+    'add_cfg_options',
+    'add_launcher',
+    'add_source_and_target',
+    'arguments_of',
+    'find_part',
+    'load_config',
+    'merge_options',
+    'positive_int',
+    'set_launcher',
+]

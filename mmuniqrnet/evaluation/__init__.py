@@ -1,12 +1,14 @@
-"""How predictions are counted: the metric, the published protocols, reports and the worst cases."""
+"""Evaluation: the metric, published protocols, results files, reports and calibration of the score."""
+
+from mmuniqrnet.utils.deprecation import moved_names
 
 from .calibration import Threshold, at_threshold, best_threshold
 from .other_metrics import DetectionMetric, SegmentationMetric
 from .protocols import PROTOCOLS, Protocol, get_protocol
 from .referring_metric import ReferringMetric
 from .report import table_from_metrics, to_json, to_markdown, to_text, write_report
-from .results_file import figures_from_file, read_results
-from .set_metrics import figures
+from .results_file import metrics_from_file, read_results
+from .set_metrics import compute_set_metrics
 
 __all__ = [
     'PROTOCOLS',
@@ -17,9 +19,9 @@ __all__ = [
     'Threshold',
     'at_threshold',
     'best_threshold',
-    'figures',
-    'figures_from_file',
+    'compute_set_metrics',
     'get_protocol',
+    'metrics_from_file',
     'read_results',
     'table_from_metrics',
     'to_json',
@@ -27,3 +29,11 @@ __all__ = [
     'to_text',
     'write_report',
 ]
+
+__getattr__ = moved_names(
+    __name__,
+    {
+        'figures': 'mmuniqrnet.evaluation:compute_set_metrics',
+        'figures_from_file': 'mmuniqrnet.evaluation:metrics_from_file',
+    },
+)

@@ -1,10 +1,11 @@
-"""One expression's prediction against its truth: the small record from which every figure follows."""
+"""The prediction for one expression compared with its truth: a small record, from which all metrics are computed."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from mmuniqrnet.structures.answers import best_index, is_refused
 from mmuniqrnet.structures.masks import encode_mask, tight_box
 from mmuniqrnet.structures.overlap import box_iou, mask_overlap, ratio, resize_nearest
 from mmuniqrnet.structures.truth import truth_box, truth_mask
@@ -17,27 +18,33 @@ NEEDED = ('dataset', 'split', 'sent_id', 'img_id', 'text', 'ori_shape', 'instanc
 def score_expression(
     sample: Mapping[str, Any], protocol: Protocol, refuse_below: float | None = None, keep_masks: bool = False
 ) -> dict[str, Any]:
-    """Score one data sample (``to_dict()`` of it) against the truth it carries.
+    """Compare the prediction of one data sample with the truth in it.
 
-    Boxes are xyxy in original pixels. Of several predictions the one with the highest score counts. What cannot be
-    scored is None: the box where the truth has not exactly one object or has no box for it, the mask where an object
-    has no mask, and either where the model predicted none. Where the truth is that nothing is there (``instances`` is
-    empty), ``box_iou`` is 1 for a model that refuses and 0 for one that does not, and ``mask_iou`` is 1 for an empty
+    Boxes are xyxy in original pixels. Of several predictions the one with the highest score counts. An IoU that can
+    not be computed is None: ``box_iou`` if the truth is not exactly one object with a box, ``mask_iou`` if an object
+    of the truth has no mask, and either if the model does not predict it. If the expression has no target
+    (``instances`` is empty), ``box_iou`` is 1 if no box is predicted and else 0, and ``mask_iou`` is 1 for an empty
     mask.
 
-    A prediction is refused where its score is below ``refuse_below``: then it has no box and an empty mask. What the
-    score should have foretold does not depend on that: ``quality`` is the IoU of the answer before it is refused, of
-    the box if the model gives boxes and of the mask otherwise, and 0 where nothing is there; ``empty`` says that the
-    model found nothing by itself.
+    A prediction with a score below ``refuse_below`` is refused: its box is removed and its mask becomes empty.
+    ``quality``, the value that the score predicts, does not depend on that: it is the IoU of the prediction before it
+    is refused (of the box if the model gives boxes, else of the mask), and 0 without a target. ``empty`` is True if
+    the model found nothing by itself.
+
+    Args:
+        sample: ``to_dict()`` of a data sample, with the keys ``NEEDED`` and ``pred_instances``.
+        protocol: How to compare.
+        refuse_below: The threshold of the score; None = nothing is refused.
+        keep_masks: Add ``truth_mask`` and ``pred_mask`` as RLE to the record.
 
     Raises:
-        ValueError: Sample or prediction lack something that is needed, or have it in another shape.
+        ValueError: The sample or the prediction lacks something, or it has a wrong shape.
     """
     missing = [key for key in NEEDED if key not in sample]
     if missing:
         raise ValueError(
             f'the data sample of {_name(sample)} has no {missing} in its metainfo, which ReferringMetric '
-            'needs; add them to the meta_keys of the transform that packs the sample'
+            'needs: add them to the meta_keys of the transform that packs the sample'
         )
     try:
         return _score(sample, protocol, refuse_below, keep_masks)
@@ -54,7 +61,7 @@ def _score(
     score = prediction['score']
     if refuse_below is not None and score is None:
         raise ValueError('refuse_below is set, but the prediction has no score')
-    refused = refuse_below is not None and score < refuse_below
+    refused = is_refused(score, refuse_below)
 
     box, has_box = prediction['box'], prediction['has_box']
     mask = _pred_mask(prediction['mask'], protocol, (height, width))
@@ -75,8 +82,8 @@ def _score(
         box, mask = None, None if mask is None else np.zeros_like(mask)
         judged = judge(box, mask)
     record.update(judged)
-    # published protocols do not have it, and their masks may lie on another grid than the box
-    comparable = has_box and protocol.figures is None
+    # Published protocols do not have it, and the masks of some are not in the pixels of the box.
+    comparable = has_box and protocol.metrics is None
     record['box_mask_iou'] = _box_against_mask(box, mask) if comparable else None
     return record
 
@@ -145,13 +152,13 @@ def _best_prediction(instances: Mapping[str, Any], mask_field: str) -> dict[str,
         raise ValueError(f'predicted masks must be [n, H, W], not {list(masks.shape)}')
     found = dict(has_box=boxes is not None, box=None, score=None, mask=None)
     if counts == {0}:
-        # nothing found is an answer: an empty mask
+        # No instance means that the model found nothing, which is scored as an empty mask.
         found['mask'] = None if masks is None else np.zeros(masks.shape[1:], dtype=masks.dtype)
         found['score'] = None if scores is None else 0.0
         return found
     if counts and counts != {1} and scores is None:
-        raise ValueError('several predictions without scores: there is no best one')
-    best = 0 if scores is None else int(scores.argmax())
+        raise ValueError('there are several predictions without scores, so the best one is not known')
+    best = best_index(scores)
     found['score'] = None if scores is None else float(scores[best])
     if boxes is not None:
         found['box'] = boxes[best].astype(float).tolist()
@@ -174,7 +181,7 @@ def _pred_mask(mask: np.ndarray | None, protocol: Protocol, size: tuple[int, int
         return mask > protocol.mask_threshold
     if mask.dtype.kind == 'f':
         raise ValueError(
-            f'pred_instances.{protocol.mask_field} must be bool, not {mask.dtype}: threshold it in the model'
+            f'pred_instances.{protocol.mask_field} must be bool, not {mask.dtype}: apply a threshold in the model'
         )
     return mask.astype(bool)
 
@@ -184,7 +191,7 @@ def _to_numpy(field: Any) -> np.ndarray | None:
         return None
     if hasattr(field, 'detach'):
         field = field.detach().cpu()
-        # numpy has no bfloat16
+        # NumPy has no bfloat16.
         field = field.float() if field.is_floating_point() else field
     return np.asarray(field)
 

@@ -1,4 +1,4 @@
-"""mmdet's and mmseg's metrics beside ours: adapters that show them one expression as what they count."""
+"""Adapters with which metrics of mmdet and mmseg evaluate referring expressions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,15 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from mmuniqrnet.registry import METRICS
+from mmuniqrnet.structures.answers import best_index
 from mmuniqrnet.structures.truth import truth_mask
 
 
 class _Adapter(BaseMetric):
-    """Hands changed data samples on to another metric; mmengine's Evaluator sees that metric's figures.
+    """Passes adapted data samples to another metric and returns its results.
 
-    Those metrics know no sets: all expressions of a loader are counted together, so give one split a loader.
+    That metric does not distinguish evaluation sets: all expressions of a data loader are counted together, so use one
+    split per data loader.
 
     Args:
         metric: Config of the other metric, such as ``dict(type='mmdet.CocoMetric')``, or the metric.
@@ -26,7 +28,7 @@ class _Adapter(BaseMetric):
         self.metric = METRICS.build(metric) if isinstance(metric, dict) else metric
 
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
-        """The sample (``to_dict()`` of it) as the other metric reads it; the given one stays as it is."""
+        """A copy of the sample (``to_dict()`` of it) as the other metric reads it."""
         raise NotImplementedError
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -43,8 +45,8 @@ class _Adapter(BaseMetric):
 class DetectionMetric(_Adapter):
     """A detection metric, such as ``mmdet.CocoMetric``, on the boxes and masks of class "referent".
 
-    Such metrics match by image, so several expressions on one would be taken for several objects of it. Here every
-    expression is an image of its own: its ``img_id`` is ``{dataset}/{split}/{sent_id}``.
+    Such metrics match predictions and truth by image, so several expressions for one image would count as several
+    objects. Here every expression counts as an image: its ``img_id`` is ``{dataset}/{split}/{sent_id}``.
     """
 
     @property
@@ -58,7 +60,7 @@ class DetectionMetric(_Adapter):
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         if any(instance.get('bbox') is None for instance in sample['instances']):
             raise ValueError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
-        # CocoMetric turns bytes into str in place, and the truth is not its own.
+        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged.
         instances = [
             dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i for i in sample['instances']
         ]
@@ -86,16 +88,15 @@ class SegmentationMetric(_Adapter):
         truth = truth_mask(sample['instances'], *sample['ori_shape'][:2])
         if truth is None or 'masks' not in sample['pred_instances']:
             raise ValueError(
-                f'{_name(sample)} has no mask in its {"truth" if truth is None else "answer"}, without '
-                'which segmentation metrics can not count.'
+                f'{_name(sample)} has no mask in its {"truth" if truth is None else "prediction"}, which '
+                'segmentation metrics need.'
             )
         found = sample['pred_instances']
         masks = found['masks']
-        if len(masks) == 0:
+        if len(masks) == 0:  # nothing found
             mask = torch.zeros(truth.shape, dtype=torch.uint8)
         else:
-            best = int(found['scores'].argmax()) if 'scores' in found else 0
-            mask = torch.as_tensor(masks[best]).to(torch.uint8)
+            mask = torch.as_tensor(masks[best_index(found.get('scores'))]).to(torch.uint8)
         return dict(
             sample,
             pred_sem_seg=dict(data=mask[None]),

@@ -1,4 +1,4 @@
-"""The metric of REC and RES for mmengine: figures per evaluation set, in original pixels, each expression once."""
+"""The metric of REC and RES for mmengine, per evaluation set, in original pixels, each expression once."""
 
 import logging
 from collections.abc import Sequence
@@ -15,38 +15,40 @@ from .expression import score_expression
 from .protocols import get_protocol
 from .report import table_from_metrics, to_text
 from .results_file import check_replaceable, results_path, write_results
-from .set_metrics import figures
+from .set_metrics import compute_set_metrics
 
 
 @METRICS.register_module()
 class ReferringMetric(BaseMetric):
-    """Acc@0.5, oIoU, mIoU, Pr@X and how well box and mask agree, per evaluation set.
+    """Acc@0.5, oIoU, mIoU, Pr@X and the agreement of box and mask, per evaluation set.
 
     Data samples must carry the metainfo ``dataset, split, sent_id, img_id, text, ori_shape, instances`` (the truth, in
-    original pixels; ``ref_id`` and ``img_path`` where there are any) and ``pred_instances`` with ``bboxes`` [n, 4]
+    original pixels; optionally ``ref_id`` and ``img_path``) and ``pred_instances`` with ``bboxes`` [n, 4]
     (xyxy) and / or ``masks`` [n, H, W] (bool), both in original pixels, and ``scores`` [n]. Keys are
-    ``{dataset}/{split}/{figure}``, so that several sets in one loader are told apart; what each figure is says
-    ``figures`` in figures.py, what happens without a target, a box or a mask, ``score_expression`` in expression.py.
+    ``{dataset}/{split}/{metric}``, so one data loader may hold several sets. ``compute_set_metrics`` in set_metrics.py
+    defines each metric; ``score_expression`` in expression.py defines what counts without a target, a box or a mask.
 
-    An expression, identified by (dataset, split, sent_id), counts once, however samplers pad and batches fall.
+    An expression, identified by (dataset, split, sent_id), counts once, also if a distributed sampler repeats it.
 
     Args:
-        protocol: Whose way of counting: a key of ``mmuniqrnet.evaluation.PROTOCOLS``. Figures of a published protocol
-            carry its name (``refcoco/val/cris_mIoU``), so they can be computed beside ``original`` in one run.
-        refuse_below: Predictions with a lower score mean "there is no such thing"; None = the model never refuses. Box
-            and mask alike are then empty. (ReLA's own script keeps a refused mask's pixels in the union of cIoU.)
-        outfile_prefix: Where to write each set's results, ``{outfile_prefix}_{dataset}_{split}.jsonl``, one line an
-            expression. Each evaluation replaces the last one's file; a file that is not this metric's is not touched
-            and is an error before the first batch is through.
+        protocol: The evaluation protocol, a key of ``mmuniqrnet.evaluation.PROTOCOLS``. Metrics of a published protocol
+            have its name in their keys (``refcoco/val/cris_mIoU``), so one run can compute them and ``original``.
+        refuse_below: A prediction with a lower score counts as "there is no such object", without box and with an empty
+            mask; None = the model never refuses. (ReLA's script keeps the pixels of a refused mask in the union of
+            cIoU.)
+        outfile_prefix: Results files are written to ``{outfile_prefix}_{dataset}_{split}.jsonl``, one line per
+            expression. The file of an earlier evaluation is replaced; a file that this metric did not write is an
+            error, raised in the first batch.
         collect_device: See mmengine's BaseMetric.
         collect_dir: See mmengine's BaseMetric.
-        prefix: Put before the keys, to tell two metrics apart; they need none.
+        prefix: Prefix of all keys, needed only if two metrics would have the same keys.
 
     Raises:
-        ValueError: An unknown protocol; ``refuse_below`` with a published protocol, none of which knows refusal.
+        ValueError: The protocol is unknown, or ``refuse_below`` is given with a published protocol; none of these
+            defines refusal.
     """
 
-    # not None, or BaseMetric warns that it is missing: the keys are complete
+    # Not None, because BaseMetric would warn about a missing prefix; the keys are complete without one.
     default_prefix = ''
 
     def __init__(
@@ -61,7 +63,7 @@ class ReferringMetric(BaseMetric):
         super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
         self.protocol = get_protocol(protocol)
         if refuse_below is not None and protocol != 'original':
-            raise ValueError(f"refuse_below needs protocol='original': '{protocol}' knows no refusal")
+            raise ValueError(f"refuse_below needs protocol='original': '{protocol}' does not define refusal")
         self.refuse_below = refuse_below
         self.outfile_prefix = outfile_prefix
         self._checked_files: set[tuple[str, str]] = set()
@@ -69,7 +71,7 @@ class ReferringMetric(BaseMetric):
         self._expected = 0
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Score each sample of a batch; what is kept of each is a few numbers, and two RLEs if a file is wanted."""
+        """Score the samples of a batch; keeps a few numbers each, and two RLE masks if ``outfile_prefix`` is set."""
         batch = (dist.get_rank(), self._batches)
         self._batches += 1
         for sample in data_samples:
@@ -81,8 +83,8 @@ class ReferringMetric(BaseMetric):
 
     def evaluate(self, size: int) -> dict:
         """Gather from all ranks and compute; ``size`` is the number of items of the data set."""
-        # BaseMetric cuts the gathered results to `size`, which drops the right ones only if the sampler interleaves
-        # ranks and pads at the end. Told the full count, it cuts nothing, and the duplicates go by their key.
+        # BaseMetric cuts the gathered results to `size`, which removes the repeated ones only if the sampler
+        # interleaves ranks and pads at the end. With the full count it cuts nothing; `drop_duplicates` removes them.
         gathered = torch.tensor(len(self.results))
         dist.all_reduce(gathered)
         self._expected = size
@@ -91,12 +93,12 @@ class ReferringMetric(BaseMetric):
         return metrics
 
     def compute_metrics(self, results: list) -> dict[str, float | int]:
-        """The figures of each evaluation set; logs them as a table and writes the results files. Runs on rank 0."""
+        """The metrics of each evaluation set; logs them as a table and writes the results files. Runs on rank 0."""
         unique = drop_duplicates(results)
         if len(unique) != self._expected:
             print_log(
                 f'ReferringMetric: the data set has {self._expected} items, but {len(unique)} different expressions '
-                'were scored; the figures are of these',
+                'were scored; the metrics are of these',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -110,7 +112,7 @@ class ReferringMetric(BaseMetric):
                 path = results_path(self.outfile_prefix, dataset, split)
                 write_results(path, records, self.protocol.name)
                 print_log(f'ReferringMetric: results of {dataset}/{split} written to {path}', logger='current')
-            found = figures(records, self.protocol)
+            found = compute_set_metrics(records, self.protocol)
             metrics.update({f'{dataset}/{split}/{label}{name}': value for name, value in found.items()})
         if metrics:
             print_log(f'\n{to_text(table_from_metrics(metrics))}', logger='current')
@@ -124,10 +126,10 @@ class ReferringMetric(BaseMetric):
 
 
 def drop_duplicates(records: Sequence[dict]) -> list[dict]:
-    """The records with each (dataset, split, sent_id) once, the first one met.
+    """The first record of each (dataset, split, sent_id).
 
     Raises:
-        ValueError: Two different expressions share a key, so that one of them would be lost.
+        ValueError: Two different expressions have the same key, so one of them would be lost.
     """
     first: dict[tuple, dict] = {}
     for record in records:

@@ -1,9 +1,11 @@
-"""Evaluation figures as tables: for the console, as Markdown and as JSON; one row an evaluation set."""
+"""Metrics as tables for the console, in Markdown and in JSON, with one row per evaluation set."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmuniqrnet.utils.tables import markdown_table, text_table
 
 from .protocols import PR_NAMES, PROTOCOLS
 
@@ -26,7 +28,7 @@ COLUMNS = (
     'AUROC',
     'ECE',
 )
-# told in the table only where they say something that N does not
+# Shown only if they differ from N.
 PARTIAL_COUNTS = ('N_box', 'N_mask')
 MARK = 'mmuniqrnet.evaluation.report/1'
 
@@ -34,24 +36,24 @@ MARK = 'mmuniqrnet.evaluation.report/1'
 def table_from_metrics(
     metrics: Mapping[str, float], extra: Mapping[str, Mapping[str, float | str]] | None = None
 ) -> list[Row]:
-    """Rows, one an evaluation set and protocol, from metrics with keys ``{dataset}/{split}/{figure}``.
+    """Rows, one per evaluation set and protocol, from metrics with keys ``{dataset}/{split}/{metric}``.
 
     Args:
-        metrics: What ReferringMetric (and any other metric) returned. A figure of a published protocol,
-            ``refcoco/val/cris_mIoU``, goes to a row of its own, ``refcoco/val (cris)``.
+        metrics: What ReferringMetric (and any other metric) returned. Metrics of a published protocol,
+            ``refcoco/val/cris_mIoU``, go to a row of their own, ``refcoco/val (cris)``.
         extra: More columns, each a mapping from row name to value: ``{'text-blind Acc@0.5': {'refcoco/val': 31.5}}``.
 
     Raises:
-        ValueError: ``extra`` names a row that there is not, or a column that is already there.
+        ValueError: ``extra`` names a row that does not exist, or a column that exists already.
     """
     rows: dict[str, Row] = {}
     for key, value in metrics.items():
-        name, _, figure = key.rpartition('/')
-        # the longest, for 'cris_val_mIoU' is not 'val_mIoU' of cris
-        protocol = max((known for known in PROTOCOLS if figure.startswith(f'{known}_')), key=len, default='')
+        name, _, metric = key.rpartition('/')
+        # The longest match: 'cris_val_mIoU' is of protocol cris_val, not of cris.
+        protocol = max((known for known in PROTOCOLS if metric.startswith(f'{known}_')), key=len, default='')
         if protocol:
-            name, figure = f'{name} ({protocol})', figure.removeprefix(f'{protocol}_')
-        rows.setdefault(name, {SET: name})[figure] = value
+            name, metric = f'{name} ({protocol})', metric.removeprefix(f'{protocol}_')
+        rows.setdefault(name, {SET: name})[metric] = value
     for row in rows.values():
         for count in PARTIAL_COUNTS:
             if row.get(count) == row.get('N'):
@@ -68,19 +70,17 @@ def table_from_metrics(
 
 
 def to_text(rows: Sequence[Row]) -> str:
-    """A table for the console: columns aligned, numbers to the right."""
-    return '\n'.join('  '.join(cells).rstrip() for cells in _aligned(rows))
+    """A table for the console."""
+    return text_table(rows, _columns(rows))
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table."""
-    head, *body = _aligned(rows, escape=True)
-    rule = ['-' * len(head[0]), *('-' * (len(cell) - 1) + ':' for cell in head[1:])]
-    return '\n'.join(f'| {" | ".join(cells)} |' for cells in (head, rule, *body))
+    return markdown_table(rows, _columns(rows))
 
 
 def to_json(rows: Sequence[Row], facts: Mapping[str, str] | None = None) -> str:
-    """The rows, unrounded, and what is to be known about them, as JSON."""
+    """The rows, not rounded, and the facts, as JSON."""
     return json.dumps(dict(written_by=MARK, facts=dict(facts or {}), rows=list(rows)), ensure_ascii=False, indent=2)
 
 
@@ -93,22 +93,22 @@ def write_report(
     """Write ``results.json`` and ``results.md``; an earlier report of this kind is replaced.
 
     Args:
-        out_dir: The folder; made where it is missing.
+        out_dir: The folder; it is created if it does not exist.
         metrics: See ``table_from_metrics``.
         extra: See ``table_from_metrics``.
-        facts: What one must know to read the figures, such as the config, the checkpoint, the versions.
+        facts: What the metrics depend on, such as the config, the checkpoint and the versions.
 
     Returns:
         The paths of the JSON and of the Markdown file.
 
     Raises:
-        FileExistsError: A file of one of these names is there and is not such a report's.
+        FileExistsError: A file with one of these names exists and is not such a report.
     """
     out_dir = Path(out_dir)
     json_path, md_path = out_dir / 'results.json', out_dir / 'results.md'
     for path in (json_path, md_path):
         if path.exists() and MARK not in path.read_text(encoding='utf-8', errors='replace'):
-            raise FileExistsError(f'{path} exists and is no report of mmuniqrnet; move it or write elsewhere')
+            raise FileExistsError(f'{path} exists and is not a report of mmuniqrnet: move it, or choose another folder')
     rows = table_from_metrics(metrics, extra)
     out_dir.mkdir(parents=True, exist_ok=True)
     json_path.write_text(to_json(rows, facts) + '\n', encoding='utf-8')
@@ -121,21 +121,8 @@ def write_report(
     return json_path, md_path
 
 
-def _aligned(rows: Sequence[Row], escape: bool = False) -> list[list[str]]:
-    present = [name for row in rows for name in row]
-    columns = [SET, *(name for name in COLUMNS if name in present)]
-    columns += [name for name in dict.fromkeys(present) if name not in columns]
-    table = [columns] + [[_cell(row.get(name)) for name in columns] for row in rows]
-    if escape:
-        table = [[cell.replace('|', '\\|') for cell in cells] for cells in table]
-    widths = [max(len(cells[index]) for cells in table) for index in range(len(columns))]
-    return [
-        [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:]))]
-        for cells in table
-    ]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return '-'
-    return f'{value:.2f}' if isinstance(value, float) else str(value)
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """All columns that any row has: the known ones in the order of ``COLUMNS``, then the others."""
+    present = dict.fromkeys(name for row in rows for name in row)
+    known = [SET, *(name for name in COLUMNS if name in present)]
+    return known + [name for name in present if name not in known]

@@ -1,4 +1,4 @@
-"""The JSON Lines file of an evaluation: one line an expression, from which every figure can be computed again."""
+"""The JSON Lines file of an evaluation: one line per expression, from which every metric can be recomputed."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,23 @@ from typing import Any
 from mmuniqrnet.utils.io import atomic_path
 
 from .protocols import get_protocol
-from .set_metrics import figures
+from .set_metrics import compute_set_metrics
 
 MARK = 'ReferringMetric/1'
 
 
 def results_path(prefix: str, dataset: str, split: str) -> Path:
-    """Where the results of one evaluation set go: ``{prefix}_{dataset}_{split}.jsonl``."""
+    """The results file of one evaluation set: ``{prefix}_{dataset}_{split}.jsonl``."""
     name = f'{dataset}_{split}'.replace('/', '-')
     return Path(f'{prefix}_{name}.jsonl')
 
 
 def check_replaceable(path: Path) -> None:
-    """Raises FileExistsError where there is a file that ReferringMetric did not write."""
+    """Check that ``path`` can be written.
+
+    Raises:
+        FileExistsError: A file exists there that ReferringMetric did not write.
+    """
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
@@ -33,10 +37,10 @@ def check_replaceable(path: Path) -> None:
 
 
 def write_results(path: Path, records: Sequence[Mapping[str, Any]], protocol: str) -> None:
-    """Write the records of one evaluation set, replacing what an earlier evaluation left there.
+    """Write the records of one evaluation set; the file of an earlier evaluation is replaced.
 
     Raises:
-        FileExistsError: The file there is somebody else's.
+        FileExistsError: A file exists there that ReferringMetric did not write.
     """
     check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,7 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: A line is not such a line.
+        ValueError: A line was not written by ReferringMetric.
     """
     path = Path(path)
     if not path.is_file():
@@ -69,20 +73,20 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     return records
 
 
-def figures_from_file(path: str | Path) -> dict[str, float | int]:
-    """The figures of the evaluation set whose results the file holds, under the protocol it was scored by.
+def metrics_from_file(path: str | Path) -> dict[str, float | int]:
+    """The metrics of an evaluation set, recomputed from its results file, by the protocol that the file names.
 
     Raises:
-        FileNotFoundError, ValueError: See ``read_results``; ValueError also where the file is empty.
+        FileNotFoundError, ValueError: See ``read_results``; ValueError also if the file is empty.
     """
     records = read_results(path)
     if not records:
-        raise ValueError(f'{path} holds no expression')
-    return figures(records, get_protocol(records[0]['protocol']))
+        raise ValueError(f'{path} has no lines')
+    return compute_set_metrics(records, get_protocol(records[0]['protocol']))
 
 
 def _plain(value: Any) -> Any:
-    # ids may be numpy scalars, depending on what the annotations were loaded with
+    # Ids may be numpy scalars, depending on how the annotations were loaded.
     if hasattr(value, 'item'):
         return value.item()
     return str(value)

@@ -1,4 +1,4 @@
-"""From records of single expressions to the figures of one evaluation set, in per cent."""
+"""The metrics of one evaluation set, in per cent, from the records of its expressions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,26 +11,28 @@ from .calibration import auroc, expected_calibration_error
 from .protocols import PR_NAMES, PR_THRESHOLDS, Protocol, get_protocol
 
 
-def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = None) -> dict[str, float | int]:
-    """The figures of one evaluation set, from the records of ``score_expression``, each expression once.
+def compute_set_metrics(
+    records: Sequence[Mapping[str, Any]], protocol: Protocol | None = None
+) -> dict[str, float | int]:
+    """The metrics of one evaluation set, from the records of ``score_expression``, one for each expression.
 
-    In per cent, but for the counts:
+    All in per cent, except the counts:
 
-    - ``N``: expressions; ``N_box``, ``N_mask``: those whose box, mask could be scored (present with their figures).
+    - ``N``: number of expressions; ``N_box``, ``N_mask``: number of those whose box or mask could be scored.
     - ``Acc@0.5``: box IoU >= 0.5. ``box_mIoU``: mean box IoU.
-    - ``oIoU``: sum of intersections over sum of unions, in pixels. ``mIoU``: mean of each expression's mask IoU; where
-      nothing is there and nothing was found it is 1 and adds 0/0 to oIoU.
+    - ``oIoU``: sum of intersections over sum of unions, in pixels. ``mIoU``: mean of the mask IoUs. An empty mask
+      for an expression without a target has IoU 1 in mIoU and adds nothing to either sum of oIoU.
     - ``Pr@X``: mask IoU >= X, over the expressions that have a target.
-    - ``agreement``: box IoU >= 0.5 and mask IoU >= 0.5 are both true or both false (of those with both scored).
-    - ``box_mask_IoU``: mean IoU of the predicted box with the tight box of the predicted mask (1 where neither is).
-    - where some expression has no target (gRefCOCO): ``N-acc``: no-target expressions refused, ``T-acc``: others not
-      refused; ``gIoU`` and ``cIoU``, the names used there for mIoU and oIoU over all expressions.
-    - where scores differ (without a score branch they are all 1), whatever ``refuse_below``: ``ECE``: expected
-      calibration error of the score against the IoU of the answer before any refusal (of the box, or of the mask where
-      the model gives no box; 0 where nothing is there); ``AUROC``: how likely the score of an expression with a target
-      is above that of one without, where there are both. See calibration.py.
+    - ``agreement``: box IoU >= 0.5 and mask IoU >= 0.5 are both true or both false, over expressions with both IoUs.
+    - ``box_mask_IoU``: mean IoU of the predicted box with the tight box of the predicted mask (1 if neither exists).
+    - If some expressions have no target (gRefCOCO): ``N-acc``: share of them that are refused; ``T-acc``: share of the
+      others that are not; ``gIoU`` and ``cIoU``, the names that gRefCOCO uses for mIoU and oIoU over all expressions.
+    - If scores differ (without a score branch they are all 1), and independent of ``refuse_below``: ``ECE``: expected
+      calibration error of the score against the IoU of the prediction before refusal (of the box, or of the mask if
+      the model gives no box; 0 without a target); ``AUROC``: probability that an expression with a target has a higher
+      score than one without, if the set has both. See calibration.py.
 
-    A figure that no expression gives is left out, never 0. Published protocols differ; see protocols.py.
+    A metric that no expression contributes to is left out; it is never 0. Published protocols differ; see protocols.py.
     """
     protocol = protocol or get_protocol('original')
     if protocol.first_sentence_only:
@@ -50,7 +52,7 @@ def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = No
             empty=protocol.empty_iou,
         )
         found['mIoU'] = _mean(record['mask_iou'] for record in masks)
-        found.update(_precision([r for r in masks if r['targets'] or protocol.figures is not None], protocol))
+        found.update(_precision([r for r in masks if r['targets'] or protocol.metrics is not None], protocol))
     both = [record for record in boxes if record['mask_iou'] is not None]
     if both:
         found['agreement'] = _mean((r['box_iou'] >= 0.5) == (r['mask_iou'] >= 0.5) for r in both)
@@ -60,9 +62,9 @@ def figures(records: Sequence[Mapping[str, Any]], protocol: Protocol | None = No
     if any(record['targets'] == 0 for record in records):
         found.update(_no_target(records, found))
     found.update(_of_scores([record for record in records if record['score'] is not None]))
-    if protocol.figures is None:
+    if protocol.metrics is None:
         return found
-    return {name: found[name] for name in ('N', 'N_box', 'N_mask', *protocol.figures) if name in found}
+    return {name: found[name] for name in ('N', 'N_box', 'N_mask', *protocol.metrics) if name in found}
 
 
 def _precision(masks: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, float]:
@@ -93,10 +95,10 @@ def _of_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     there, absent = ([r['score'] for r in records if bool(r['targets']) == some] for some in (True, False))
     if there and absent:
         result['AUROC'] = 100 * auroc(there, absent)
-    # Files of the first versions do not have it.
-    foretold = [(record['score'], record['quality']) for record in records if record.get('quality') is not None]
-    if foretold:
-        result['ECE'] = 100 * expected_calibration_error(*zip(*foretold))
+    # Results files of the first versions do not have 'quality'.
+    pairs = [(record['score'], record['quality']) for record in records if record.get('quality') is not None]
+    if pairs:
+        result['ECE'] = 100 * expected_calibration_error(*zip(*pairs))
     return result
 
 

@@ -17,7 +17,7 @@ def publish(
     target: str | Path,
     config: str | Path | None = None,
     command: str | None = None,
-    figures: str | Path | None = None,
+    results: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, str]:
     """Write the weights of a training as ``.safetensors``, with a config that stands by itself.
@@ -30,7 +30,7 @@ def publish(
         target: The file to write, ``.safetensors``.
         config: The config of the training; None = the one that the checkpoint holds.
         command: The command that made the weights.
-        figures: ``results.json`` of ``tools/test.py``.
+        results: ``results.json`` of ``tools/test.py``.
         overwrite: Whether the target may be there already.
 
     Returns:
@@ -50,7 +50,7 @@ def publish(
         config=_config_text(source, config, checkpoint),
         command=command,
         seed=meta.get('seed'),
-        figures=None if figures is None else _figures(figures),
+        figures=None if results is None else _rows(results),  # the key that weights of all versions have
         weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
         mmuniqrnet_version=__version__,
     )
@@ -66,14 +66,14 @@ def _config_text(source: str | Path, config: str | Path | None, checkpoint: dict
     return inference_config(cfg).pretty_text
 
 
-def _figures(path: str | Path) -> str:
-    """The rows of a report, as one line of JSON; the paths of the machine that made it stay behind."""
+def _rows(path: str | Path) -> str:
+    """The rows of a report as one line of JSON, without its facts, which contain paths."""
     try:
         report = json.loads(Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError:
-        raise UserError(f'there are no figures {path}.') from None
+        raise UserError(f'there is no results file {path}.') from None
     except ValueError as error:
-        raise UserError(f'{path} is no JSON ({error}); give the results.json that tools/test.py wrote.') from None
+        raise UserError(f'{path} is not JSON ({error}): give the results.json that tools/test.py wrote.') from None
     if not isinstance(report, dict) or report.get('written_by') != MARK:
-        raise UserError(f'{path} is no report of mmuniqrnet; give the results.json that tools/test.py wrote.')
+        raise UserError(f'{path} is not a report of mmuniqrnet: give the results.json that tools/test.py wrote.')
     return json.dumps(report['rows'], ensure_ascii=False)

@@ -11,14 +11,19 @@ Rows = Sequence[Mapping[str, Any]]
 STYLES = getattr(prettytable, 'TableStyle', prettytable)
 
 
-def text_table(rows: Rows, columns: Sequence[str] | None = None, decimals: int = 2, right: Collection[str] = ()) -> str:
-    """A table for the console, without borders: a line of column names, then a line a row.
+def text_table(
+    rows: Rows,
+    columns: Sequence[str] | None = None,
+    decimals: Mapping[str, int] | None = None,
+    right: Collection[str] = (),
+) -> str:
+    """A table for the console, without borders: a line with the names of the columns, then one line per row.
 
     Args:
-        rows: From column name to value. A float is written with ``decimals`` digits, None or a missing key as ``-``.
-            Without rows the table is empty text.
+        rows: From column name to value. A float is written with 2 digits after the point, None or a missing key as
+            ``-``. Without rows the table is empty text.
         columns: Which columns, in this order; None = all, in the order in which they first occur.
-        decimals: Digits after the point.
+        decimals: Digits after the point, for columns whose floats have other than 2.
         right: Columns to align to the right although they hold text. Columns of numbers alone always are.
     """
     table = _table(rows, columns, decimals, right)
@@ -28,7 +33,10 @@ def text_table(rows: Rows, columns: Sequence[str] | None = None, decimals: int =
 
 
 def markdown_table(
-    rows: Rows, columns: Sequence[str] | None = None, decimals: int = 2, right: Collection[str] = ()
+    rows: Rows,
+    columns: Sequence[str] | None = None,
+    decimals: Mapping[str, int] | None = None,
+    right: Collection[str] = (),
 ) -> str:
     """The same table in Markdown, with ``|`` in names and values escaped."""
     table = _table(rows, columns, decimals, right, escape=True)
@@ -37,23 +45,28 @@ def markdown_table(
 
 
 def _table(
-    rows: Rows, columns: Sequence[str] | None, decimals: int, right: Collection[str], escape: bool = False
+    rows: Rows,
+    columns: Sequence[str] | None,
+    decimals: Mapping[str, int] | None,
+    right: Collection[str],
+    escape: bool = False,
 ) -> prettytable.PrettyTable:
     if columns is None:
         columns = list(dict.fromkeys(name for row in rows for name in row))
+    digits = {name: (decimals or {}).get(name, 2) for name in columns}
 
-    def text(value: Any) -> str:
-        if isinstance(value, Real) and not isinstance(value, Integral):  # numpy's floats are no float
-            written = f'{value:.{decimals}f}'
+    def text(value: Any, digits: int = 2) -> str:
+        if isinstance(value, Real) and not isinstance(value, Integral):  # NumPy's scalars are no float
+            written = f'{value:.{digits}f}'
         else:
             written = '-' if value is None else ' '.join(str(value).split())  # a cell is one line
         return written.replace('|', '\\|') if escape else written
 
     table = prettytable.PrettyTable([text(name) for name in columns])
-    table.add_rows([[text(row.get(name)) for name in columns] for row in rows])
+    table.add_rows([[text(row.get(name), digits[name]) for name in columns] for row in rows])
     for name in columns:
         values = [row[name] for row in rows if row.get(name) is not None]
         numeric = bool(values) and all(isinstance(value, Real) for value in values)
         table.align[text(name)] = 'r' if numeric or name in right else 'l'
-        table.min_width[text(name)] = 3 if escape else 1  # Markdown's rule needs room for a dash and a colon
+        table.min_width[text(name)] = 3 if escape else 1  # the rule of Markdown needs room for a dash and a colon
     return table

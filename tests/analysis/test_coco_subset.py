@@ -39,7 +39,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
 @pytest.mark.parametrize(
     'images, exclude, message',
     [
-        ((1, 2), '[7, 8]', 'has none of the 2 images of .*another part of COCO'),
+        ((1, 2), '[7, 8]', 'has none of the 2 images of .*give annotations of one of these'),
         ((1, 2), '["2"]', r'should hold a JSON list of image ids.*leakage\.py'),
         ((1, 2), '[]', 'should hold a JSON list of image ids'),
         ((1, 2), '{"2": 1}', 'should hold a JSON list of image ids'),

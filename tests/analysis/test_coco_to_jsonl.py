@@ -63,7 +63,7 @@ def test_a_crowd_is_never_the_only_one():
 
 
 def test_phrases_of_another_category_are_said(tmp_path):
-    with pytest.raises(ValueError, match='no category cat; they have cup, dog'):
+    with pytest.raises(ValueError, match='no category cat; their categories are cup, dog'):
         coco_to_records(COCO, dict(cat=['the cat']))
     (tmp_path / 'phrases.json').write_text('{"cup": "the cup"}')
     with pytest.raises(ValueError, match='should hold a JSON object of lists of phrases'):

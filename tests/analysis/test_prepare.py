@@ -11,8 +11,8 @@ def states(root, *names):
 def test_what_is_there_what_is_not_and_where_it_belongs(tmp_path):
     write_set(tmp_path, 'refcoco', 'unc', dict(train=[1, 2]))
     found = states(tmp_path, 'refcoco', 'refcoco+')
-    there = {path: state.there for path, state in found.items()}
-    assert there == {
+    present = {path: state.present for path, state in found.items()}
+    assert present == {
         'refcoco/instances.json': True,
         'refcoco/refs(unc).p': True,
         'refcoco+/instances.json': False,
@@ -37,7 +37,9 @@ def test_files_in_the_wrong_place_are_found(tmp_path):
 def test_known_sets_are_those_with_official_counts():
     assert set(KNOWN_SETS) == set(OFFICIAL_COUNTS)
     assert [known.name for known in choose_sets(['refcocog'])] == ['refcocog(umd)', 'refcocog(google)']
-    with pytest.raises(ValueError, match=r"no known data set 'refcoco-plus'; known are refcoco\(unc\), refcoco\+"):
+    with pytest.raises(
+        ValueError, match=r"no known data set 'refcoco-plus'; known data sets are refcoco\(unc\), refcoco\+"
+    ):
         choose_sets(['refcoco-plus'])
 
 
@@ -46,5 +48,5 @@ def test_tool(tmp_path, capsys):
     assert run_tool_file('prepare', tmp_path, '--sets', 'refcocog(umd)') == 1
     said = capsys.readouterr().out
     assert 'refcocog(umd): lacks coco/train2014/\n' in said and 'MISSING  coco/train2014/' in said
-    with pytest.raises(FileNotFoundError, match='there is no folder .*nowhere; make it'):
+    with pytest.raises(FileNotFoundError, match='there is no folder .*nowhere: create it'):
         run_tool_file('prepare', tmp_path / 'nowhere')

@@ -28,7 +28,7 @@ def test_a_small_set_is_counted_and_told_from_the_official_one(tmp_path):
     [
         (
             dict(bbox=[2.0, 3.0, 10.5, 9.0]),
-            'the box is [2.0, 3.0, 12.5, 12.0], but that around its mask [2.0, 3.0, 12.5, 11.0]',
+            'the box is [2.0, 3.0, 12.5, 12.0], but the box around its mask is [2.0, 3.0, 12.5, 11.0]',
         ),
         (
             dict(bbox=[35.0, 3.0, 10.5, 8.0]),
@@ -37,7 +37,7 @@ def test_a_small_set_is_counted_and_told_from_the_official_one(tmp_path):
         (dict(bbox=[2.0, 3.0, 0.0, 8.0]), 'the box [2.0, 3.0, 2.0, 11.0] has no area'),
         (
             dict(bbox=[2.0, 3.0, 11.0, 8.0], segmentation=dict(size=[30, 40], counts=[63, 8, 1129])),
-            'the box is [2.0, 3.0, 13.0, 11.0], but that around its mask [2.0, 3.0, 3.0, 11.0]',
+            'the box is [2.0, 3.0, 13.0, 11.0], but the box around its mask is [2.0, 3.0, 3.0, 11.0]',
         ),
     ],
 )

@@ -109,6 +109,6 @@ def test_tool_says_one_sentence(results, tmp_path):
 
     (tmp_path / 'a.png').unlink()
     done = subprocess.run([*tool, '--out', str(tmp_path / 'other')], **as_user)
-    assert done.returncode == 2
+    assert done.returncode == 1 and done.stderr.startswith('error: ')
     assert len(done.stderr.strip().splitlines()) == 1 and 'a.png of expression 1 not found' in done.stderr
     assert not (tmp_path / 'other').exists()

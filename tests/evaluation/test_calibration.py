@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from refer_samples import ROOT, evaluate, rectangle, square, with_prediction
 
-from mmuniqrnet.evaluation import ReferringMetric, at_threshold, best_threshold, figures_from_file, read_results
+from mmuniqrnet.evaluation import ReferringMetric, at_threshold, best_threshold, metrics_from_file, read_results
 from mmuniqrnet.evaluation.calibration import auroc, expected_calibration_error
 from mmuniqrnet.utils.errors import UserError
 
@@ -83,10 +83,10 @@ def test_the_metric_gives_them_whatever_is_refused(tmp_path):
     qualities = [1, 0.5, 0, 1, 0, 0, 0]
     error = np.abs(np.float32([row[0] for row in SAMPLES]) - qualities).mean()  # each is in a bin of its own
     assert plain['toy/val/ECE'] == refusing['toy/val/ECE'] == pytest.approx(100 * error, rel=1e-6)
-    assert figures_from_file(tmp_path / 'r_toy_val.jsonl')['ECE'] == refusing['toy/val/ECE']
+    assert metrics_from_file(tmp_path / 'r_toy_val.jsonl')['ECE'] == refusing['toy/val/ECE']
 
 
-def test_a_score_that_is_always_the_same_has_no_figures():
+def test_a_score_that_is_always_the_same_has_no_metrics():
     found = evaluate(
         ReferringMetric(),
         [dict(sample, pred_instances=dict(sample['pred_instances'], scores=np.ones(1))) for sample in samples()],
@@ -161,8 +161,10 @@ def test_the_tool_prints_the_best_and_the_curve(tmp_path, capsys):
     best = choose_threshold.main([str(tmp_path / 'r_toy_val.jsonl')])
     printed = capsys.readouterr().out
     assert (best.n_acc, best.t_acc) == (100, 50) and best.refuse_below == 0.5  # above 0.45, not above 0.62
-    assert '         0.5   100.00    50.00     75.00  <- best' in printed
-    assert '         0.2    33.33    75.00     54.17' in printed
+    head, *rows = [line.split() for line in printed.splitlines()[:-2]]
+    assert head == ['refuse_below', 'N-acc', 'T-acc', 'balanced']
+    assert ['0.5', '100.00', '50.00', '75.00', 'best'] in rows and ['0.2', '33.33', '75.00', '54.17'] in rows
+    assert [float(row[0]) for row in rows] == sorted(step / 20 for step in range(21))
     assert "dict(type='ReferringMetric', refuse_below=0.5)" in printed
     assert '7 expressions, 3 of which fit nothing; AUROC 66.67, ECE ' in printed
     assert len(printed.splitlines()) == 1 + 21 + 2
@@ -176,9 +178,9 @@ def test_the_tool_refuses_what_has_no_threshold(tmp_path):
     scored(tmp_path)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text(''.join(json.dumps({k: v for k, v in line.items() if k != 'empty'}) + '\n' for line in lines))
-    with pytest.raises(UserError, match='earlier version of ReferringMetric: evaluate once more'):
+    with pytest.raises(UserError, match='earlier version of ReferringMetric: evaluate again'):
         choose_threshold.main([str(path)])
-    assert figures_from_file(path)['AUROC'] == pytest.approx(100 * 8 / 12)
+    assert metrics_from_file(path)['AUROC'] == pytest.approx(100 * 8 / 12)
     path.write_text(''.join(json.dumps(dict(line, score=None)) + '\n' for line in lines))
     with pytest.raises(UserError, match='gave no scores'):
         choose_threshold.main([str(path)])

@@ -10,12 +10,14 @@ LOWER_HALF, WHOLE = rectangle((0, 2, 4, 4)), rectangle((0, 0, 4, 4))
 
 
 def test_unknown_protocol_is_named():
-    with pytest.raises(ValueError, match="no protocol 'lavtt'; known are original, lavt, cris, cris_val, seqtr"):
+    with pytest.raises(
+        ValueError, match="no protocol 'lavtt'; known protocols are original, lavt, cris, cris_val, seqtr"
+    ):
         ReferringMetric(protocol='lavtt')
 
 
 def test_refusal_is_not_of_published_protocols():
-    with pytest.raises(ValueError, match="'cris' knows no refusal"):
+    with pytest.raises(ValueError, match="'cris' does not define refusal"):
         ReferringMetric(protocol='cris', refuse_below=0.5)
 
 
@@ -26,7 +28,7 @@ def test_a_protocol_without_its_field_is_not_faked(name):
         ReferringMetric(protocol=name).process(None, [with_prediction(square(0), mask=WHOLE)])
 
 
-def test_figures_carry_the_protocol():
+def test_keys_of_metrics_have_the_protocol():
     sample = with_prediction(square(0), (0, 0, 4, 4), mask_probs=WHOLE * 0.4)
     metrics = evaluate(ReferringMetric(protocol='cris'), [sample])
     assert set(metrics) == {

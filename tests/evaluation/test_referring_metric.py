@@ -57,7 +57,7 @@ def test_oracle_has_100_everywhere(dataset):
 
 @needs_mini
 @pytest.mark.parametrize('dataset', SPLITS_BY)
-def test_box_as_mask_has_pycocotools_figures(dataset):
+def test_box_as_mask_has_the_metrics_of_pycocotools(dataset):
     items, coco = mini_items(dataset)
     samples, expected = [], {}
     for item in items:

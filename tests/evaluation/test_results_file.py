@@ -5,7 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from refer_samples import evaluate, mini_items, needs_mini, rectangle, square, with_prediction
 
-from mmuniqrnet.evaluation import ReferringMetric, figures_from_file, read_results
+from mmuniqrnet.evaluation import ReferringMetric, metrics_from_file, read_results
 
 
 def answers(items):
@@ -30,7 +30,7 @@ def test_every_figure_follows_from_the_file(tmp_path):
     assert written == ['run_refcocog_test.jsonl', 'run_refcocog_val.jsonl']
     for split in ('val', 'test'):
         path = prefix.parent / f'run_refcocog_{split}.jsonl'
-        assert {f'refcocog/{split}/{name}': value for name, value in figures_from_file(path).items()} == {
+        assert {f'refcocog/{split}/{name}': value for name, value in metrics_from_file(path).items()} == {
             key: value for key, value in metrics.items() if key.startswith(f'refcocog/{split}/')
         }
 
@@ -63,7 +63,7 @@ def test_the_file_keeps_what_a_protocol_needs(tmp_path, protocol, batch_size):
     fields = dict(input_masks=rectangle((0, 0, 4, 3)), mask_probs=rectangle((0, 0, 4, 3)) * 0.4)
     samples = [with_prediction(square(i, ref_id=i // 2), (i, 0, 4 + i, 4), **fields) for i in range(5)]
     metrics = evaluate(ReferringMetric(protocol=protocol, outfile_prefix=str(tmp_path / 'r')), samples, batch_size)
-    found = figures_from_file(tmp_path / 'r_toy_val.jsonl')
+    found = metrics_from_file(tmp_path / 'r_toy_val.jsonl')
     assert {f'toy/val/{protocol}_{name}': value for name, value in found.items()} == metrics
 
 
@@ -73,7 +73,7 @@ def test_box_only_and_any_language(tmp_path):
     metrics = evaluate(ReferringMetric(outfile_prefix=str(tmp_path / 'r')), [with_prediction(item, (0, 0, 4, 4))])
     (line,) = read_results(tmp_path / 'r_toy_val.jsonl')
     assert line['text'] == item['text'] and line['pred_mask'] is None and line['truth_mask'] is None
-    assert figures_from_file(tmp_path / 'r_toy_val.jsonl') == {'N': 1, 'N_box': 1, 'Acc@0.5': 100, 'box_mIoU': 100}
+    assert metrics_from_file(tmp_path / 'r_toy_val.jsonl') == {'N': 1, 'N_box': 1, 'Acc@0.5': 100, 'box_mIoU': 100}
     assert metrics['toy/val/Acc@0.5'] == 100
 
 
@@ -93,12 +93,20 @@ def test_own_file_is_replaced_and_another_is_not(tmp_path):
 
 def test_what_is_no_results_file_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match='none.jsonl not found; ReferringMetric writes it'):
-        figures_from_file(tmp_path / 'none.jsonl')
+        metrics_from_file(tmp_path / 'none.jsonl')
     path = tmp_path / 'r_toy_val.jsonl'
     evaluate(ReferringMetric(outfile_prefix=str(tmp_path / 'r')), [with_prediction(square(0), (0, 0, 4, 4))])
     path.write_text(path.read_text() + '{"cut off": ')
     with pytest.raises(ValueError, match='r_toy_val.jsonl, line 2: not a line'):
-        figures_from_file(path)
+        metrics_from_file(path)
     path.write_text('')
-    with pytest.raises(ValueError, match='holds no expression'):
-        figures_from_file(path)
+    with pytest.raises(ValueError, match='has no lines'):
+        metrics_from_file(path)
+
+
+def test_old_names_work_with_a_warning():
+    import mmuniqrnet.evaluation as evaluation
+
+    for old, new in (('figures', 'compute_set_metrics'), ('figures_from_file', 'metrics_from_file')):
+        with pytest.warns(DeprecationWarning, match=rf'{old} is deprecated .* use mmuniqrnet\.evaluation\.{new}'):
+            assert getattr(evaluation, old) is getattr(evaluation, new)

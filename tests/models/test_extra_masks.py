@@ -77,7 +77,10 @@ def test_answers_hold_them_only_where_asked():
 @pytest.mark.parametrize(
     'changes, message',
     [
-        (dict(test_cfg=dict(extra_masks=('mask_prob',))), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
+        (
+            dict(test_cfg=dict(extra_masks=('mask_prob',))),
+            "extra_masks is a list of some of 'mask_probs', 'input_masks'",
+        ),
         (dict(test_cfg=dict(extra_masks='mask_probs')), "extra_masks is a list of some of 'mask_probs', 'input_masks'"),
         (dict(test_cfg=dict(extra_masks=('mask_probs',)), mask_branch=None), 'extra_masks needs a mask_branch'),
     ],

@@ -1,4 +1,4 @@
-"""From a training to weights that one can give away, and back in by every door."""
+"""Publishing the weights of a training, and reading them again everywhere that weights are read."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def published(trained) -> Path:
     )
     (trained / 'results.json').write_text(json.dumps(report))
     publish.main(
-        [str(trained / 'iter_2.pth'), str(path), '--command', COMMAND, '--figures', str(trained / 'results.json')]
+        [str(trained / 'iter_2.pth'), str(path), '--command', COMMAND, '--results', str(trained / 'results.json')]
     )
     return path
 
@@ -103,6 +103,14 @@ def test_it_says_what_made_it_and_nothing_of_the_machine(published, data):
     assert '_base_' not in words['config'] and 'refuse_below=0.01' in words['config']
 
 
+def test_the_old_name_of_results_works_with_a_note(trained, published, tmp_path, capsys):
+    target = tmp_path / 'old.safetensors'
+    publish.main([str(trained / 'iter_2.pth'), str(target), '--figures', str(trained / 'results.json')])
+    assert 'note: --figures is now --results' in capsys.readouterr().err
+    with safe_open(target, framework='pt') as old, safe_open(published, framework='pt') as new:
+        assert old.metadata()['figures'] == new.metadata()['figures']
+
+
 def test_it_answers_without_anything_else(published, trained, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     image = next((data / 'images' / 'val').glob('*.png'))
@@ -113,12 +121,12 @@ def test_it_answers_without_anything_else(published, trained, data, tmp_path, mo
 
 
 def test_the_test_tool_and_load_from_read_it(published, trained, data, tmp_path):
-    figures = {}
+    metrics = {}
     for path in (published, trained / 'iter_2.pth'):
         name = f'tested_{path.suffix[1:]}'
-        figures[name] = test.main([CONFIG, str(path), '--work-dir', str(tmp_path / name), *changes(data, name)])
+        metrics[name] = test.main([CONFIG, str(path), '--work-dir', str(tmp_path / name), *changes(data, name)])
         DefaultScope._instance_dict.clear()
-    assert figures['tested_safetensors'] == figures['tested_pth']
+    assert metrics['tested_safetensors'] == metrics['tested_pth']
     train.main(
         [
             CONFIG,
@@ -152,9 +160,9 @@ def test_a_training_can_not_be_resumed_from_it(arguments, published):
         (['iter_2.pth', 'nano.safetensors'], 'nano.safetensors exists already'),
         (['gone.pth', 'x.safetensors'], 'there is no checkpoint gone.pth'),
         (['bare.pth', 'x.safetensors'], 'bare.pth does not hold its config; give the one'),
-        (['iter_2.pth', 'x.safetensors', '--figures', 'gone.json'], 'there are no figures gone.json'),
-        (['iter_2.pth', 'x.safetensors', '--figures', 'iter_2.pth'], 'iter_2.pth is no JSON'),
-        (['iter_2.pth', 'x.safetensors', '--figures', 'other.json'], 'other.json is no report of mmuniqrnet'),
+        (['iter_2.pth', 'x.safetensors', '--results', 'gone.json'], 'there is no results file gone.json'),
+        (['iter_2.pth', 'x.safetensors', '--results', 'iter_2.pth'], 'iter_2.pth is not JSON'),
+        (['iter_2.pth', 'x.safetensors', '--results', 'other.json'], 'other.json is not a report of mmuniqrnet'),
         (['iter_2.pth', 'x.safetensors', '--config', 'gone.py'], 'there is no config gone.py'),
     ],
 )

@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mmuniqrnet.evaluation import figures_from_file
+from mmuniqrnet.evaluation import metrics_from_file
 from mmuniqrnet.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,7 +163,7 @@ def test_the_results_files_give_the_same_figures(tested):
     metrics, _, folder = tested
     for name, splits in SPLITS.items():
         for split in splits:
-            figures = figures_from_file(folder / f'single_{name}_{split}.jsonl')
+            figures = metrics_from_file(folder / f'single_{name}_{split}.jsonl')
             assert {f'{name}/{split}/{key}': value for key, value in figures.items()} == {
                 key: value for key, value in metrics.items() if key.startswith(f'{name}/{split}/')
             }

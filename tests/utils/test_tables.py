@@ -13,7 +13,7 @@ ROWS = [
 
 
 def test_text_by_hand():
-    assert text_table(ROWS, decimals=1).splitlines() == [
+    assert text_table(ROWS, decimals=dict(mIoU=1)).splitlines() == [
         'set          N  mIoU  note',
         'refcoco/val  7  75.6  -',
         'a|b          5   3.0  x y',

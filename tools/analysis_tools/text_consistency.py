@@ -3,46 +3,48 @@
     python tools/analysis_tools/text_consistency.py CONFIG CHECKPOINT [--limit 500] [--out consistency.json]
         [--pictures FOLDER --images 3]
 
-For every spatial gate, the gated tokens (squared norm) and the neck's levels (squared norm): the share of the energy
-within the true mask, the pointing game, and how often the object that is meant has more of it than the image's others.
+For every spatial gate, the gated tokens (squared norm) and the neck's levels (squared norm), in per cent: the share of
+the energy inside the true mask, how often the maximum lies in the mask (pointing game), and how often the object that
+the expression names has a higher mean than all other objects of the image.
 """
 
 import argparse
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import mmcv
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from mmuniqrnet.analysis.feature_localization import Maps, measure_model, summarise
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
-from mmuniqrnet.config import load_config
+from mmuniqrnet.config import add_cfg_options, load_config, positive_int
 from mmuniqrnet.registry import DATASETS, MODELS
-from mmuniqrnet.utils.errors import UserError, run_tool
+from mmuniqrnet.utils.errors import run_tool
 from mmuniqrnet.utils.io import refuse_overwriting
 from mmuniqrnet.utils.picture_folder import PictureFolder
+from mmuniqrnet.utils.tables import text_table
 from mmuniqrnet.visualization import draw_gates
 
 
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Measure how gates and features agree with the text.')
-    parser.add_argument('config', help='config file; its test data set is looked at')
+    parser.add_argument('config', help='config file; its test data set is used')
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--limit', type=int, metavar='N', help='only the first N expressions')
-    parser.add_argument('--batch-size', type=int, default=32, metavar='N')
-    parser.add_argument('--out', metavar='FILE.json', help='write the table there')
-    parser.add_argument('--pictures', metavar='FOLDER', help='draw the gates: a new or empty folder')
-    parser.add_argument('--images', type=int, default=3, metavar='N', help='of how many images (default: 3)')
+    parser.add_argument('--limit', type=positive_int, metavar='N', help='only the first N expressions')
+    parser.add_argument('--batch-size', type=positive_int, default=32, metavar='N', help='default: 32')
+    parser.add_argument('--out', metavar='FILE.json', help='write the table to this file')
+    parser.add_argument('--pictures', metavar='FOLDER', help='draw the gates into this new or empty folder')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override entries of the config'
+        '--images', type=positive_int, default=3, metavar='N', help='number of images to draw (default: 3)'
     )
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
@@ -51,17 +53,14 @@ def load_model(cfg, checkpoint: str) -> torch.nn.Module:
     cfg.model.get('backbone', {}).pop('init_cfg', None)
     model = MODELS.build(cfg.model)
     state = state_dict_of(read_checkpoint(checkpoint), checkpoint)
-    # What serves the training alone (pixel guidance) has no say here.
+    # Pixel guidance is used in training only, so a checkpoint may lack it.
     fit = check_fit(state, model.state_dict(), required=None, allow=('head.pixel_guidance.',))
     model.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
     return model.to(get_device()).eval()
 
 
-def main(argv: list[str] | None = None) -> list[dict]:
+def main(argv: Sequence[str] | None = None) -> list[dict]:
     args = parse_args(argv)
-    for name in ('limit', 'batch_size', 'images'):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise UserError(f'--{name.replace("_", "-")} is a positive number, not {value}.')
     cfg = load_config(args.config, args.cfg_options)
     out = refuse_overwriting(args.out, option=None) if args.out else None
     folder = PictureFolder(args.pictures, 'gates.md', '# Gates by stage') if args.pictures else None
@@ -79,12 +78,7 @@ def main(argv: list[str] | None = None) -> list[dict]:
     for answers in drawn.values():
         draw(folder, answers)
     rows = summarise(measured)
-    print(f'{"map":22} {"N":>6} {"inside":>7} {"area":>7} {"pointing":>9} {"preferred":>10}')
-    for row in rows:
-        print(
-            f'{row["map"]:22} {row["N"]:6} {row["inside"]:7.2f} {row["area"]:7.2f} {row["pointing"]:9.2f} '
-            f'{row["preferred"]:10.2f}'
-        )
+    print(text_table(rows, ['map', 'N', 'inside', 'area', 'pointing', 'preferred']))
     if out is not None:
         out.write_text(json.dumps(rows, indent=1) + '\n')
     return rows

@@ -2,8 +2,9 @@
 
     python tools/dataset_tools/coco_to_jsonl.py instances.json phrases.json train.jsonl [--split train] [--ambiguous]
 
-``phrases.json`` is ``{"cup": ["the cup", "a mug"], ...}``. Only objects that are the only one of their category in
-their image are taken, for the phrase does not say which one is meant; ``--ambiguous`` takes the others too.
+``phrases.json`` is ``{"cup": ["the cup", "a mug"], ...}``. A phrase for a category does not tell apart two objects of
+it, so only objects that are the only one of their category in their image are taken; ``--ambiguous`` takes all.
+The exit status is 1 if the written file has problems.
 """
 
 import argparse
@@ -15,17 +16,21 @@ from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.utils.errors import run_tool
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Make JSON Lines of referring expressions from COCO annotations.')
     parser.add_argument('annotations', help="COCO's instances*.json")
-    parser.add_argument('phrases', help='JSON: phrases by category name')
+    parser.add_argument('phrases', help='JSON file: phrases by category name')
     parser.add_argument('out', help='the JSON Lines file to write')
     parser.add_argument('--split', help='write this split into every line')
     parser.add_argument(
-        '--ambiguous', action='store_true', help='take objects that are not the only one of their category, too'
+        '--ambiguous', action='store_true', help='also take objects that share their image with one of their category'
     )
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
     coco = load_json(args.annotations)
     records = coco_to_records(coco, phrases_by_category(args.phrases), not args.ambiguous, args.split)

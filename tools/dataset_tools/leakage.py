@@ -3,8 +3,8 @@
     python tools/dataset_tools/leakage.py --data-root data --train 'data/refcoco/refs(unc).p' --split train
     python tools/dataset_tools/leakage.py --data-root data --out data/exclude.json
 
-``--out`` writes the ids of all COCO images that are held out, for ``filter_cfg=dict(exclude_img_ids='exclude.json')``.
-Exit status 1 if the training file leaks.
+``--out`` writes the ids of all held-out COCO images, for ``filter_cfg=dict(exclude_img_ids='exclude.json')``.
+The exit status is 1 if any image of the training file is a val or test image.
 """
 
 import argparse
@@ -12,41 +12,49 @@ from collections.abc import Sequence
 
 from mmuniqrnet.analysis import KNOWN_SETS, find_leaks, held_out_images, training_images, write_exclusion_list
 from mmuniqrnet.utils.errors import UserError, run_tool
+from mmuniqrnet.utils.tables import text_table
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Compare training images with all val and test images.')
-    parser.add_argument('--data-root', default='data', help='where the data sets are (default: data)')
+    parser.add_argument('--data-root', default='data', help='folder of the data sets (default: data)')
     parser.add_argument('--train', metavar='FILE', help='refs, COCO annotations, ReferItGame queries or JSON Lines')
     parser.add_argument('--split', help='the split of FILE that is trained on (default: all of it)')
     parser.add_argument(
         '--ids-of',
         choices=['coco', 'saiapr'],
         default='coco',
-        help='whose numbers the image ids of FILE are: saiapr for ReferItGame (default: coco)',
+        help='which collection the image ids of FILE belong to: saiapr for ReferItGame (default: coco)',
     )
-    parser.add_argument('--out', metavar='FILE.json', help='write the ids of all images that are held out')
+    parser.add_argument('--out', metavar='FILE.json', help='write the ids of all held-out images')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing --out')
     parser.add_argument(
-        '--partial', action='store_true', help='go on though some of the data sets are not there; the answer is partial'
+        '--partial', action='store_true', help='continue if some of the data sets are missing; the result is partial'
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     if args.train is None and args.out is None:
-        raise UserError('there is nothing to do; give --train FILE, --out FILE.json, or both.')
-    wanted = [known for known in KNOWN_SETS.values() if known.image_ids_of == args.ids_of]
+        raise UserError('there is nothing to do: give --train FILE, --out FILE.json, or both.')
+    wanted = [known for known in KNOWN_SETS.values() if known.image_collection == args.ids_of]
     sets = [known for known in wanted if not known.missing(args.data_root)]
     lacking = [f'{known.name} ({", ".join(known.missing(args.data_root))})' for known in wanted if known not in sets]
     if lacking and not (args.partial and sets):
         raise UserError(
-            f'{args.data_root} lacks {"; ".join(lacking)}: whether their val and test images are trained '
-            'on can not be told; get them, or say --partial.'
+            f'{args.data_root} lacks {"; ".join(lacking)}: whether their val and test images are trained on can not '
+            'be checked. Get these files, or give --partial to check the others alone.'
         )
     held_out = held_out_images(args.data_root, sets)
     ids = set() if args.train is None else training_images(args.train, args.split)
     leaks = find_leaks(ids, held_out)
-    for split, found in leaks:
-        compared = '' if args.train is None else f', {len(found):6,} of them in {args.train}'
-        print(f'{split.name:18}{split.split:6} {len(split.image_ids):6,} images{compared}')
+    rows = [
+        {'set': split.name, 'split': split.split, 'images': len(split.image_ids)}
+        | ({} if args.train is None else {'trained on': len(found)})
+        for split, found in leaks
+    ]
+    print(text_table(rows))
     for name in lacking:
         print(f'not compared: {name}')
     leaked = set().union(*(found for _, found in leaks))

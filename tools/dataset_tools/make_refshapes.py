@@ -1,20 +1,26 @@
-"""Makes RefShapes, the synthetic data set of referring expressions, in a folder."""
+"""Make RefShapes, the synthetic data set of referring expressions, in a folder.
+
+python tools/dataset_tools/make_refshapes.py data/refshapes [--crowded] [--no-target 0.2]
+"""
 
 import argparse
-import sys
 import time
+from collections.abc import Sequence
 
+from mmuniqrnet.config import positive_int
 from mmuniqrnet.datasets.refshapes import DEFAULT_NUM_IMAGES, make_refshapes
+from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.tables import text_table
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', help="the data set's own folder, such as data/refshapes")
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Make RefShapes, the synthetic data set, in a folder.')
+    parser.add_argument('folder', help='folder of the data set alone, such as data/refshapes')
     parser.add_argument('--seed', type=int, default=0, help='another seed gives other data (default: 0)')
     for split, count in DEFAULT_NUM_IMAGES.items():
         parser.add_argument(f'--{split}', type=int, default=count, metavar='N', help=f'images (default: {count})')
     parser.add_argument(
-        '--crowded', action='store_true', help='the harder setting: 5 to 7 objects an image, more twins'
+        '--crowded', action='store_true', help='the harder setting: 5 to 7 objects per image, more similar ones'
     )
     parser.add_argument(
         '--no-target',
@@ -23,41 +29,43 @@ def parse_args() -> argparse.Namespace:
         metavar='SHARE',
         help='share of the expressions that fit no object, such as 0.2 (default: 0)',
     )
-    parser.add_argument('--workers', type=int, help='processes to draw with (default: one a core, 8 at most)')
+    parser.add_argument(
+        '--workers', type=positive_int, metavar='N', help='number of processes (default: one per core, at most 8)'
+    )
     parser.add_argument(
         '--overwrite', action='store_true', help='replace a RefShapes that was made with other settings'
     )
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main() -> int:
-    args = parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     start = time.perf_counter()
-    try:
-        info, created = make_refshapes(
-            args.folder,
-            seed=args.seed,
-            num_images={split: getattr(args, split) for split in DEFAULT_NUM_IMAGES},
-            crowded=args.crowded,
-            no_target=args.no_target,
-            workers=args.workers,
-            overwrite=args.overwrite,
-        )
-    except (OSError, ValueError) as error:
-        print(f'make_refshapes: {error}', file=sys.stderr)
-        return 1
+    info, created = make_refshapes(
+        args.folder,
+        seed=args.seed,
+        num_images={split: getattr(args, split) for split in DEFAULT_NUM_IMAGES},
+        crowded=args.crowded,
+        no_target=args.no_target,
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
     if created:
         print(f'{args.folder}: made in {time.perf_counter() - start:.1f} s')
     else:
-        print(f'{args.folder}: already there, made with the same settings')
-    print('split   images  objects  expressions  text-blind Acc@0.5  kinds')
-    for split, row in info['splits'].items():
-        blind = '-' if row['text_blind_accuracy'] is None else f'{row["text_blind_accuracy"]:.2f}'
-        kinds = ', '.join(f'{count} {kind}' for kind, count in row['kinds'].items() if count)
-        print(f'{split:6} {row["images"]:7} {row["objects"]:8} {row["expressions"]:12} {blind:>19}  {kinds}')
+        print(f'{args.folder}: exists already, made with the same settings')
+    rows = [
+        {
+            'split': split,
+            **{key: summary[key] for key in ('images', 'objects', 'expressions')},
+            'text-blind Acc@0.5': summary['text_blind_accuracy'],
+            'kinds': ', '.join(f'{count} {kind}' for kind, count in summary['kinds'].items() if count),
+        }
+        for split, summary in info['splits'].items()
+    ]
+    print(text_table(rows))
     print(f'fingerprint {info["fingerprint"]}')
-    return 0
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main)

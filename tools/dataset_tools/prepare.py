@@ -1,8 +1,8 @@
-"""Say what of RefCOCO, RefCOCO+, RefCOCOg and ReferItGame is where, what is missing and where it belongs.
+"""List which files of RefCOCO, RefCOCO+, RefCOCOg and ReferItGame are present, which are missing and where they belong.
 
     python tools/dataset_tools/prepare.py data [--sets refcoco refcocog(umd)]
 
-Exit status 1 if anything is missing.
+The exit status is 1 if anything is missing.
 """
 
 import argparse
@@ -10,22 +10,32 @@ from collections.abc import Sequence
 
 from mmuniqrnet.analysis import KNOWN_SETS, check_files, choose_sets
 from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.tables import text_table
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='List which data is present, what is missing and where it belongs.')
+    parser.add_argument('data_root', nargs='?', default='data', help='folder of the data sets (default: data)')
+    parser.add_argument('--sets', nargs='+', metavar='SET', help=f'of {", ".join(KNOWN_SETS)} (default: all)')
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description='Say what data is where, what is missing and where it belongs.')
-    parser.add_argument('data_root', nargs='?', default='data', help='default: data')
-    parser.add_argument('--sets', nargs='+', metavar='SET', help=f'of {", ".join(KNOWN_SETS)} (default: all)')
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
     sets = choose_sets(args.sets)
     states = check_files(args.data_root, sets)
-    width = max(len(state.path) for state in states)
-    for state in states:
-        print(f'{"there  " if state.there else "MISSING"}  {state.path:{width}}  {state.note}')
+    print(
+        text_table(
+            [
+                dict(state='present' if state.present else 'MISSING', path=state.path, note=state.note)
+                for state in states
+            ]
+        )
+    )
     for known in sets:
-        missing = [state.path for state in states if known.name in state.needed_by and not state.there]
+        missing = [state.path for state in states if known.name in state.needed_by and not state.present]
         print(f'{known.name}: ' + (f'lacks {", ".join(missing)}' if missing else 'complete'))
-    if not all(state.there for state in states):
+    if not all(state.present for state in states):
         raise SystemExit(1)
 
 

@@ -2,7 +2,7 @@
 
     python tools/dataset_tools/verify.py data [--sets refcoco refcocog(umd)] [--no-images]
 
-Exit status 1 if anything differs.
+The exit status is 1 if anything differs.
 """
 
 import argparse
@@ -10,41 +10,48 @@ from collections.abc import Sequence
 
 from mmuniqrnet.analysis import KNOWN_SETS, OFFICIAL_COUNTS, choose_sets, verify_set
 from mmuniqrnet.utils.errors import UserError, run_tool
+from mmuniqrnet.utils.tables import text_table
+
+COUNTED = ('refs', 'expressions', 'images')
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Compare data sets on disk with the published ones.')
+    parser.add_argument('data_root', nargs='?', default='data', help='folder of the data sets (default: data)')
+    parser.add_argument(
+        '--sets', nargs='+', metavar='SET', help=f'of {", ".join(KNOWN_SETS)} (default: those that are present)'
+    )
+    parser.add_argument('--no-images', action='store_true', help='check only the annotations, not the images')
+    parser.add_argument('--show', type=int, default=10, metavar='N', help='problems to list of a set (default: 10)')
+    return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description='Compare data sets on disk with the published ones.')
-    parser.add_argument('data_root', nargs='?', default='data', help='default: data')
-    parser.add_argument(
-        '--sets', nargs='+', metavar='SET', help=f'of {", ".join(KNOWN_SETS)} (default: those that are there)'
-    )
-    parser.add_argument('--no-images', action='store_true', help='do not look at the images, only at the annotations')
-    parser.add_argument('--show', type=int, default=10, metavar='N', help='problems to list of a set (default: 10)')
-    args = parser.parse_args(argv)
+    args = parse_args(argv)
+    if args.show < 0:
+        raise UserError(f'--show {args.show}: give the number of problems to list, 0 or more.')
     sets = choose_sets(args.sets)
     if args.sets is None:
         sets = [known for known in sets if not known.missing(args.data_root)]
     if not sets:
         raise UserError(
             f'{args.data_root} has the annotation files of none of {", ".join(KNOWN_SETS)}; '
-            'tools/dataset_tools/prepare.py says where they belong.'
+            'tools/dataset_tools/prepare.py lists where they belong.'
         )
     results = [verify_set(known, args.data_root, check_images=not args.no_images) for known in sets]
-    print(f'{"set":18}{"split":7}{"refs":>17}{"expressions":>19}{"images":>17}   found / official')
+    rows = []
     for result in results:
         for split, official in OFFICIAL_COUNTS[result.name].items():
             found = result.counts.get(split, {})
-            cells = [
-                f'{found.get(what, "-")} / {official.get(what, "?")}' for what in ('refs', 'expressions', 'images')
-            ]
-            print(f'{result.name:18}{split:7}{cells[0]:>17}{cells[1]:>19}{cells[2]:>17}')
+            counts = {what: f'{found.get(what, "-")} / {official.get(what, "?")}' for what in COUNTED}
+            rows.append({'set': result.name, 'split': split, **counts})
+    print('found / official:')
+    print(text_table(rows, right=COUNTED))
     for result in results:
-        looked_at = (
-            f'{result.objects_checked} objects'
-            + ('' if args.no_images else f' and {result.images_checked} images')
-            + ' looked at'
-        )
-        print(f'{result.name}: {"good" if result.good else "NOT as published"}, {looked_at}')
+        checked = f'{result.objects_checked} objects'
+        if not args.no_images:
+            checked += f' and {result.images_checked} images'
+        print(f'{result.name}: {"good" if result.good else "NOT as published"}, {checked} checked')
         for line in result.differences:
             print(f'  {line}')
         for line in result.problems[: args.show]:

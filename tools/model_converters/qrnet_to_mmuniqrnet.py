@@ -1,24 +1,27 @@
-"""Convert a published QRNet checkpoint for load_from: python tools/model_converters/qrnet_to_mmuniqrnet.py SRC DST"""
+"""Convert a published QRNet checkpoint for load_from:
+
+python tools/model_converters/qrnet_to_mmuniqrnet.py SRC DST
+"""
 
 import argparse
-import sys
+from collections.abc import Sequence
 
+from mmuniqrnet.config import add_source_and_target
 from mmuniqrnet.export.convert_checkpoints import convert_qrnet
-from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.errors import run_tool
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Convert a published QRNet checkpoint for load_from.')
-    parser.add_argument('source', metavar='SRC', help='published QRNet checkpoint')
-    parser.add_argument('target', metavar='DST', help='checkpoint to write (.pth)')
-    parser.add_argument('--overwrite', action='store_true', help='write DST even if it is there already')
-    return parser.parse_args()
+    add_source_and_target(parser, 'published QRNet checkpoint', 'checkpoint to write (.pth)')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    fit = convert_qrnet(args.source, args.target, overwrite=args.overwrite)
+    print(f'{fit.describe()}\nwrote {args.target}')
 
 
 if __name__ == '__main__':
-    args = parse_args()
-    try:
-        fit = convert_qrnet(args.source, args.target, overwrite=args.overwrite)
-    except UserError as error:
-        sys.exit(f'error: {error}')
-    print(f'{fit.describe()}\nwrote {args.target}')
+    run_tool(main)

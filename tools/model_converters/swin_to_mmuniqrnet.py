@@ -4,32 +4,39 @@ python tools/model_converters/swin_to_mmuniqrnet.py SRC DST [--layout LAYOUT] [-
 """
 
 import argparse
-import sys
+from collections.abc import Sequence
 
+from mmuniqrnet.config import add_source_and_target, positive_int
 from mmuniqrnet.export.convert_checkpoints import convert_swin
-from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.errors import run_tool
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Convert a Swin for a backbone's init_cfg.")
-    parser.add_argument('source', metavar='SRC', help='checkpoint of Swin, alone or in a classifier or detector')
-    parser.add_argument('target', metavar='DST', help='checkpoint to write (.pth, .safetensors)')
+    add_source_and_target(
+        parser,
+        'checkpoint of Swin, alone or in a classifier or detector',
+        'checkpoint to write (.pth, .safetensors)',
+    )
     parser.add_argument(
         '--layout', choices=['auto', 'original', 'timm', 'mmdet'], default='auto', help='layout of SRC (default: auto)'
     )
     parser.add_argument(
-        '--window-size', type=int, metavar='N', help='interpolate the bias tables for windows of N x N tokens'
+        '--window-size',
+        type=positive_int,
+        metavar='N',
+        help='interpolate the relative position bias tables to windows of N x N tokens',
     )
-    parser.add_argument('--overwrite', action='store_true', help='write DST even if it is there already')
-    return parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
+    fit = convert_swin(
+        args.source, args.target, overwrite=args.overwrite, layout=args.layout, window_size=args.window_size
+    )
+    print(f'{fit.describe()}\nwrote {args.target}')
 
 
 if __name__ == '__main__':
-    args = parse_args()
-    try:
-        fit = convert_swin(
-            args.source, args.target, overwrite=args.overwrite, layout=args.layout, window_size=args.window_size
-        )
-    except UserError as error:
-        sys.exit(f'error: {error}')
-    print(f'{fit.describe()}\nwrote {args.target}')
+    run_tool(main)
