@@ -20,6 +20,8 @@ html_title = f'mmuniqrnet {release}'
 html_copy_source = False
 
 myst_heading_anchors = 4
+# Any other scheme, http among them, is taken for a file that is not there.
+myst_url_schemes = ('https',)
 
 # The stack's docstrings are not ours to repeat, and not all of them are valid here.
 autodoc_inherit_docstrings = False

@@ -1,4 +1,4 @@
-"""Whether the parts that a config names are there, and take what it gives them: python config_parts.py CONFIG"""
+"""Whether the parts that a config names are registered and take what it gives them."""
 
 import inspect
 import sys
@@ -13,6 +13,12 @@ from mmuniqrnet.engine import BALANCE_STRATEGIES
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, registry.Registry)] + [BALANCE_STRATEGIES]
 # Words that mmengine takes out before it builds the part.
 NOT_KEYWORDS = {'type', '_delete_', '_scope_', 'constructor', 'paramwise_cfg'}
+
+
+def check_config(path: str) -> None:
+    """Read a config as the tools do, and check its parts."""
+    sys.path.insert(0, '')
+    assert check_parts(Config.fromfile(path).to_dict()), f'{path} names no part at all'
 
 
 def parts_of(value: object) -> Iterator[dict]:
@@ -56,8 +62,3 @@ def keywords_of(part: type | Callable) -> set[str] | None:
         if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
             return known
     return None
-
-
-if __name__ == '__main__':
-    if not check_parts(Config.fromfile(sys.argv[1]).to_dict()):
-        sys.exit(f'{sys.argv[1]} names no part at all')
