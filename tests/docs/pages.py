@@ -13,24 +13,14 @@ MARK = re.compile(r'<!--\s*(not run|file):\s*(.+?)\s*-->\s*', re.DOTALL)
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block of code.
-
-    Attributes:
-        page: Its page.
-        line: The line of the page on which its code begins.
-        language: The first word after the fence.
-        code: Its lines.
-        mark: What an HTML comment right before it says: ``not run`` (and why) or ``file`` (the name to save it as);
-            empty without one.
-        note: The rest of the comment.
-    """
+    """A fenced block of code; ``mark`` and ``note`` are what an HTML comment right before it says."""
 
     page: Path
-    line: int
+    line: int  # of the page, where the code begins
     language: str
     code: str
-    mark: str = ''
-    note: str = ''
+    mark: str = ''  # 'not run', 'file' or nothing
+    note: str = ''  # why it is not run; the name to save it as
 
     def __str__(self) -> str:
         return f'{self.page.relative_to(ROOT)}:{self.line}'
@@ -43,15 +33,13 @@ class Page:
         self.path = path
         self.name = str(path.relative_to(ROOT))
         tokens = MarkdownIt('commonmark').enable('table').parse(text or path.read_text(encoding='utf-8'))
-        self.blocks = [
-            self._block(token, tokens[index - 1]) for index, token in enumerate(tokens) if token.type == 'fence'
-        ]
-        self.inline_code = [
-            child.content for token in tokens for child in token.children or () if child.type == 'code_inline'
-        ]
+        pairs = zip([None, *tokens], tokens)
+        self.blocks = [self._block(token, before) for before, token in pairs if token.type == 'fence']
+        parts = [part for token in tokens for part in token.children or ()]
+        self.inline_code = [part.content for part in parts if part.type == 'code_inline']
 
-    def _block(self, fence: Token, before: Token) -> Block:
-        mark = MARK.fullmatch(before.content) if before.type == 'html_block' else None
+    def _block(self, fence: Token, before: Token | None) -> Block:
+        mark = MARK.fullmatch(before.content) if before and before.type == 'html_block' else None
         language = (fence.info.split() or [''])[0]
         return Block(self.path, fence.map[0] + 2, language, fence.content, *(mark.groups() if mark else ()))
 

@@ -53,7 +53,7 @@ def run_page(page: Page, folder: Path, smaller: dict[str, list[str]] | None = No
 def run_python(block: Block, folder: Path, names: dict, read: bool) -> None:
     """Run it after the page's Python before it, and look up the parts of configs in the values that it makes."""
     tree = ast.increment_lineno(ast.parse(block.code, str(block.page)), block.line - 1)
-    if block.code.startswith('_base_'):
+    if re.search('^_base_ = ', block.code, re.MULTILINE):
         path = block.note if block.mark == 'file' else f'configs/line_{block.line}.py'
         (folder / path).write_text(block.code)
         status, said = warm.run(folder, check_config, path)
@@ -102,7 +102,7 @@ def read_command(words: list[str], folder: Path, where: str) -> None:
     if words[0] == 'torchrun':
         launch = parse_torchrun(words[1:])
         words = ['python', launch.training_script, *launch.training_script_args]
-    if words[0] == 'mmuniqrnet' or words[0] == 'python' and words[1].startswith(('-m', 'benchmarks/', 'tools/')):
+    if words[0] == 'mmuniqrnet' or (words[0] == 'python' and words[1].startswith(('-m', 'benchmarks/', 'tools/'))):
         status, said = warm.run(folder, warm.command, words, True)
         assert status == 0, f'{where}\n{said}'
         for word in words[1:]:

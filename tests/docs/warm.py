@@ -1,8 +1,9 @@
 """Commands in new processes that have torch and the stack imported already, since importing takes most of their time.
 
-The server that they are forked from is multiprocessing's own.
+They are forked from multiprocessing's own server.
 """
 
+import argparse
 import multiprocessing
 import os
 import runpy
@@ -10,20 +11,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+OURS = ('apis', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
 SERVER = multiprocessing.get_context('forkserver')
 SERVER.set_forkserver_preload(
-    ['mmdet.apis', 'mmengine.runner', 'torch.utils.tensorboard', 'transformers']
-    + [f'mmuniqrnet.{name}' for name in ('apis', 'datasets', 'engine', 'evaluation', 'models', 'visualization')]
+    [
+        'mmdet.apis',
+        'mmengine.runner',
+        'torch.utils.tensorboard',
+        'transformers',
+        *(f'mmuniqrnet.{name}' for name in OURS),
+    ]
 )
 TIMEOUT = 300  # seconds; without it a command that waits for something would stop the tests
 
 
 def run(folder: Path, function: Callable, *args) -> tuple[int | None, str]:
-    """Call a function in a new process, in ``folder``.
-
-    Returns:
-        The exit status (None if it had to be killed), and what was printed.
-    """
+    """Call a function in a new process, in ``folder``: its exit status (None if killed), and what it printed."""
     child = SERVER.Process(target=_call, args=(folder, function, args))
     child.start()
     child.join(TIMEOUT)
@@ -41,7 +44,7 @@ def _call(folder: Path, function: Callable, args: tuple) -> None:
 
 
 def command(words: list[str], parse_only: bool = False) -> int | None:
-    """Become ``mmuniqrnet ...``, ``python FILE ...`` or ``python -m MODULE ...``, with variables before it or none.
+    """Become ``mmuniqrnet ...``, ``python FILE ...`` or ``python -m MODULE ...``, after variables of the environment.
 
     ``parse_only`` ends it as soon as argparse has accepted its arguments.
     """
@@ -50,33 +53,22 @@ def command(words: list[str], parse_only: bool = False) -> int | None:
     # mmengine formats the config for every checkpoint, which takes more than half of so short a training.
     yapf_api.FormatCode = lambda text, **style: (text, True)
     if parse_only:
-        stop_after_parsing()
+        parse = argparse.ArgumentParser.parse_args
+        argparse.ArgumentParser.parse_args = lambda *args, **options: sys.exit(parse(*args, **options) is None)
     while '=' in words[0]:
         name, _, value = words.pop(0).partition('=')
         os.environ[name] = value
         sys.path[:0] = [value] if name == 'PYTHONPATH' else []
-    sys.argv = words
     if words[0] == 'mmuniqrnet':
         from mmuniqrnet.cli import main
 
+        sys.argv = words
         return main()
-    sys.argv = words[1:]
     if words[1] == '-m':
         sys.argv = words[2:]
         runpy.run_module(words[2], run_name='__main__', alter_sys=True)
     else:
+        sys.argv = words[1:]
         sys.path.insert(0, str(Path(words[1]).resolve().parent))
         runpy.run_path(words[1], run_name='__main__')
     return 0
-
-
-def stop_after_parsing() -> None:
-    import argparse
-
-    parse = argparse.ArgumentParser.parse_args
-
-    def parse_and_stop(self, *args, **kwargs) -> None:
-        parse(self, *args, **kwargs)
-        sys.exit(0)
-
-    argparse.ArgumentParser.parse_args = parse_and_stop

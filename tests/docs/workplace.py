@@ -1,7 +1,7 @@
 """A small checkout in which the pages' commands can be run: the tools, the configs, data of a few images."""
 
-import importlib.util
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -13,16 +13,9 @@ NANO = 'uniqrnet_swin-nano_refshapes'
 
 # Arguments with which a command ends in seconds, by the end of its first argument.
 SMALLER = {
-    'tools/train.py': [
-        '--cfg-options',
-        'train_cfg.max_iters=2',
-        'train_cfg.val_interval=2',
-        'default_hooks.checkpoint.interval=2',
-        'default_hooks.logger.interval=1',
-        'train_dataloader.batch_size=4',
-        'param_scheduler.0.end=1',
-        'param_scheduler.1.begin=1',
-    ],
+    'tools/train.py': ['--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2']
+    + ['default_hooks.checkpoint.interval=2', 'default_hooks.logger.interval=1', 'train_dataloader.batch_size=4']
+    + ['param_scheduler.0.end=1', 'param_scheduler.1.begin=1'],
     'make_refshapes.py': ['--train=8', '--val=3', '--testA=2', '--testB=2'],
 }
 
@@ -53,12 +46,10 @@ def link_checkout(folder: Path) -> None:
 
 def make_refer_sets(data: Path) -> None:
     """RefCOCO, RefCOCO+, RefCOCOg and COCO with an image or two each, none of which is in training and in testing."""
-    spec = importlib.util.spec_from_file_location('trees', ROOT / 'tests' / 'datasets' / 'checks' / 'data_trees.py')
-    trees = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(trees)
-    trees.write_set(data, 'refcoco', 'unc', dict(train=[1, 2], val=[3], testA=[4], testB=[5]))
-    trees.write_set(data, 'refcoco+', 'unc', dict(train=[6], val=[7], testA=[8], testB=[9]))
-    folder = trees.write_set(data, 'refcocog', 'umd', dict(train=[1], val=[10], test=[11]))
+    write_set = runpy.run_path(str(ROOT / 'tests' / 'analysis' / 'data_trees.py'))['write_set']
+    write_set(data, 'refcoco', 'unc', dict(train=[1, 2], val=[3], testA=[4], testB=[5]))
+    write_set(data, 'refcoco+', 'unc', dict(train=[6], val=[7], testA=[8], testB=[9]))
+    folder = write_set(data, 'refcocog', 'umd', dict(train=[1], val=[10], test=[11]))
     shutil.copy(folder / 'refs(umd).p', folder / 'refs(google).p')
     (data / 'coco' / 'annotations').mkdir()
     shutil.copy(data / 'refcoco' / 'instances.json', data / 'coco' / 'annotations' / 'instances_train2014.json')
@@ -66,8 +57,9 @@ def make_refer_sets(data: Path) -> None:
 
 def make_own_data(folder: Path) -> None:
     """Images of one's own, as JSON Lines and in COCO's format."""
-    refs = json.loads((folder / 'data' / 'refshapes' / 'refs.json').read_text())
-    instances = json.loads((folder / 'data' / 'refshapes' / 'instances.json').read_text())
+    refs, instances = (
+        json.loads((folder / 'data' / 'refshapes' / name).read_text()) for name in ('refs.json', 'instances.json')
+    )
     boxes = {annotation['id']: annotation['bbox'] for annotation in instances['annotations']}
     (folder / 'my').mkdir()
     (folder / 'my' / 'images').symlink_to(folder / 'data' / 'refshapes' / 'images')
