@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# Pages at the top of the repository, and the pages of the site that show them.
+TOP_PAGES = {'README.md': 'index.md', 'CONTRIBUTING.md': 'contributing.md', 'CODE_OF_CONDUCT.md': 'code_of_conduct.md'}
 
 project = 'mmuniqrnet'
 author = 'mmuniqrnet contributors'
@@ -20,6 +22,8 @@ html_title = f'mmuniqrnet {release}'
 html_copy_source = False
 
 myst_heading_anchors = 4
+# Any other scheme, http among them, is taken for a file that is not there.
+myst_url_schemes = ('https',)
 
 # The stack's docstrings are not ours to repeat, and not all of them are valid here.
 autodoc_inherit_docstrings = False
@@ -32,18 +36,20 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 
-def show_readme(app, docname: str, source: list[str]) -> None:
-    """The first page is README.md, with its links as they are from here; other pages' links to it lead there."""
-    if docname == 'index':
-        readme = (ROOT / 'README.md').read_text(encoding='utf-8')
-        readme = re.sub(r'\]\((?!\w+:|#)', '](../', readme).replace('](../docs/', '](')
-        source[0] = readme + '\n' + source[0]
-    else:
-        source[0] = re.sub(r'\]\((?:\.\./)+README\.md', '](' + '../' * docname.count('/') + 'index.md', source[0])
+def show_top_pages(app, docname: str, source: list[str]) -> None:
+    """Put the pages at the top of the repository into the site, and make links to them lead there."""
+    text = source[0]
+    for name, page in TOP_PAGES.items():
+        if page == f'{docname}.md':
+            top = (ROOT / name).read_text(encoding='utf-8')
+            text = re.sub(r'\]\((?!\w+:|#|docs/)', '](../', top).replace('](docs/', '](') + '\n' + text
+    for name, page in TOP_PAGES.items():
+        text = re.sub(rf'\]\((\.\./)+{name}', f']({"../" * docname.count("/")}{page}', text)
+    source[0] = text
 
 
 def setup(app) -> None:
-    app.connect('source-read', show_readme)
+    app.connect('source-read', show_top_pages)
     # napoleon's say on private members, none of which are shown here, fails on methods that mmcv's decorators wrap.
     for listener in app.events.listeners['autodoc-skip-member']:
         if listener.handler.__module__ == 'sphinx.ext.napoleon':

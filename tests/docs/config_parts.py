@@ -1,4 +1,4 @@
-"""Whether the parts that a config names are there, and take what it gives them: python config_parts.py CONFIG"""
+"""Whether the parts that a config names are registered and take what it gives them."""
 
 import sys
 from collections.abc import Iterator
@@ -10,6 +10,12 @@ from mmuniqrnet.config.arguments import NOT_ARGUMENTS, TAKEN_BEFORE
 
 # A page may show a part without its place in a config.
 ALLOWED_ANYWHERE = NOT_ARGUMENTS.union(*TAKEN_BEFORE.values())
+
+
+def check_config(path: str) -> None:
+    """Read a config as the tools do, and check its parts."""
+    sys.path.insert(0, '')
+    assert check_parts(Config.fromfile(path).to_dict()), f'{path} names no part at all'
 
 
 def parts_of(value: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
@@ -34,8 +40,3 @@ def check_parts(value: object) -> int:
         assert not unknown, f'{part["type"]} takes no {", ".join(sorted(unknown))}'
         count += 1
     return count
-
-
-if __name__ == '__main__':
-    if not check_parts(Config.fromfile(sys.argv[1]).to_dict()):
-        sys.exit(f'{sys.argv[1]} names no part at all')
