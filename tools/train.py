@@ -7,9 +7,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, set_launcher
 from mmuniqrnet.utils.errors import UserError, run_tool
@@ -56,12 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.auto_scale_lr.enable = True
         # mmengine compares with the size of one batch, but a step accumulates several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
-    if args.resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
-    elif args.resume is not None:
-        if not Path(args.resume).is_file():
-            raise UserError(f'--resume {args.resume}: there is no such checkpoint.')
-        cfg.resume, cfg.load_from = True, args.resume
+    if args.resume is not None:
+        resume(cfg, args.resume)
     if cfg.get('resume') and str(cfg.get('load_from')).endswith('.safetensors'):
         raise UserError(
             f'{cfg.load_from} holds weights alone, without the state of the optimizer, so a training can not be '
@@ -70,6 +68,31 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
     runner.train()
+
+
+def resume(cfg: Config, checkpoint: str) -> None:
+    """Set the config to continue from a checkpoint; ``'auto'`` is the latest one of the work dir.
+
+    Without any checkpoint in the work dir the training starts as the config says: a job that is restarted by a
+    scheduler has ``--resume`` in its first command, too.
+    """
+    if checkpoint != 'auto':
+        if not Path(checkpoint).is_file():
+            raise UserError(f'--resume {checkpoint}: there is no such checkpoint.')
+        cfg.resume, cfg.load_from = True, checkpoint
+        return
+    latest = find_latest_checkpoint(cfg.work_dir)
+    if latest is None:
+        start = f'the weights of load_from={cfg.load_from}' if cfg.get('load_from') else 'the start'
+        print_log(f'--resume: {cfg.work_dir} has no checkpoint, so the training starts from {start}', 'current')
+        cfg.resume = False
+        return
+    if not Path(latest).is_file():
+        raise UserError(
+            f'--resume: {Path(cfg.work_dir, "last_checkpoint")} names {latest}, which does not exist: give --resume '
+            'CHECKPOINT, or remove the file to start anew.'
+        )
+    cfg.resume, cfg.load_from = True, latest
 
 
 if __name__ == '__main__':

@@ -58,6 +58,26 @@ def test_training_changes_the_weights_and_keeps_the_best(straight):
     assert list(straight.glob('*/vis_data/events.out.tfevents*'))
 
 
+def test_resuming_without_a_checkpoint_starts_from_load_from(data, straight, tmp_path, capsys):
+    start = straight / 'iter_4.pth'
+    still = [f'load_from={start}', 'optim_wrapper.optimizer.lr=0.0', 'param_scheduler.1.eta_min=0.0']
+    train.main(
+        [CONFIG, '--work-dir', str(tmp_path / 'job'), '--resume', '--cfg-options', *options(data, 'job', 2), *still]
+    )
+    assert 'has no checkpoint, so the training starts from the weights of load_from' in capsys.readouterr().out
+    before, after = (torch.load(file, weights_only=False) for file in (start, tmp_path / 'job' / 'iter_2.pth'))
+    assert after['meta']['iter'] == 2  # not 6: weights are loaded, the training is not continued
+    for name, value in before['state_dict'].items():
+        assert torch.equal(value, after['state_dict'][name]), name
+
+
+def test_resuming_from_a_checkpoint_that_is_gone_is_refused(data, tmp_path):
+    (tmp_path / 'job').mkdir()
+    (tmp_path / 'job' / 'last_checkpoint').write_text(str(tmp_path / 'job' / 'iter_2.pth'))
+    with pytest.raises(UserError, match=r'last_checkpoint names .*iter_2.pth, which does not exist'):
+        train.main([CONFIG, '--work-dir', str(tmp_path / 'job'), '--resume', '--cfg-options', *options(data, 'job', 2)])
+
+
 def test_resumed_training_equals_one_never_stopped(data, straight, tmp_path):
     run_training(data, tmp_path / 'stopped', 2)
     resumed = run_training(data, tmp_path / 'stopped', 4, '--resume')
