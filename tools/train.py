@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.logging import print_log
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -58,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg.auto_scale_lr.enable = True
         # mmengine compares with the size of one batch, but a step accumulates several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
-    if args.resume is not None:
-        resume(cfg, args.resume)
+    note = None if args.resume is None else resume(cfg, args.resume)
     if cfg.get('resume') and str(cfg.get('load_from')).endswith('.safetensors'):
         raise UserError(
             f'{cfg.load_from} holds weights alone, without the state of the optimizer, so a training can not be '
@@ -67,32 +65,34 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
 
     runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+    if note is not None:
+        runner.logger.info(note)
     runner.train()
 
 
-def resume(cfg: Config, checkpoint: str) -> None:
+def resume(cfg: Config, checkpoint: str) -> str | None:
     """Set the config to continue from a checkpoint; ``'auto'`` is the latest one of the work dir.
 
     Without any checkpoint in the work dir the training starts as the config says: a job that is restarted by a
-    scheduler has ``--resume`` in its first command, too.
+    scheduler has ``--resume`` in its first command, too. This is returned as a sentence for the log.
     """
     if checkpoint != 'auto':
         if not Path(checkpoint).is_file():
             raise UserError(f'--resume {checkpoint}: there is no such checkpoint.')
         cfg.resume, cfg.load_from = True, checkpoint
-        return
+        return None
     latest = find_latest_checkpoint(cfg.work_dir)
     if latest is None:
         start = f'the weights of load_from={cfg.load_from}' if cfg.get('load_from') else 'the start'
-        print_log(f'--resume: {cfg.work_dir} has no checkpoint, so the training starts from {start}', 'current')
         cfg.resume = False
-        return
+        return f'--resume: {cfg.work_dir} has no checkpoint, so the training starts from {start}'
     if not Path(latest).is_file():
         raise UserError(
             f'--resume: {Path(cfg.work_dir, "last_checkpoint")} names {latest}, which does not exist: give --resume '
             'CHECKPOINT, or remove the file to start anew.'
         )
     cfg.resume, cfg.load_from = True, latest
+    return None
 
 
 if __name__ == '__main__':
