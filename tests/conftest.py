@@ -1,14 +1,15 @@
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.paths import SHARED
+from mmengine.registry import DefaultScope, init_default_scope
 
 # The tests' tensors are so small that threads waiting for each other take most of the time; the same for subprocesses.
 torch.set_num_threads(1)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-
-SHARED = Path(__file__).parents[2] / 'shared'
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +19,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help='numbers of the published modules to compare with (default: ../shared/golden/qrnet_small.pt)',
     )
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope() -> Iterator[None]:
+    """A runner sets the process's default scope; the next test must not inherit it."""
+    yield
+    DefaultScope._instance_dict.clear()
+
+
+@pytest.fixture
+def mmuniqrnet_scope(no_default_scope: None) -> None:
+    """The default scope of our configs, as in a training."""
+    init_default_scope('mmuniqrnet')
 
 
 @pytest.fixture(scope='session')

@@ -17,7 +17,6 @@ from mmuniqrnet.config import load_config
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures.masks import encode_mask
 
-torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ['red heart', 'the blue ring']
 

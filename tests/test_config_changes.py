@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from config_samples import ROOT, build_without_memory
+from helpers.config_samples import build_without_memory
+from helpers.paths import ROOT
 from mmengine.config import Config, DictAction
 from mmengine.registry import DefaultScope
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from config_samples import ROOT, build_without_memory, make_data, reduce, single_datasets
+from helpers.config_samples import build_without_memory, make_data, reduce, single_datasets
+from helpers.paths import ROOT
 from mmdet.models import SwinTransformer
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from config_samples import ROOT, make_data
+from helpers.config_samples import make_data
+from helpers.paths import ROOT
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate

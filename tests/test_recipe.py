@@ -2,22 +2,17 @@
 
 import numpy as np
 import pytest
-from config_samples import ROOT, narrow
+from helpers.config_samples import narrow
+from helpers.paths import ROOT
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope, init_default_scope
 from torch import nn
 from torch.optim import AdamW
 
 from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS, TRANSFORMS
 
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope('mmuniqrnet')
-    yield
-    DefaultScope._instance_dict.clear()
+pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 
 
 def names_of(model: nn.Module, *parts: nn.Module) -> set[str]:

@@ -2,20 +2,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from data_trees import ROOT, run_tool_file
+from helpers.paths import ROOT
+from helpers.tools import run_dataset_tool
 from mmdet.structures import DetDataSample
-from mmengine.registry import DefaultScope
 
 from mmuniqrnet.analysis import fed_picture
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import DATASETS, MODELS
 from mmuniqrnet.visualization.drawing import TRUTH_RGB
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')
@@ -58,21 +52,21 @@ def test_the_picture_is_the_canvas_with_the_truth_on_it(folder):
 def test_tool_draws_and_names_the_expressions(folder, tmp_path, capsys):
     config, out = ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py', tmp_path / 'pictures'
     arguments = (config, '--out', out, '--cfg-options', f'train_dataloader.dataset.data_root={folder}')
-    assert run_tool_file('browse', *arguments, '--number', '4') == 0 and '4 pictures' in capsys.readouterr().out
+    assert run_dataset_tool('browse', *arguments, '--number', '4') == 0 and '4 pictures' in capsys.readouterr().out
     index = (out / 'browse.md').read_text()
     pictures = {path.name: path.read_bytes() for path in out.glob('*.png')}
     assert len(pictures) == 4 and all(f'[{name}]' in index for name in pictures)
     # the same seed draws the same, augmentation included, and replaces; another one does not draw the same
-    run_tool_file('browse', *arguments, '--number', '4')
+    run_dataset_tool('browse', *arguments, '--number', '4')
     assert {path.name: path.read_bytes() for path in out.glob('*.png')} == pictures
-    run_tool_file('browse', *arguments, '--number', '4', '--seed', '5')
+    run_dataset_tool('browse', *arguments, '--number', '4', '--seed', '5')
     assert {path.name: path.read_bytes() for path in out.glob('*.png')} != pictures
-    assert run_tool_file('browse', *arguments, '--number', '0') == 2
+    assert run_dataset_tool('browse', *arguments, '--number', '0') == 2
     assert "argument --number: '0' is not an integer of at least 1" in capsys.readouterr().err
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'note.txt').write_text('x')
     with pytest.raises(FileExistsError, match='mine is not empty'):
-        run_tool_file('browse', config, '--out', tmp_path / 'mine', *arguments[3:])
+        run_dataset_tool('browse', config, '--out', tmp_path / 'mine', *arguments[3:])
 
 
 def test_what_has_no_mask_or_no_truth_is_drawn_without():

@@ -2,7 +2,9 @@ import json
 import pickle
 
 import pytest
-from data_trees import SHARED, coco_name, link_mini, run_tool_file, write_set
+from helpers.data_trees import coco_name, link_mini, write_set
+from helpers.paths import SHARED_DATA
+from helpers.tools import run_dataset_tool
 
 from mmuniqrnet.analysis import choose_sets, find_leaks, held_out_images, training_images
 from mmuniqrnet.datasets import ReferDataset
@@ -91,7 +93,7 @@ def test_a_file_that_can_not_be_told_is_refused(tmp_path, name, content, split, 
 def test_tool_writes_the_list_and_training_on_the_rest_leaks_no_more(root, capsys):
     arguments = ['--data-root', root, '--train', root / 'refcoco' / 'refs(unc).p', '--split', 'train']
     out = root / 'exclude.json'
-    assert run_tool_file('leakage', *arguments, '--out', out) == 1
+    assert run_dataset_tool('leakage', *arguments, '--out', out) == 1
     assert '3 of its 4 images are held out: it LEAKS' in capsys.readouterr().out
     assert json.loads(out.read_text()) == [1, 2, 3, 11, 20, 21]
     kept = ReferDataset(
@@ -104,21 +106,21 @@ def test_tool_writes_the_list_and_training_on_the_rest_leaks_no_more(root, capsy
     )
     assert {kept.get_data_info(index)['img_id'] for index in range(len(kept))} == {5}
     with pytest.raises(FileExistsError, match='exclude.json exists already: .*--overwrite'):
-        run_tool_file('leakage', *arguments, '--out', out)
+        run_dataset_tool('leakage', *arguments, '--out', out)
 
 
 def test_a_list_that_is_not_whole_is_not_written_unless_asked_for(root, capsys):
     (root / 'refcocog' / 'refs(google).p').unlink()
     out = root / 'exclude.json'
     with pytest.raises(UserError, match=r'lacks refcocog\(google\) \(refcocog/refs\(google\).p\)'):
-        run_tool_file('leakage', '--data-root', root, '--out', out)
+        run_dataset_tool('leakage', '--data-root', root, '--out', out)
     assert not out.exists()
-    assert run_tool_file('leakage', '--data-root', root, '--out', out, '--partial') == 0
+    assert run_dataset_tool('leakage', '--data-root', root, '--out', out, '--partial') == 0
     assert json.loads(out.read_text()) == [2, 3, 11, 20, 21]
     assert 'not compared: refcocog(google)' in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not (SHARED / 'refcoco_mini').is_dir(), reason='needs ../shared/data: refcoco_mini')
+@pytest.mark.skipif(not (SHARED_DATA / 'refcoco_mini').is_dir(), reason='needs ../shared/data: refcoco_mini')
 def test_real_sets_share_images(tmp_path):
     """All images of the mini sets are held out, so training on any of its files leaks all of it."""
     root = link_mini(tmp_path)
@@ -131,9 +133,9 @@ def test_real_sets_share_images(tmp_path):
     assert leaked == trained
 
 
-@pytest.mark.skipif(not (SHARED / 'referitgame').is_dir(), reason='needs ../shared/data: referitgame')
+@pytest.mark.skipif(not (SHARED_DATA / 'referitgame').is_dir(), reason='needs ../shared/data: referitgame')
 def test_real_referitgame_divides_images(tmp_path, capsys):
-    (tmp_path / 'referit').symlink_to(SHARED / 'referitgame')
+    (tmp_path / 'referit').symlink_to(SHARED_DATA / 'referitgame')
     queries = tmp_path / 'referit' / 'referit_query_train.json'
-    assert run_tool_file('leakage', '--data-root', tmp_path, '--ids-of', 'saiapr', '--train', queries) == 0
+    assert run_dataset_tool('leakage', '--data-root', tmp_path, '--ids-of', 'saiapr', '--train', queries) == 0
     assert '0 of its 8,995 images are held out' in capsys.readouterr().out

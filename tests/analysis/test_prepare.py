@@ -1,5 +1,6 @@
 import pytest
-from data_trees import run_tool_file, write_set
+from helpers.data_trees import write_set
+from helpers.tools import run_dataset_tool
 
 from mmuniqrnet.analysis import KNOWN_SETS, OFFICIAL_COUNTS, check_files, choose_sets
 
@@ -45,8 +46,8 @@ def test_known_sets_are_those_with_official_counts():
 
 def test_tool(tmp_path, capsys):
     write_set(tmp_path, 'refcocog', 'umd', dict(train=[1]))
-    assert run_tool_file('prepare', tmp_path, '--sets', 'refcocog(umd)') == 1
+    assert run_dataset_tool('prepare', tmp_path, '--sets', 'refcocog(umd)') == 1
     said = capsys.readouterr().out
     assert 'refcocog(umd): lacks coco/train2014/\n' in said and 'MISSING  coco/train2014/' in said
     with pytest.raises(FileNotFoundError, match='there is no folder .*nowhere: create it'):
-        run_tool_file('prepare', tmp_path / 'nowhere')
+        run_dataset_tool('prepare', tmp_path / 'nowhere')

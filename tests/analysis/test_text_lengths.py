@@ -1,5 +1,6 @@
 import pytest
-from data_trees import ROOT, run_tool_file
+from helpers.paths import ROOT
+from helpers.tools import run_dataset_tool
 
 from mmuniqrnet.analysis import text_lengths
 from mmuniqrnet.datasets.refshapes import make_refshapes
@@ -41,7 +42,7 @@ def test_tool(tmp_path, capsys):
     info, _ = make_refshapes(str(folder), num_images=dict(val=2, testA=2), workers=1)
     config = ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
     assert (
-        run_tool_file(
+        run_dataset_tool(
             'stats',
             config,
             '--part',
@@ -61,4 +62,4 @@ def test_tool(tmp_path, capsys):
         assert int(rows[f'refshapes/{split}'][1]) == info['splits'][split]['expressions']
         assert rows[f'refshapes/{split}'][-2:] == ['0', '0.00']
     with pytest.raises(ValueError, match="no text tokenizer '/nowhere'"):
-        run_tool_file('stats', config, '--tokenizer', '/nowhere')
+        run_dataset_tool('stats', config, '--tokenizer', '/nowhere')

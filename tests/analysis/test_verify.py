@@ -1,7 +1,9 @@
 import json
 
 import pytest
-from data_trees import SHARED, change_annotation, coco_name, link_mini, run_tool_file, write_set
+from helpers.data_trees import change_annotation, coco_name, link_mini, write_set
+from helpers.paths import SHARED_DATA
+from helpers.tools import run_dataset_tool
 from PIL import Image
 
 from mmuniqrnet.analysis import KNOWN_SETS, OFFICIAL_COUNTS, verify_set
@@ -11,7 +13,7 @@ REFCOCO = KNOWN_SETS['refcoco(unc)']
 
 
 def needs(folder):
-    return pytest.mark.skipif(not (SHARED / folder).is_dir(), reason=f'needs ../shared/data: {folder}')
+    return pytest.mark.skipif(not (SHARED_DATA / folder).is_dir(), reason=f'needs ../shared/data: {folder}')
 
 
 def test_a_small_set_is_counted_and_told_from_the_official_one(tmp_path):
@@ -70,27 +72,27 @@ def test_images_that_are_missing_damaged_or_of_another_size(tmp_path):
     assert verify_set(REFCOCO, str(tmp_path), check_images=False).problems == []
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason='needs ../shared/data: official_counts.json')
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason='needs ../shared/data: official_counts.json')
 def test_the_counts_are_those_of_the_file_of_counts():
-    theirs = json.loads((SHARED / 'official_counts.json').read_text())
-    assert OFFICIAL_COUNTS == {
+    theirs = json.loads((SHARED_DATA / 'official_counts.json').read_text())
+    assert {
         name: {split: counts for split, counts in of_set.items() if split != 'total'}
         for name, of_set in theirs.items()
         if name != 'source'
-    }
+    } == OFFICIAL_COUNTS
 
 
 @needs('refcoco_boxes')
 @pytest.mark.parametrize('name', ['refcoco(unc)', 'refcoco+(unc)'])
 def test_real_val_and_test_sets_are_whole(name):
-    found = verify_set(KNOWN_SETS[name], str(SHARED / 'refcoco_boxes'), check_images=False)
+    found = verify_set(KNOWN_SETS[name], str(SHARED_DATA / 'refcoco_boxes'), check_images=False)
     assert found.differences == ['split train is missing'] and found.problems == []
 
 
 @needs('referitgame')
 def test_real_referitgame_is_whole(tmp_path, capsys):
-    (tmp_path / 'referit').symlink_to(SHARED / 'referitgame')
-    assert run_tool_file('verify', tmp_path, '--no-images') == 0
+    (tmp_path / 'referit').symlink_to(SHARED_DATA / 'referitgame')
+    assert run_dataset_tool('verify', tmp_path, '--no-images') == 0
     assert 'referit(berkeley): good' in capsys.readouterr().out
 
 
@@ -104,8 +106,8 @@ def test_real_photographs_masks_and_boxes_fit(tmp_path):
 
 def test_tool(tmp_path, capsys):
     write_set(tmp_path, 'refcoco', 'unc', dict(train=[1], testA=[2]))
-    assert run_tool_file('verify', tmp_path) == 1
+    assert run_dataset_tool('verify', tmp_path) == 1
     said = capsys.readouterr().out
     assert 'refcoco(unc): NOT as published' in said and '2 / 5657' in said
     with pytest.raises(UserError, match='annotation files of none of'):
-        run_tool_file('verify', tmp_path / 'refcoco')
+        run_dataset_tool('verify', tmp_path / 'refcoco')

@@ -5,7 +5,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from refer_samples import ROOT, evaluate, rectangle, square, with_prediction
+from helpers.paths import ROOT
+from helpers.refer_samples import evaluate, rectangle, square, with_prediction
 
 from mmuniqrnet.analysis.worst_cases import PRED_BGR, TRUTH_BGR, draw_case, rank_worst, write_worst_cases
 from mmuniqrnet.evaluation import ReferringMetric, read_results

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from nano_model import nano_checkpoint, scene
+from helpers.nano_model import nano_checkpoint, scene
 from PIL import Image
 from pycocotools import mask as coco_mask
 

@@ -4,10 +4,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from helpers.nano_model import nano_checkpoint, nano_config, scene
+from helpers.paths import NANO_CONFIG
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from nano_model import CONFIG, nano_checkpoint, nano_config, scene
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -17,7 +18,6 @@ from mmuniqrnet.checkpoints.file_io import write_checkpoint
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.visualization import gate_maps, record_gates
 
-torch.set_num_threads(1)
 CHANNELS = (24, 48, 96)
 FPN = dict(type='mmdet.FPN', in_channels=list(CHANNELS), out_channels=64, num_outs=3)
 RESNET = dict(
@@ -166,7 +166,7 @@ def test_gates_come_in_pixels_of_the_image(ask, scenes):
     expected = gate_maps(recorded, done.batch_input_shape)
     assert set(answers[1]['gates']) == set(expected) and 'backbone.gates.0' in expected
     for name, maps in answers[1]['gates'].items():
-        assert 0 <= maps.min() and maps.max() <= 1
+        assert maps.min() >= 0 and maps.max() <= 1
         assert maps.mean() == pytest.approx(expected[name].mean().item(), abs=0.1)
     assert not np.allclose(answers[0]['gates']['backbone.gates.2'], answers[1]['gates']['backbone.gates.2'])
     assert 'gates' not in ask(picture, texts[0])['predictions'][0]
@@ -395,9 +395,9 @@ def test_config_and_weights_in_every_way(ask, weights, scenes, tmp_path):
     torch.save(checkpoint['state_dict'], tmp_path / 'bare.pth')
     ways = [
         (None, tmp_path / 'a.pth'),
-        (str(CONFIG), tmp_path / 'bare.pth'),
+        (str(NANO_CONFIG), tmp_path / 'bare.pth'),
         (nano_config(), str(weights)),
-        (Config.fromfile(CONFIG).to_dict(), weights),
+        (Config.fromfile(NANO_CONFIG).to_dict(), weights),
     ]
     (expected,) = ask(scenes[0][0], 'heart')['predictions']
     for model, path in ways:
@@ -406,7 +406,7 @@ def test_config_and_weights_in_every_way(ask, weights, scenes, tmp_path):
     with pytest.raises(UserError, match='bare.pth does not carry its config'):
         UniQRNetInferencer(weights=tmp_path / 'bare.pth')
     with pytest.raises(UserError, match='answers at random; name the checkpoint'):
-        UniQRNetInferencer(str(CONFIG))
+        UniQRNetInferencer(str(NANO_CONFIG))
 
 
 def test_weights_that_do_not_fit_are_refused(weights, tmp_path):

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.nano_model import nano_checkpoint
+from helpers.paths import NANO_CONFIG
 from mmengine.registry import DefaultScope
-from nano_model import CONFIG, nano_checkpoint
 from pycocotools import mask as coco_mask
 
 from mmuniqrnet.apis import UniQRNetInferencer
@@ -27,7 +28,7 @@ def tested(tmp_path_factory) -> tuple[Path, list[dict]]:
     spec.loader.exec_module(tool)
     tool.main(
         [
-            str(CONFIG),
+            str(NANO_CONFIG),
             str(weights),
             '--work-dir',
             str(folder),

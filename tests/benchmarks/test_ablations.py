@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope, init_default_scope
 
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 from mmuniqrnet.models.heads import BoxBranch, MaskBranch, PixelGuidance, PointingBoxBranch
 from mmuniqrnet.models.layers import ChannelGate, SpatialGate
 from mmuniqrnet.registry import HOOKS, MODELS
+
+pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 
 FOLDER = Path(__file__).parents[2] / 'benchmarks' / 'ablations'
 
@@ -28,13 +29,6 @@ def ablations():
     sys.path.remove(str(FOLDER))
     for name in ('rows', 'run', 'report'):
         sys.modules.pop(name)
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope('mmuniqrnet')
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def count(model, part: str, kind: type) -> int:

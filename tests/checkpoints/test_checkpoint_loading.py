@@ -2,7 +2,7 @@ import logging
 
 import pytest
 import torch
-from checkpoint_samples import SWIN, TEXT_DIM, published_checkpoint, resnet_state, small_uniqrnet
+from helpers.checkpoint_samples import SWIN, TEXT_DIM, published_checkpoint, resnet_state, small_uniqrnet
 from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from safetensors.torch import save_file

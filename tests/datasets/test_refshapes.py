@@ -1,6 +1,5 @@
 """RefShapes' files: exact masks and boxes, determinism, storage, and the data set that reads them."""
 
-import hashlib
 import io
 import json
 import logging
@@ -16,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from helpers.refshapes_reader import digests
 from mmengine.logging import MMLogger
 from PIL import Image
 from pycocotools import mask as mask_utils
@@ -36,14 +36,6 @@ RGB = dict(
     white=(247, 247, 247),
     black=(23, 23, 23),
 )
-
-
-def digests(folder: Path) -> dict[str, str]:
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob('*'))
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope='module')

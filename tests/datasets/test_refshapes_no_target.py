@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.refshapes_reader import COLORS, RELATION, RELATIONS, SHAPES, SYNONYMS, Thing, digests, named, understand
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope, init_default_scope
-from test_refshapes import digests
-from test_refshapes_expressions import COLORS, RELATION, RELATIONS, SHAPES, SYNONYMS, Thing, named, understand
 
 from mmuniqrnet.datasets import text_blind_by_set
 from mmuniqrnet.datasets.refshapes import RefShapesDataset, make_refshapes

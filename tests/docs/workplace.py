@@ -1,11 +1,11 @@
 """A small checkout in which the pages' commands can be run: the tools, the configs, data of a few images."""
 
 import json
-import runpy
 import shutil
 from pathlib import Path
 
 import warm
+from helpers.data_trees import write_set
 from pages import ROOT
 from PIL import Image
 
@@ -46,7 +46,6 @@ def link_checkout(folder: Path) -> None:
 
 def make_refer_sets(data: Path) -> None:
     """RefCOCO, RefCOCO+, RefCOCOg and COCO with an image or two each, none of which is in training and in testing."""
-    write_set = runpy.run_path(str(ROOT / 'tests' / 'analysis' / 'data_trees.py'))['write_set']
     write_set(data, 'refcoco', 'unc', dict(train=[1, 2], val=[3], testA=[4], testB=[5]))
     write_set(data, 'refcoco+', 'unc', dict(train=[6], val=[7], testA=[8], testB=[9]))
     folder = write_set(data, 'refcocog', 'umd', dict(train=[1], val=[10], test=[11]))

@@ -205,7 +205,6 @@ class SimpleItems(list):
 
 
 def run_rank(rank, folder):
-    torch.set_num_threads(1)
     os.environ['LOCAL_RANK'] = str(rank)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     cv2.imwrite(f'{folder}/{rank}.png', np.zeros((20, 20, 3), np.uint8))

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from refer_samples import ROOT, evaluate, rectangle, square, with_prediction
+from helpers.paths import ROOT
+from helpers.refer_samples import evaluate, rectangle, square, with_prediction
 
 from mmuniqrnet.evaluation import ReferringMetric, at_threshold, best_threshold, metrics_from_file, read_results
 from mmuniqrnet.evaluation.calibration import auroc, expected_calibration_error

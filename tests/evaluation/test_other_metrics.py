@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from helpers.paths import needs_mini
+from helpers.refer_samples import mini_items, rectangle, square, with_prediction
 from mmengine.evaluator import Evaluator
-from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement, InstanceData
 from mmseg.evaluation import IoUMetric
-from refer_samples import mini_items, needs_mini, rectangle, square, with_prediction
 
 from mmuniqrnet.evaluation import DetectionMetric, ReferringMetric, SegmentationMetric
 
@@ -16,12 +16,6 @@ METRICS = [
     dict(type='mmuniqrnet.DetectionMetric', metric=dict(type='mmdet.CocoMetric', metric=['bbox', 'segm'])),
     dict(type='mmuniqrnet.SegmentationMetric', metric=dict(type='mmseg.IoUMetric', prefix='mmseg')),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def run(samples: list[dict], batch_size: int = 4) -> dict:

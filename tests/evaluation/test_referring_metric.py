@@ -3,11 +3,12 @@ import logging
 import numpy as np
 import pytest
 import torch
+from helpers.paths import needs_mini
+from helpers.refer_samples import SPLITS_BY, evaluate, mini_items, rectangle, square, with_prediction
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement, InstanceData
 from pycocotools import mask as coco_mask
-from refer_samples import SPLITS_BY, evaluate, mini_items, needs_mini, rectangle, square, with_prediction
 
 from mmuniqrnet.evaluation import ReferringMetric
 

@@ -3,8 +3,8 @@ import os
 import pytest
 import torch.distributed
 import torch.multiprocessing
+from helpers.refer_samples import evaluate, rectangle, square, with_prediction
 from mmengine.dataset import DefaultSampler
-from refer_samples import evaluate, rectangle, square, with_prediction
 
 from mmuniqrnet.evaluation import ReferringMetric
 
@@ -19,7 +19,6 @@ def samples():
 
 def run_rank(rank, folder, indices_of_ranks):
     os.environ['LOCAL_RANK'] = str(rank)
-    torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     everything = samples()
     indices = list(DefaultSampler(everything, shuffle=False)) if indices_of_ranks is None else indices_of_ranks[rank]

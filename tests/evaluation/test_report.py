@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from refer_samples import evaluate, rectangle, square, with_prediction
+from helpers.refer_samples import evaluate, rectangle, square, with_prediction
 
 from mmuniqrnet.evaluation import ReferringMetric, table_from_metrics, to_json, to_markdown, to_text, write_report
 

@@ -2,8 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from helpers.paths import needs_mini
+from helpers.refer_samples import evaluate, mini_items, rectangle, square, with_prediction
 from pycocotools import mask as coco_mask
-from refer_samples import evaluate, mini_items, needs_mini, rectangle, square, with_prediction
 
 from mmuniqrnet.evaluation import ReferringMetric, metrics_from_file, read_results
 

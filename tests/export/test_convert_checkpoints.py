@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_samples import SWIN, published_checkpoint, resnet_state, small_uniqrnet, unused_weights
+from helpers.checkpoint_samples import SWIN, published_checkpoint, resnet_state, small_uniqrnet, unused_weights
 
 from mmuniqrnet.checkpoints.file_io import CheckpointError, read_checkpoint
 from mmuniqrnet.checkpoints.swin import SWIN as SWIN_NAMES

@@ -1,6 +1,6 @@
 import pytest
-from config_samples import ROOT
-from export_samples import CANVAS, build, small_config
+from helpers.export_samples import CANVAS, build, small_config
+from helpers.paths import ROOT
 
 from mmuniqrnet.checkpoints.carried_config import inference_config
 from mmuniqrnet.config import load_config

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from config_samples import ROOT
-from export_samples import CANVAS, build, needs_exporter, save, small_config
+from helpers.export_samples import CANVAS, build, needs_exporter, save, small_config
+from helpers.paths import ROOT
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from pycocotools import mask as mask_utils
 

@@ -1,42 +1,23 @@
-"""The tools of tools/, which is no package, and options that make their main job small."""
+"""The scripts of tools/, run in this process: they are no package."""
 
 import importlib.util
-from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = str(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py')
+from .paths import ROOT
 
 
-def tool(name: str) -> ModuleType:
-    """A module of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+def load_tool(name: str) -> ModuleType:
+    """A script by its path under tools/, without the suffix: ``train``, ``dataset_tools/verify``."""
+    spec = importlib.util.spec_from_file_location(f'tools_{name.replace("/", "_")}', ROOT / 'tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-train, test = tool('train'), tool('test')
-
-
-def options(data: Path, name: str, max_iters: int) -> list[str]:
-    """Small, and with nothing drawn at random but the first weights and the order of the data."""
-    return [
-        f'experiment_name={name}',
-        'randomness.seed=3',
-        f'train_cfg.max_iters={max_iters}',
-        'train_cfg.val_interval=2',
-        'default_hooks.checkpoint.interval=2',
-        'default_hooks.checkpoint.max_keep_ckpts=9',
-        'model.data_preprocessor.placement=corner',
-        'train_dataloader.dataset.pipeline.3.prob=0.0',
-        'train_dataloader.batch_size=4',
-        'param_scheduler.0.end=2',
-        'param_scheduler.1.begin=2',
-        'param_scheduler.1.end=8',
-        'param_scheduler.1.T_max=6',
-    ] + [
-        f'{part}_dataloader.{key}'
-        for part in ('train', 'val', 'test')
-        for key in (f'dataset.data_root={data}', 'num_workers=0', 'persistent_workers=False')
-    ]
+def run_dataset_tool(name: str, *arguments) -> int:
+    """The exit status of a tool of tools/dataset_tools; errors of the user's are raised."""
+    try:
+        load_tool(f'dataset_tools/{name}').main([str(argument) for argument in arguments])
+    except SystemExit as error:
+        return error.code
+    return 0

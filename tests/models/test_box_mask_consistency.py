@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from test_uniqrnet_head import BOTH, NO_BOX, NO_MASK, centred, whole_losses
-from tiny_model import batch_of, head_config, item, tiny_model
+from helpers.head_samples import BOTH, NO_BOX, NO_MASK, centred, whole_losses
+from helpers.tiny_model import batch_of, head_config, item, tiny_model
 
 from mmuniqrnet.models.losses import BoxMaskConsistencyLoss
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.tiny_model import batch_of, item, rectangle
 from mmdet.structures.bbox import HorizontalBoxes
-from tiny_model import batch_of, item, rectangle
 
 from mmuniqrnet.models import ReferDataPreprocessor
 from mmuniqrnet.structures import Placement

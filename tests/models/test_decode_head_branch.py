@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope, init_default_scope
-from test_mask_branch import inputs
-from test_uniqrnet_head import BOTH, NO_BOX, NO_MASK
-from tiny_model import CANVAS, DIM, batch_of, head_config, item, rectangle, tiny_model
+from helpers.head_samples import BOTH, NO_BOX, NO_MASK, branch_inputs
+from helpers.tiny_model import CANVAS, DIM, batch_of, head_config, item, rectangle, tiny_model
 
 from mmuniqrnet.models import DecodeHeadMaskBranch
+
+# mmseg's names are not those of the default scope.
+pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 
 NORM = dict(type='GN', num_groups=4)
 COMMON = dict(in_channels=[DIM] * 4, in_index=[0, 1, 2, 3], channels=8, dropout_ratio=0.0, norm_cfg=NORM)
@@ -19,14 +20,6 @@ HEADS = {
     'ASPPHead': dict(in_channels=DIM, in_index=0, channels=8, dilations=(1, 2), dropout_ratio=0.0, norm_cfg=NORM),
 }
 THREE = ('FPNHead', 'UPerHead', 'SegformerHead')
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    """As in a training: mmseg's names are not those of the default scope."""
-    init_default_scope('mmuniqrnet')
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def config(name: str, **changes) -> dict:
@@ -55,7 +48,7 @@ def model_with(name: str, **changes) -> torch.nn.Module:
 
 @pytest.mark.parametrize('name', HEADS)
 def test_everything_that_says_something_reaches_the_mask_and_nothing_is_left_over(name):
-    model, (reg, maps, levels) = branch(name), inputs(requires_grad=True)
+    model, (reg, maps, levels) = branch(name), branch_inputs(requires_grad=True)
     logits = model(reg, maps, levels)
     assert logits.shape == (2, 1, 16, 16)  # stride 4
     logits.square().sum().backward()
@@ -68,7 +61,7 @@ def test_everything_that_says_something_reaches_the_mask_and_nothing_is_left_ove
 
 @pytest.mark.parametrize('name', HEADS)
 def test_each_sample_is_read_with_its_own_token_and_by_itself(name):
-    model, (reg, maps, levels) = branch(name), inputs()
+    model, (reg, maps, levels) = branch(name), branch_inputs()
     logits = model(reg, maps, levels)
     alone = model(reg[1:], [x[1:] for x in maps], [x[1:] for x in levels])
     assert torch.allclose(logits[1:], alone, atol=1e-5)
@@ -77,7 +70,7 @@ def test_each_sample_is_read_with_its_own_token_and_by_itself(name):
 
 @pytest.mark.parametrize('name', ['FPNHead', 'ASPPHead'])
 def test_logits_are_the_token_s_classifier_on_the_decode_head_s_features(name):
-    model, (reg, maps, levels) = branch(name), inputs()
+    model, (reg, maps, levels) = branch(name), branch_inputs()
     seen = {}
     model.decode_head.conv_seg.register_forward_hook(lambda module, args, out: seen.update(features=out))
     logits, numbers = model(reg, maps, levels), model.classifier(reg)
@@ -146,4 +139,4 @@ def test_a_head_that_does_not_end_in_conv_seg_is_refused():
     bad = dict(type='mmseg.EncHead', in_channels=[DIM] * 3, in_index=[0, 1, 2], channels=8, num_codes=4, norm_cfg=NORM)
     model = DecodeHeadMaskBranch(decode_head=bad, embed_dims=DIM, in_channels=DIM, norm_cfg=NORM).eval()
     with pytest.raises(ValueError, match='EncHead does not end in one map of features'):
-        model(*inputs())
+        model(*branch_inputs())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_uniqrnet_head import head, predictions, targets
+from helpers.head_samples import head, predictions, targets
 
 from mmuniqrnet.registry import MODELS
 

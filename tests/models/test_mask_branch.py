@@ -1,6 +1,7 @@
 import pytest
 import torch
-from tiny_model import DIM, neck_maps
+from helpers.head_samples import branch_inputs
+from helpers.tiny_model import DIM
 
 from mmuniqrnet.models import MaskBranch
 
@@ -11,23 +12,13 @@ def branch(**changes):
     return MaskBranch(**arguments).eval()
 
 
-def inputs(requires_grad=False):
-    generator = torch.Generator().manual_seed(3)
-    reg = torch.randn(2, DIM, generator=generator)
-    maps = [torch.randn(2, DIM, s, s, generator=generator) for s in (4, 2)]
-    levels = neck_maps()
-    for x in (reg, *maps, *levels):
-        x.requires_grad_(requires_grad)
-    return reg, maps, levels
-
-
 @pytest.mark.parametrize('levels, stride', [((2, 1, 0), 4), ((0,), 4), ((1, 0), 4), ((2, 1), 8), ((3,), 32)])
 def test_the_last_level_gives_the_stride(levels, stride):
-    assert branch(levels=levels)(*inputs()).shape == (2, 1, 64 // stride, 64 // stride)
+    assert branch(levels=levels)(*branch_inputs()).shape == (2, 1, 64 // stride, 64 // stride)
 
 
 def test_gradients_reach_reg_the_maps_and_the_levels_in_use():
-    model, (reg, maps, levels) = branch(levels=(1, 0)), inputs(requires_grad=True)
+    model, (reg, maps, levels) = branch(levels=(1, 0)), branch_inputs(requires_grad=True)
     model(reg, maps, levels).square().sum().backward()
     assert all(x.grad is not None and x.grad.any() for x in (reg, *maps))
     assert [x.grad is not None and x.grad.any().item() for x in levels] == [True, True, False, False, False]
@@ -35,7 +26,7 @@ def test_gradients_reach_reg_the_maps_and_the_levels_in_use():
 
 
 def test_each_sample_is_read_with_its_own_token():
-    model, (reg, maps, levels) = branch(), inputs()
+    model, (reg, maps, levels) = branch(), branch_inputs()
     logits = model(reg, maps, levels)
     alone = model(reg[1:], [x[1:] for x in maps], [x[1:] for x in levels])
     assert torch.allclose(logits[1:], alone, atol=1e-5)
@@ -44,7 +35,7 @@ def test_each_sample_is_read_with_its_own_token():
 
 
 def test_logits_are_the_token_s_classifier_on_the_pixel_features():
-    model, (reg, maps, levels) = branch(), inputs()
+    model, (reg, maps, levels) = branch(), branch_inputs()
     seen = {}
     model.convs[-1].register_forward_hook(lambda module, args, out: seen.update(features=out))
     logits = model(reg, maps, levels)
@@ -57,7 +48,7 @@ def test_logits_are_the_token_s_classifier_on_the_pixel_features():
 
 def test_what_is_where_in_the_maps_is_where_in_the_mask():
     """A map that differs in its top left corner changes the logits there, not in the bottom right one."""
-    model, (reg, maps, levels) = branch(norm_cfg=None, levels=(0,)), inputs()
+    model, (reg, maps, levels) = branch(norm_cfg=None, levels=(0,)), branch_inputs()
     other = [maps[0].clone(), maps[1]]
     other[0][:, :, 0, 0] += 1
     change = (model(reg, other, levels) - model(reg, maps, levels)).abs()[0, 0]

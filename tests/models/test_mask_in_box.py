@@ -1,7 +1,7 @@
 import pytest
 import torch
-from test_extra_masks import batch
-from tiny_model import head_config, item, tiny_model
+from helpers.placed_items import placed_items
+from helpers.tiny_model import head_config, item, tiny_model
 
 from mmuniqrnet.models.heads.mask_and_box import cut_to_box
 
@@ -27,7 +27,7 @@ def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
     for model in (plain, cut):
         torch.nn.init.constant_(model.head.mask_branch.classifier.layers[-1].bias, 3.0)  # everything is mask
     lost = 0
-    for before, after in zip(plain.test_step(batch()), cut.test_step(batch())):
+    for before, after in zip(plain.test_step(placed_items()), cut.test_step(placed_items())):
         assert torch.equal(before.pred_instances.bboxes, after.pred_instances.bboxes)
         assert torch.equal(before.pred_instances.scores, after.pred_instances.scores)
         x1, y1, x2, y2 = after.pred_instances.bboxes[0].tolist()

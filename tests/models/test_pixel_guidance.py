@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_model import CHANNELS, DIM, TEXT_DIM, backbone_config, neck_maps, open_gates
+from helpers.tiny_model import CHANNELS, DIM, TEXT_DIM, backbone_config, neck_maps, open_gates
 
 from mmuniqrnet.models import PixelGuidance
 from mmuniqrnet.registry import MODELS

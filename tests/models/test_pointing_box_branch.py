@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_model import CANVAS, DIM, head_config, neck_maps, text_features, tiny_model
+from helpers.tiny_model import CANVAS, DIM, head_config, neck_maps, text_features, tiny_model
 
 from mmuniqrnet.models import PointingBoxBranch
 

@@ -2,8 +2,8 @@ import warnings
 
 import pytest
 import torch
+from helpers.tiny_model import CHANNELS, TEXT_DIM, backbone_config, open_gates
 from mmdet.models.backbones import SwinTransformer
-from tiny_model import CHANNELS, TEXT_DIM, backbone_config, open_gates
 
 from mmuniqrnet.registry import MODELS
 

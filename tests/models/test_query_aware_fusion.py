@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny_model import CHANNELS, DIM, TEXT_DIM, neck_config, open_gates
+from helpers.tiny_model import CHANNELS, DIM, TEXT_DIM, neck_config, open_gates
 
 from mmuniqrnet.registry import MODELS
 

@@ -5,23 +5,16 @@ import math
 
 import pytest
 import torch
-from config_samples import ROOT
+from helpers.paths import ROOT
+from helpers.tiny_model import batch_of, encoder_config, head_config, item, rectangle, tiny_model
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from tiny_model import batch_of, encoder_config, head_config, item, rectangle, tiny_model
 from torch import nn
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import MODELS
 
 TRAINING_ITEM = item(boxes=[[8.0, 4.0, 24.0, 20.0]], masks=[rectangle(48, 64, 8, 4, 24, 20)])
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def losses_of(model: nn.Module) -> dict:

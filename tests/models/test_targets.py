@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from tiny_model import batch_of, item, rectangle
+from helpers.tiny_model import batch_of, item, rectangle
 
 from mmuniqrnet.models.data_preprocessor import ReferDataPreprocessor
 from mmuniqrnet.models.heads.targets import make_targets

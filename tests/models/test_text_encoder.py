@@ -1,7 +1,7 @@
 import huggingface_hub
 import pytest
 import torch
-from tiny_model import NUM_TOKENS, TEXT_DIM, text_encoder_config, tiny_model
+from helpers.tiny_model import NUM_TOKENS, TEXT_DIM, text_encoder_config, tiny_model
 from transformers import AutoTokenizer, BertConfig, BertModel
 
 from mmuniqrnet.models.text_encoder import SHIPPED_TOKENIZERS

@@ -3,9 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from mmdet.visualization import DetLocalVisualizer
-from mmengine.registry import MODELS as ROOT_MODELS
-from tiny_model import (
+from helpers.tiny_model import (
     CANVAS,
     CHANNELS,
     DIM,
@@ -17,6 +15,8 @@ from tiny_model import (
     text_encoder_config,
     tiny_model,
 )
+from mmdet.visualization import DetLocalVisualizer
+from mmengine.registry import MODELS as ROOT_MODELS
 
 from mmuniqrnet.registry import MODELS
 

@@ -3,47 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_model import batch_of, head_config, item, neck_maps, rectangle, text_features, tiny_model
+from helpers.head_samples import BOTH, NO_BOX, NO_MASK, centred, head, predictions, targets, whole_losses
+from helpers.tiny_model import batch_of, item, neck_maps, text_features
 
-from mmuniqrnet.models.heads.targets import Targets
-from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import Placement
 
-BOX, MASK = [8.0, 4.0, 24.0, 20.0], rectangle(48, 64, 8, 4, 24, 20)
 LOSSES = ('loss_box_l1', 'loss_box_giou', 'loss_mask_bce', 'loss_mask_dice', 'loss_score')
-
-
-def head(**changes):
-    torch.manual_seed(0)
-    return MODELS.build(head_config(**changes)).eval()
-
-
-def targets(boxes=None, has_box=None, masks=None, has_mask=None, exists=None, inside=None, batch=3, size=16):
-    generator = torch.Generator().manual_seed(0)
-    if boxes is None:
-        boxes = torch.rand(batch, 4, generator=generator) * 0.4 + 0.3
-    if masks is None:
-        masks = (torch.rand(batch, 1, size, size, generator=generator) > 0.6).float()
-    if inside is None:
-        inside = torch.ones(batch, 1, size, size)
-        inside[0, :, :, 12:] = 0
-        inside[1, :, :4] = 0
-    ones = torch.ones(batch)
-    return Targets(
-        boxes,
-        ones if has_box is None else torch.tensor(has_box),
-        masks * inside,
-        ones if has_mask is None else torch.tensor(has_mask),
-        ones if exists is None else torch.tensor(exists),
-        inside,
-    )
-
-
-def predictions(batch=3, size=16, seed=7):
-    generator = torch.Generator().manual_seed(seed)
-    boxes = torch.rand(batch, 4, generator=generator) * 0.5 + 0.2
-    logits = torch.randn(batch, 1, size, size, generator=generator) * 2
-    return boxes.requires_grad_(), logits.requires_grad_()
 
 
 def corners(box):
@@ -169,24 +134,6 @@ def test_the_score_of_a_mask_leaves_padding_out():
 
 
 # The whole -----------------------------------------------------------------------------------------------------------
-
-
-def whole_losses(items, model=None, **changes):
-    model = model or tiny_model(head=head_config(**changes)).train()
-    data = model.data_preprocessor(batch_of(items), training=True)
-    return model, model.loss(data['inputs'], data['data_samples'])
-
-
-def centred(**changes):
-    return tiny_model(
-        data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=64, placement='center'),
-        head=head_config(**changes),
-    ).train()
-
-
-BOTH = item(boxes=[BOX], masks=[MASK], seed=1)
-NO_BOX = item(boxes=[[0.0, 0.0, 64.0, 48.0]], masks=[MASK], has_box=False, has_mask=True, seed=2, text='blue star')
-NO_MASK = item(boxes=[BOX], masks=[np.zeros((48, 64))], has_box=True, has_mask=False, seed=3, text='the green ring')
 
 
 def test_names_of_losses():

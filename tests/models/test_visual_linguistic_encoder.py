@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_model import CANVAS, DIM, NUM_TOKENS, TEXT_DIM, encoder_config, neck_maps, text_features
+from helpers.tiny_model import CANVAS, DIM, NUM_TOKENS, TEXT_DIM, encoder_config, neck_maps, text_features
 
 from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderLayer
 from mmuniqrnet.registry import MODELS

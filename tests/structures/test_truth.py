@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from helpers.paths import needs_mini
+from helpers.refer_samples import mini_items, rectangle, square
 from pycocotools import mask as coco_mask
-from refer_samples import mini_items, needs_mini, rectangle, square
 
 from mmuniqrnet.structures.masks import decode_mask, encode_mask
 from mmuniqrnet.structures.truth import truth_box, truth_mask

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tools import CONFIG, options, test, train
-from mmengine.registry import DefaultScope
+from helpers.main_job import CONFIG, options, test, train
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
@@ -19,13 +18,6 @@ def data(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp('main_job') / 'refshapes'
     make_refshapes(str(root), num_images=dict(train=8, val=3, testA=2, testB=2), workers=1)
     return root
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    """A runner sets the process's default scope; the next test must not inherit it."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def run_training(data: Path, work_dir: Path, max_iters: int, *arguments: str) -> dict:

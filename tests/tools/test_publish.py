@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tools import CONFIG, options, test, tool, train
+from helpers.main_job import CONFIG, options, test, train
+from helpers.tools import load_tool
 from mmengine.registry import DefaultScope
 from safetensors import safe_open
 
@@ -13,16 +14,8 @@ from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
 
-torch.set_num_threads(1)
-publish = tool('publish')
+publish = load_tool('publish')
 COMMAND = 'python tools/train.py configs/uniqrnet_swin-nano_refshapes.py'
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    """A runner sets the process's default scope; the next test must not inherit it."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

@@ -4,21 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.tools import CONFIG, options, train
+from helpers.main_job import CONFIG, options, train
 from mmengine.registry import DefaultScope
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
 
-torch.set_num_threads(1)
 ITERS = 4
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    """A runner sets the process's default scope; the next test must not inherit it."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='module')

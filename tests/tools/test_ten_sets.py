@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from config_samples import ROOT, make_data, reduce
-from helpers.tools import test as tool
+from helpers.config_samples import make_data, reduce
+from helpers.main_job import test as tool
+from helpers.paths import ROOT
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 
@@ -31,13 +32,6 @@ SETS = [
 @pytest.fixture(scope='module')
 def data(tmp_path_factory) -> Path:
     return make_data(tmp_path_factory.mktemp('ten_sets'))
-
-
-@pytest.fixture(autouse=True)
-def no_default_scope():
-    """A runner sets the process's default scope; the next test must not inherit it."""
-    yield
-    DefaultScope._instance_dict.clear()
 
 
 def count(data: Path) -> Counter:

@@ -2,27 +2,17 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import Compose
-from mmengine.registry import DefaultScope, init_default_scope
 from PIL import Image
 
 from mmuniqrnet.datasets.transforms import PackReferInputs
 from mmuniqrnet.models import ReferDataPreprocessor
 
+pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
+
 H, W = 60, 100
 BOX = [20.0, 10.0, 60.0, 40.0]
 INSTANCES = [dict(bbox=BOX, bbox_label=0, ignore_flag=0, mask=[[20.0, 10.0, 60.0, 10.0, 60.0, 40.0, 20.0, 40.0]])]
 LOAD = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
-
-
-@pytest.fixture(autouse=True)
-def scope():
-    """The default scope of our configs, and none again afterwards."""
-    before = DefaultScope.get_current_instance()
-    init_default_scope('mmuniqrnet')
-    yield
-    DefaultScope._instance_dict.clear()
-    if before is not None:
-        init_default_scope(before.scope_name)
 
 
 @pytest.fixture

@@ -523,7 +523,6 @@ def test_a_model_that_sums_its_losses_itself_is_told(tmp_path):
 
 
 def run_rank(rank: int, work_dir: str) -> None:
-    torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
     torch.distributed.init_process_group('gloo', init_method=f'file://{work_dir}/store', rank=rank, world_size=2)
     records = {}

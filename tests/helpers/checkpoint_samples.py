@@ -1,4 +1,4 @@
-"""Small checkpoints in the layouts of others, for the tests of this folder."""
+"""Small checkpoints in the layouts of others."""
 
 import argparse
 

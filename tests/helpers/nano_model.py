@@ -1,4 +1,4 @@
-"""The nano model with weights at random, as a checkpoint, and scenes to ask it about, for the tests of this folder."""
+"""The nano model with weights at random, as a checkpoint, and scenes to ask it about."""
 
 import copy
 from pathlib import Path
@@ -13,12 +13,12 @@ from mmuniqrnet.datasets.refshapes.writer import draw_scene
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
 
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
+from .paths import NANO_CONFIG
 
 
 def nano_config(**model) -> Config:
     """The config with other parts of the model."""
-    cfg = Config.fromfile(CONFIG)
+    cfg = Config.fromfile(NANO_CONFIG)
     for part, config in model.items():
         cfg.model[part] = copy.deepcopy(config)
     return cfg

@@ -1,14 +1,12 @@
 """Small data roots in the layout that the tools expect, and the real files of ../shared linked into it."""
 
-import importlib.util
 import json
 import pickle
 from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / 'shared' / 'data'
+from .paths import MINI
 
 
 def coco_name(image_id: int) -> str:
@@ -57,20 +55,7 @@ def change_annotation(folder: Path, number: int, **changes) -> None:
 def link_mini(root: Path) -> Path:
     """RefCOCO mini, where the tools expect it."""
     (root / 'coco').mkdir(parents=True)
-    (root / 'coco' / 'train2014').symlink_to(SHARED / 'refcoco_mini' / 'images' / 'train2014')
+    (root / 'coco' / 'train2014').symlink_to(MINI / 'images' / 'train2014')
     for dataset in ('refcoco', 'refcoco+', 'refcocog'):
-        (root / dataset).symlink_to(SHARED / 'refcoco_mini' / dataset)
+        (root / dataset).symlink_to(MINI / dataset)
     return root
-
-
-def run_tool_file(name: str, *arguments) -> int:
-    """Run a tool of tools/dataset_tools in this process; its exit status, errors of the user's as they are raised."""
-    path = ROOT / 'tools' / 'dataset_tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(f'dataset_tool_{name}', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    try:
-        module.main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        return error.code
-    return 0

@@ -2,18 +2,14 @@
 
 import json
 import pickle
-from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from pycocotools.coco import COCO
 
-ROOT = Path(__file__).resolve().parents[2]
-MINI = ROOT.parent / 'shared' / 'data' / 'refcoco_mini'
-SPLITS_BY = {'refcoco': 'unc', 'refcoco+': 'unc', 'refcocog': 'umd'}
+from .paths import MINI
 
-needs_mini = pytest.mark.skipif(not MINI.is_dir(), reason='needs ../shared/data: refcoco_mini')
+SPLITS_BY = {'refcoco': 'unc', 'refcoco+': 'unc', 'refcocog': 'umd'}
 
 
 def mini_items(dataset):

@@ -7,20 +7,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from mmengine.config import Config, ConfigDict
 from pycocotools import mask as mask_utils
 from scipy.io import savemat
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import MODELS
 
-# Threads of so small a model only wait for each other.
-torch.set_num_threads(1)
-
-ROOT = Path(__file__).resolve().parents[1]
 # BERT's configuration at the width that the reduced configs expect, without its weights.
 TINY_BERT = dict(model_type='bert', hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
 SPLITS = dict(

@@ -1,4 +1,4 @@
-"""A whole UniQRNet that runs in milliseconds, and samples for it, for the tests of this folder."""
+"""A whole UniQRNet that runs in milliseconds, and samples for it."""
 
 import numpy as np
 import torch
@@ -9,9 +9,6 @@ from mmengine.structures import InstanceData
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
-
-# Threads of so small a model only wait for each other: four times the time on two busy cores.
-torch.set_num_threads(1)
 
 TEXT_DIM = 16
 DIM = 16

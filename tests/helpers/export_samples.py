@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from config_samples import ROOT, reduce
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mmuniqrnet.config import load_config
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
+
+from .config_samples import reduce
+from .paths import ROOT
 
 MISSING = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if find_spec(name) is None]
 needs_exporter = pytest.mark.skipif(bool(MISSING), reason=f"needs the extra 'export': {', '.join(MISSING)}")
