@@ -84,7 +84,7 @@ def test_keywords_are_followed_where_they_are_passed_on(part, names):
 
 def test_keywords_that_go_elsewhere():
     hook = arguments_of(dict(type=CheckpointHook))
-    assert {'interval', 'save_best', 'meta'} <= hook and 'intervall' not in hook
+    assert {'interval', 'save_best', 'meta'} <= hook and 'intervals' not in hook
     ema = dict(type='EMAHook')
     assert {'ema_type', 'momentum', 'interval'} <= arguments_of(ema)
     assert 'gamma' not in arguments_of(ema) and 'gamma' in arguments_of(ema | dict(ema_type='MomentumAnnealingEMA'))

@@ -47,12 +47,12 @@ UNKNOWN_FIRST_KEY = [
 UNKNOWN_ARGUMENT = [
     (FLAGSHIP, 'model.backbone.depth=3', "QRNetSwin has no argument 'depth'; the nearest name is 'depths'"),
     (FLAGSHIP, 'model.head.encoder.num_layer=3', "VisualLinguisticEncoder has no argument 'num_layer'"),
-    (FLAGSHIP, 'model.backbone.init_cfg.chekpoint=a.pth', "Pretrained has no argument 'chekpoint'"),
+    (FLAGSHIP, 'model.backbone.init_cfg.checkpnt=a.pth', "Pretrained has no argument 'checkpnt'"),
     (FLAGSHIP, 'model.text_encoder.name=bert', "TextEncoder has no argument 'name'"),
     (FLAGSHIP, 'train_dataloader.dataset.anfile=a.json', "ReferDataset has no argument 'anfile'"),
     (FLAGSHIP, 'train_dataloader.dataset.pipeline.3.probe=1', "GuardedCrop has no argument 'probe'"),
     (FLAGSHIP, 'train_dataloader.dataset.pipeline.2.transforms.0.min=1', "mmdet.Brightness has no argument 'min'"),
-    (FLAGSHIP, 'train_dataloader.sampler.shufle=False', "DefaultSampler has no argument 'shufle'"),
+    (FLAGSHIP, 'train_dataloader.sampler.shuffl=False', "DefaultSampler has no argument 'shuffl'"),
     (
         FLAGSHIP,
         'test_evaluator.refuse=0.5',
@@ -73,7 +73,7 @@ UNKNOWN_ARGUMENT = [
     ),
     (FLAGSHIP, 'visualizer.vis_backends.0.dir=a', "LocalVisBackend has no argument 'dir'"),
     (FLAGSHIP, 'log_processor.window=5', "LogProcessor has no argument 'window'; the nearest name is 'window_size'"),
-    (FPN, 'model.head.mask_branch.decode_head.chanels=1', "mmseg.FPNHead has no argument 'chanels'"),
+    (FPN, 'model.head.mask_branch.decode_head.channel=1', "mmseg.FPNHead has no argument 'channel'"),
     (MASK_RCNN, 'model.roi_head.box_head.num_classes=1', "StandardRoIHead has no argument 'box_head'"),
     (MASK_RCNN, 'model.backbone.dept=1', "mmuniqrnet.QRNetSwin has no argument 'dept'"),
     # Only **kwargs would take these.
@@ -82,7 +82,7 @@ UNKNOWN_ARGUMENT = [
         'model.head.box_brach=None',
         "UniQRNetHead has no argument 'box_brach'; the nearest name is 'box_branch'",
     ),
-    (FLAGSHIP, 'default_hooks.checkpoint.intervall=5', "CheckpointHook has no argument 'intervall'"),
+    (FLAGSHIP, 'default_hooks.checkpoint.intervals=5', "CheckpointHook has no argument 'intervals'"),
     (FLAGSHIP, 'train_dataloader.dataset.pipeline.4.keep=True', "RandomChoiceResize has no argument 'keep'"),
     # Options that belong together are looked at together.
     (FLAGSHIP, 'default_hooks.ema.type=EMAHook default_hooks.ema.momentm=0.1', "EMAHook has no argument 'momentm'"),
@@ -95,7 +95,7 @@ UNKNOWN_ARGUMENT = [
     (FLAGSHIP, 'randomness.sed=1', "randomness has no argument 'sed'; the nearest name is 'seed'"),
     (FLAGSHIP, 'auto_scale_lr.enabled=True', "auto_scale_lr has no argument 'enabled'"),
     (FLAGSHIP, 'env_cfg.cudnn=True', "env_cfg has no argument 'cudnn'; the nearest name is 'cudnn_benchmark'"),
-    (FLAGSHIP, 'default_hooks.loger.interval=5', "default_hooks has no 'loger'; the nearest name is 'logger'"),
+    (FLAGSHIP, 'default_hooks.loggr.interval=5', "default_hooks has no 'loggr'; the nearest name is 'logger'"),
     (
         FLAGSHIP,
         'default_hooks.visualisation=None',
@@ -231,8 +231,8 @@ def test_a_dict_is_merged_and_looked_at_key_by_key():
     )
     assert cfg.model.backbone.with_cp and cfg.model.backbone.embed_dims == 128
     assert cfg.custom_hooks[0].strategy.type == 'dwa' and cfg.custom_hooks[0].type == 'LossBalanceHook'
-    with pytest.raises(UserError, match=r"custom_hooks\.0\.strategy\.temprature=1: dwa has no argument 'temprature'"):
-        merge_options(cfg, {'custom_hooks.0.strategy.temprature': 1})
+    with pytest.raises(UserError, match=r"custom_hooks\.0\.strategy\.temp=1: dwa has no argument 'temp'"):
+        merge_options(cfg, {'custom_hooks.0.strategy.temp': 1})
     with pytest.raises(UserError, match=r"option model\.backbone\.cp=True: QRNetSwin has no argument 'cp'"):
         merge_options(cfg, {'model': dict(backbone=dict(cp=True))})
 
