@@ -1,7 +1,6 @@
 """Whether the parts that a config names are registered and take what it gives them."""
 
 import sys
-from collections.abc import Iterator
 
 from mmengine.config import Config
 
@@ -18,25 +17,16 @@ def check_config(path: str) -> None:
     assert check_parts(Config.fromfile(path).to_dict()), f'{path} names no part at all'
 
 
-def parts_of(value: object, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict]]:
-    """Every dict with a ``type`` in a value, however deep, with the keys on the way to it."""
-    if isinstance(value, dict):
-        if isinstance(value.get('type'), str):
-            yield place, value
-        for key, inner in value.items():
-            yield from parts_of(inner, (*place, key))
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from parts_of(inner, place)
-
-
-def check_parts(value: object) -> int:
-    """Assert that each part is registered and has the keywords that it is given; how many there were."""
-    count = 0
-    for place, part in parts_of(value):
-        assert find_part(part['type'], place), f'there is no {part["type"]!r} in any registry'
-        known = arguments_of(part, place)
-        unknown = set() if known is None else set(part) - known - ALLOWED_ANYWHERE
-        assert not unknown, f'{part["type"]} takes no {", ".join(sorted(unknown))}'
-        count += 1
-    return count
+def check_parts(value: object, place: tuple[str, ...] = ()) -> int:
+    """Assert that each dict with a ``type``, however deep, names a registered part and its arguments; how many."""
+    if isinstance(value, list | tuple):
+        return sum(check_parts(inner, place) for inner in value)
+    if not isinstance(value, dict):
+        return 0
+    kind = value.get('type')
+    if isinstance(kind, str):
+        assert find_part(kind, place), f'there is no {kind!r} in any registry'
+        known = arguments_of(value, place)
+        unknown = set() if known is None else set(value) - known - ALLOWED_ANYWHERE
+        assert not unknown, f'{kind} takes no {", ".join(sorted(unknown))}'
+    return isinstance(kind, str) + sum(check_parts(inner, (*place, key)) for key, inner in value.items())

@@ -102,7 +102,7 @@ def read_command(words: list[str], folder: Path, where: str) -> None:
     if words[0] == 'torchrun':
         launch = parse_torchrun(words[1:])
         words = ['python', launch.training_script, *launch.training_script_args]
-    if words[0] == 'mmuniqrnet' or (words[0] == 'python' and words[1].startswith(('-m', 'benchmarks/', 'tools/'))):
+    if re.match(r'mmuniqrnet |python (-m mmuniqrnet|benchmarks/|tools/)', ' '.join(words)):
         status, said = warm.run(folder, warm.command, words, True)
         assert status == 0, f'{where}\n{said}'
         for word in words[1:]:

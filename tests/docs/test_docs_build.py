@@ -17,7 +17,6 @@ from mmuniqrnet import registry
 PAGES = all_pages()
 # Options of other projects' tools.
 FOREIGN_OPTIONS = {'--nproc_per_node', '--no-deps', '--no-build-isolation'}
-PUBLIC_PACKAGES = ('analysis', 'apis', 'checkpoints', 'datasets', 'engine', 'evaluation', 'models', 'visualization')
 
 
 def build(*arguments: object) -> subprocess.CompletedProcess:
@@ -40,12 +39,15 @@ def test_site_shows_readme(site):
 def test_reference_has_every_public_class_and_function(site):
     reference = (site / 'api.html').read_text()
     assert 'Multiply the losses of each task by a weight' in reference
-    for package in PUBLIC_PACKAGES:
-        module = importlib.import_module(f'mmuniqrnet.{package}')
+    public = (ROOT / 'docs' / 'public_api.md').read_text().partition('API reference')[0]
+    packages = {*re.findall(r'`(mmuniqrnet\.\w+)`', public), 'mmuniqrnet.analysis'}
+    assert len(packages) > 9
+    for package in packages:
+        module = importlib.import_module(package)
         for value in (getattr(module, name) for name in module.__all__):
             if callable(value):
-                names = [f'mmuniqrnet.{package}.{value.__name__}', f'mmuniqrnet.structures.{value.__name__}']
-                assert any(f'id="{name}"' in reference for name in names), names[0]
+                places = [f'{package}.{value.__name__}', f'mmuniqrnet.structures.{value.__name__}']
+                assert any(f'id="{place}"' in reference for place in places), places[0]
 
 
 def test_no_page_is_offered_as_a_download(site):
@@ -104,6 +106,8 @@ def test_what_the_text_names_exists(page: Page):
                     assert any(path.endswith(f'/{name}') for path in sources()), f'no file {name}'
         for option in re.findall(r'(?<!\S)--[a-z][\w-]*', code):
             assert option in known_options(), f'no option {option}'
+        for target in re.findall(r'^make ([a-z][\w-]*)', code):
+            assert re.search(f'^{target}:', (ROOT / 'Makefile').read_text(), re.MULTILINE), f'no make {target}'
         for name in re.findall(r'\bmmuniqrnet(?:\.[A-Za-z_]\w*)+', code):
             assert name_exists(name), f'no {name} in the package'
 
@@ -115,6 +119,7 @@ def test_what_the_text_names_exists(page: Page):
         'Take `uniqrnet_swin-{t,xxl}_refcoco.py`.',
         '| a | b |\n|---|---|\n| `no_such_file.py` | c |',
         'Add `--no-such-option`.',
+        'Type `make nonsense`.',
         'It is `mmuniqrnet.models.NoSuchThing`.',
         "It is `type='mmuniqrnet.NoSuchThing'`.",
     ],

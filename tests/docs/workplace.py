@@ -13,9 +13,11 @@ NANO = 'uniqrnet_swin-nano_refshapes'
 
 # Arguments with which a command ends in seconds, by the end of its first argument.
 SMALLER = {
-    'tools/train.py': ['--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2']
-    + ['default_hooks.checkpoint.interval=2', 'default_hooks.logger.interval=1', 'train_dataloader.batch_size=4']
-    + ['param_scheduler.0.end=1', 'param_scheduler.1.begin=1'],
+    'tools/train.py': [
+        *('--cfg-options', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=4'),
+        *('default_hooks.checkpoint.interval=2', 'default_hooks.logger.interval=1'),
+        *('param_scheduler.0.end=1', 'param_scheduler.1.begin=1'),
+    ],
     'make_refshapes.py': ['--train=8', '--val=3', '--testA=2', '--testB=2'],
 }
 

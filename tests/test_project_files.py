@@ -1,0 +1,35 @@
+"""Settings that are repeated in files of other services agree with their owner in this repository."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def test_pre_commit_has_the_versions_of_make_lint():
+    pins = set((ROOT / 'requirements' / 'lint.txt').read_text().splitlines())
+    hooks = [hook for repo in read('.pre-commit-config.yaml')['repos'] for hook in repo['hooks']]
+    linters = {pin for hook in hooks for pin in hook['additional_dependencies'] if 'pre-commit' not in pin}
+    assert {pin.partition('==')[0] for pin in linters} == {'ruff', 'codespell'}
+    assert linters <= pins
+
+
+def test_workflow_tests_every_supported_python_and_stack():
+    matrix = read('.github/workflows/test.yml')['jobs']['test']['strategy']['matrix']
+    assert matrix['python'] == re.findall(r'Python :: (3\.\d+)', (ROOT / 'setup.py').read_text())
+    makefile = (ROOT / 'Makefile').read_text()
+    assert '|'.join(matrix['stack']) in makefile
+
+
+def test_workflows_run_commands_of_the_makefile():
+    makefile = (ROOT / 'Makefile').read_text()
+    for path in (ROOT / '.github' / 'workflows').iterdir():
+        targets = re.findall(r'run: make ([\w -]+)', path.read_text())
+        assert targets, path.name
+        assert all(re.search(f'^{target}:', makefile, re.MULTILINE) for line in targets for target in line.split())
