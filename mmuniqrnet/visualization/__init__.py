@@ -1,19 +1,26 @@
-"""Pictures: answers to expressions, and the gates by which the text steers the network."""
+"""Pictures of answers to expressions, and of the gates by which the text steers the network."""
 
-from mmuniqrnet.structures.answers import Answer
+import importlib
+import warnings
+from typing import Any
 
-from .drawing import draw_answer, paint_answers
-from .gates import draw_gates, gate_maps, heat_on_image, maps_on_image, record_gates
+from .answer_picture import draw_answer, paint_answers
+from .gate_picture import draw_gates, heat_on_image
 from .visualizer import ReferringVisualizer
 
-__all__ = [
-    'Answer',
-    'ReferringVisualizer',
-    'draw_answer',
-    'draw_gates',
-    'gate_maps',
-    'heat_on_image',
-    'maps_on_image',
-    'paint_answers',
-    'record_gates',
-]
+__all__ = ['ReferringVisualizer', 'draw_answer', 'draw_gates', 'heat_on_image', 'paint_answers']
+
+# imports that the documentation named in release 0.1; removed in the next
+MOVED = {
+    'Answer': 'mmuniqrnet.structures',
+    'gate_maps': 'mmuniqrnet.models.gate_recording',
+    'maps_on_image': 'mmuniqrnet.models.gate_recording',
+    'record_gates': 'mmuniqrnet.models.gate_recording',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MOVED:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    warnings.warn(f'{__name__}.{name} moved to {MOVED[name]}', DeprecationWarning, stacklevel=2)
+    return getattr(importlib.import_module(MOVED[name]), name)
