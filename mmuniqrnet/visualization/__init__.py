@@ -1,7 +1,7 @@
 """Pictures of answers to expressions, and of the gates by which the text steers the network."""
 
-import importlib
 import warnings
+from importlib import import_module
 from typing import Any
 
 from .answer_picture import draw_answer, paint_answers
@@ -10,7 +10,6 @@ from .visualizer import ReferringVisualizer
 
 __all__ = ['ReferringVisualizer', 'draw_answer', 'draw_gates', 'heat_on_image', 'paint_answers']
 
-# imports that the documentation named in release 0.1; removed in the next
 MOVED = {
     'Answer': 'mmuniqrnet.structures',
     'gate_maps': 'mmuniqrnet.models.gate_recording',
@@ -22,5 +21,9 @@ MOVED = {
 def __getattr__(name: str) -> Any:
     if name not in MOVED:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    warnings.warn(f'{__name__}.{name} moved to {MOVED[name]}', DeprecationWarning, stacklevel=2)
-    return getattr(importlib.import_module(MOVED[name]), name)
+    warnings.warn(
+        f'{__name__}.{name} has moved to {MOVED[name]}; the old place works in this release only.',
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return getattr(import_module(MOVED[name]), name)
