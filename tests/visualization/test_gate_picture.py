@@ -22,7 +22,7 @@ def test_names_that_have_moved_still_work_with_a_warning():
     import mmuniqrnet.visualization as old
     from mmuniqrnet.models.gate_recording import record_gates
 
-    with pytest.warns(DeprecationWarning, match=r'record_gates has moved to mmuniqrnet\.models\.gate_recording'):
+    with pytest.warns(DeprecationWarning, match=r'use mmuniqrnet\.models\.gate_recording\.record_gates instead'):
         assert old.record_gates is record_gates
     with pytest.raises(AttributeError, match="has no attribute 'gates'"):
         old.gates  # noqa: B018

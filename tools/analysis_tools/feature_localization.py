@@ -1,17 +1,11 @@
-"""Measure, stage by stage, how much of the gates and features lies on the object that the expression means.
+"""Measure, stage by stage, how much of the gates and features lies on the object meant, and draw the gates.
 
     python tools/analysis_tools/feature_localization.py CONFIG CHECKPOINT [--limit 500] [--out localization.json]
         [--pictures FOLDER --images 3]
 
-<<<<<<< HEAD
 For every spatial gate, the gated tokens (squared norm) and the neck's levels (squared norm), in per cent: the share of
 the energy inside the true mask, how often the maximum lies in the mask (pointing game), and how often the object that
 the expression names has a higher mean than all other objects of the image.
-=======
-For every spatial gate, the gated tokens (squared norm) and the levels of the neck (squared norm): the share of the
-energy inside the true mask, the pointing game, and how often the object that is meant has a higher mean energy than the
-other objects of the image.
->>>>>>> 081314e (wip2)
 """
 
 import argparse
@@ -22,11 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-<<<<<<< HEAD
-=======
 from mmdet.structures import DetDataSample
-from mmengine.config import Config, DictAction
->>>>>>> 081314e (wip2)
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
@@ -37,37 +28,19 @@ from mmuniqrnet.config import add_cfg_options, load_config, positive_int
 from mmuniqrnet.registry import DATASETS, MODELS
 from mmuniqrnet.utils.errors import run_tool
 from mmuniqrnet.utils.io import refuse_overwriting
-<<<<<<< HEAD
-from mmuniqrnet.utils.picture_folder import PictureFolder
-from mmuniqrnet.utils.tables import text_table
-=======
 from mmuniqrnet.utils.picture_files import PictureFolder, read_image
->>>>>>> 081314e (wip2)
+from mmuniqrnet.utils.tables import text_table
 from mmuniqrnet.visualization import draw_gates
 
-INDEX, TITLE = 'gates.md', '# Gates by stage'
 
-
-<<<<<<< HEAD
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Measure how gates and features agree with the text.')
+    parser = argparse.ArgumentParser(description='Measure how much of the gates and features lies on the object meant.')
     parser.add_argument('config', help='config file; its test data set is used')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--limit', type=positive_int, metavar='N', help='only the first N expressions')
     parser.add_argument('--batch-size', type=positive_int, default=32, metavar='N', help='default: 32')
     parser.add_argument('--out', metavar='FILE.json', help='write the table to this file')
     parser.add_argument('--pictures', metavar='FOLDER', help='draw the gates into this new or empty folder')
-=======
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Measure how much of the gates and features lies on the object meant.')
-    parser.add_argument('config', help='config file; the expressions are those of its test data set')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--limit', type=int, metavar='N', help='measure only the first N expressions')
-    parser.add_argument('--batch-size', type=int, default=32, metavar='N', help='default: %(default)s')
-    parser.add_argument('--out', metavar='FILE.json', help='write the table to this file')
-    parser.add_argument('--pictures', metavar='FOLDER', help='draw the gates: a new or empty folder')
-    parser.add_argument('--images', type=int, default=3, metavar='N', help='number of images to draw (default: 3)')
->>>>>>> 081314e (wip2)
     parser.add_argument(
         '--images', type=positive_int, default=3, metavar='N', help='number of images to draw (default: 3)'
     )
@@ -76,15 +49,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
-    """Build the model of a config with the weights of a checkpoint, for evaluation."""
+    """The model of a config with a checkpoint's weights, for evaluation."""
     cfg.model.get('backbone', {}).pop('init_cfg', None)
     model = MODELS.build(cfg.model)
     state = state_dict_of(read_checkpoint(checkpoint), checkpoint)
-<<<<<<< HEAD
     # Pixel guidance is used in training only, so a checkpoint may lack it.
-=======
-    # pixel guidance is used by training only
->>>>>>> 081314e (wip2)
     fit = check_fit(state, model.state_dict(), required=None, allow=('head.pixel_guidance.',))
     model.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
     return model.to(get_device()).eval()
@@ -92,15 +61,9 @@ def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
 
 def main(argv: Sequence[str] | None = None) -> list[dict]:
     args = parse_args(argv)
-<<<<<<< HEAD
-=======
-    for name in ('limit', 'batch_size', 'images'):
-        if (value := getattr(args, name)) is not None and value < 1:
-            raise UserError(f'--{name.replace("_", "-")} must be at least 1, not {value}.')
->>>>>>> 081314e (wip2)
     cfg = load_config(args.config, args.cfg_options)
     out = refuse_overwriting(args.out, option=None) if args.out else None
-    folder = PictureFolder(args.pictures, INDEX, TITLE) if args.pictures else None
+    folder = PictureFolder(args.pictures, 'gates.md', '# Gates by stage') if args.pictures else None
     init_default_scope(cfg.get('default_scope', 'mmuniqrnet'))
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     to_draw: dict[str, list[tuple[DetDataSample, Maps]]] = defaultdict(list)
@@ -123,13 +86,13 @@ def main(argv: Sequence[str] | None = None) -> list[dict]:
 
 def draw(folder: PictureFolder, answers: list[tuple[DetDataSample, Maps]]) -> None:
     """Draw one picture of an image: its expressions one below the other, each with the gates of all stages."""
-    image_path = answers[0][0].img_path
-    image = read_image(image_path)
+    path = answers[0][0].img_path
+    image = read_image(path)
     sheets = [draw_gates(image, sample.text, gates, min_side=160, columns=1 + len(gates)) for sample, gates in answers]
     width = max(sheet.shape[1] for sheet in sheets)
     sheets = [np.pad(s, ((0, 12), (0, width - s.shape[1]), (0, 0)), constant_values=255) for s in sheets]
     about = '; '.join(f'"{sample.text}"' for sample, _ in answers)
-    folder.write(f'{Path(image_path).stem}.png', about, np.concatenate(sheets))
+    folder.write(f'{Path(path).stem}.png', about, np.concatenate(sheets))
 
 
 if __name__ == '__main__':

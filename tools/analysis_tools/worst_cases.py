@@ -2,7 +2,6 @@
 
     python tools/analysis_tools/worst_cases.py work_dirs/run/results_refcoco_val.jsonl --out worst --top 20
 
-<<<<<<< HEAD
 The results file is what ReferringMetric writes if ``outfile_prefix`` is set.
 """
 
@@ -27,24 +26,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-=======
-The results file is written by ReferringMetric if its ``outfile_prefix`` is set.
-"""
-
-import argparse
-
-from mmuniqrnet.analysis.worst_cases import write_worst_cases
-from mmuniqrnet.utils.errors import run_tool
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description='Draw the worst cases of an evaluation.')
-    parser.add_argument('results', help='the .jsonl file that ReferringMetric wrote')
-    parser.add_argument('--out', required=True, help='a new or empty folder for the pictures')
-    parser.add_argument('--top', type=int, default=20, help='number of cases (default: %(default)s)')
-    parser.add_argument('--by', choices=['mask_iou', 'box_iou'], help='default: mask_iou if there are masks')
-    args = parser.parse_args()
->>>>>>> 081314e (wip2)
     paths = write_worst_cases(args.results, args.out, top=args.top, by=args.by)
     print(f'{len(paths)} pictures and their index are in {args.out}')
 
