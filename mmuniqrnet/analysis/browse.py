@@ -1,9 +1,8 @@
-"""Pictures of what the network is fed: after augmentation, on its canvas, with the text and the moved truth."""
+"""Draw the input of the network: images after augmentation, on the canvas, with expression and transformed truth."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmdet.structures import DetDataSample
@@ -12,25 +11,27 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from mmuniqrnet.structures.answers import Answer
-from mmuniqrnet.utils.picture_folder import PictureFolder
-from mmuniqrnet.visualization.drawing import draw_answer
+from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.io import safe_name
+from mmuniqrnet.utils.picture_files import PictureFolder
+from mmuniqrnet.visualization import draw_answer
 
-INDEX, TITLE = 'browse.md', '# What the network is fed'
+INDEX, TITLE = 'browse.md', '# Input of the network'
 
 
 def fed_picture(
     inputs: torch.Tensor, sample: DetDataSample, mean: Sequence[float], std: Sequence[float], rgb: bool = True
 ) -> np.ndarray:
-    """Draw one image of a batch as the network gets it.
+    """Draw one image of a batch as the network receives it.
 
     Args:
         inputs: [3, H, W], normalised.
-        sample: With ``text``, and ``gt_instances`` in pixels of the canvas, as far as there is a truth.
-        mean, std: What was subtracted, and divided by then.
-        rgb: Whether the channels are RGB; BGR otherwise.
+        sample: Has ``text``, and the truth, if known, as ``gt_instances`` in pixels of the canvas.
+        mean, std: Of the normalisation, for each channel.
+        rgb: Whether the channels are in RGB order; BGR otherwise.
 
     Returns:
-        RGB uint8: the expression on top, the truth in green.
+        RGB uint8: the expression at the top, the truth in green.
     """
     scale, shift = (torch.tensor(list(values)).view(-1, 1, 1) for values in (std, mean))
     pixels = (inputs.cpu() * scale + shift).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
@@ -45,21 +46,21 @@ def fed_picture(
 
 
 def browse(dataset: Dataset, preprocessor: nn.Module, folder: str | Path, number: int, seed: int = 0) -> int:
-    """Draw items of a data set, chosen at random, as the network gets them in training; returns how many.
+    """Draw random items of a data set as the network receives them in training, and return their number.
 
     Args:
-        dataset: With its pipeline.
+        dataset: Data set with its pipeline.
         preprocessor: The model's data preprocessor, with ``mean`` and ``std``.
-        folder: A new or empty folder, or one of earlier such pictures, which are replaced.
-        number: How many, at most.
-        seed: Of the choice and of the augmentation.
+        folder: A new or empty folder, or one filled by this function before, whose pictures are replaced.
+        number: Number of items, at most.
+        seed: Seed of the choice and of the augmentation.
 
     Raises:
-        FileExistsError: ``folder`` holds something else.
-        ValueError: ``number`` is less than 1.
+        OverwriteError: ``folder`` has other content.
+        UserError: ``number`` is less than 1.
     """
     if number < 1:
-        raise ValueError(f'the number of pictures must be at least 1, not {number}.')
+        raise UserError(f'the number of pictures must be at least 1, not {number}.')
     np.random.seed(seed)
     torch.manual_seed(seed)
     pictures = PictureFolder(folder, INDEX, TITLE)
@@ -73,7 +74,7 @@ def browse(dataset: Dataset, preprocessor: nn.Module, folder: str | Path, number
             preprocessor.std.flatten().tolist(),
             getattr(preprocessor, '_channel_conversion', True),
         )
-        name = f'{sample.get("dataset", "item")}_{sample.get("sent_id", index)}.png'.replace('/', '-')
-        told = f'{sample.text} ({sample.get("img_path", "no path")}, flipped: {bool(sample.get("flip", False))})'
-        cv2.imwrite(str(pictures.add(name, told)), picture[..., ::-1])
+        name = safe_name(f'{sample.get("dataset", "item")}_{sample.get("sent_id", index)}', 120)
+        about = f'{sample.text} ({sample.get("img_path", "no path")}, flipped: {bool(sample.get("flip", False))})'
+        pictures.write(f'{name}.png', about, picture)
     return pictures.count

@@ -12,11 +12,11 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmuniqrnet.models.gate_recording import maps_on_image, record_outputs, token_grid
 from mmuniqrnet.models.layers import QueryDynamicAttention, SpatialGate
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.structures.truth import truth_mask
 from mmuniqrnet.utils.errors import UserError
-from mmuniqrnet.visualization.gates import maps_on_image, record_outputs, token_grid
 
 
 class Consistency(NamedTuple):

@@ -14,10 +14,11 @@ from mmengine.utils import ProgressBar
 
 from mmuniqrnet.checkpoints import check_fit, state_dict_of
 from mmuniqrnet.models import UniQRNet
+from mmuniqrnet.models.gate_recording import gate_maps, maps_on_image, record_gates
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.structures.answers import Answer, without_low_score
 from mmuniqrnet.utils.errors import CheckpointError, UserError
-from mmuniqrnet.visualization import draw_answer, gate_maps, maps_on_image, record_gates
+from mmuniqrnet.visualization import draw_answer
 
 from .image_pipeline import ImagePipeline
 from .inputs import Batch, ImageInput, batches, list_images, pair, warn_of_cut_text

@@ -7,18 +7,18 @@ from mmengine.dist import master_only
 from mmuniqrnet.registry import VISUALIZERS
 from mmuniqrnet.structures.answers import Answer, without_low_score
 
-from .drawing import draw_answer
+from .answer_picture import MIN_SIDE, draw_answer
 
 
 @VISUALIZERS.register_module()
 class ReferringVisualizer(DetLocalVisualizer):
-    """mmdet's visualizer, with pictures of expressions: the text on top, truth and prediction side by side.
+    """mmdet's visualizer for expressions: the text at the top, truth and prediction side by side (``draw_answer``).
 
     Args:
-        name: Of this instance, as mmengine's ``ManagerMixin`` keeps it.
-        image: RGB uint8 [H, W, 3] to begin with.
-        vis_backends: Where pictures and scalars go, such as ``[dict(type='TensorboardVisBackend')]``.
-        save_dir: Folder of those backends that write files.
+        name: Name of this instance in mmengine's ``ManagerMixin``.
+        image: First image, RGB uint8 [H, W, 3].
+        vis_backends: Where pictures and scalars are written, such as ``[dict(type='TensorboardVisBackend')]``.
+        save_dir: Folder for backends that write files.
         min_side: Images are magnified so that their short side has at least so many pixels.
     """
 
@@ -28,7 +28,7 @@ class ReferringVisualizer(DetLocalVisualizer):
         image: np.ndarray | None = None,
         vis_backends: list | dict | None = None,
         save_dir: str | None = None,
-        min_side: int = 320,
+        min_side: int = MIN_SIDE,
     ) -> None:
         super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
         self.min_side = min_side
@@ -47,25 +47,25 @@ class ReferringVisualizer(DetLocalVisualizer):
         pred_score_thr: float = 0.0,
         step: int = 0,
     ) -> None:
-        """Draw a data sample; to a window (``show``), to ``out_file``, and, with neither of them, to the backends.
+        """Draw a data sample, and show it in a window, write it to a file, or, with neither, pass it to the backends.
 
-        The picture is then also what ``get_image`` returns.
+        ``get_image`` then returns the picture.
 
         Args:
             name: Tag of the picture, and title of the window.
-            image: RGB uint8 [H, W, 3], as stored: the truth refers to pixels before any EXIF rotation.
-            data_sample: Its metainfo has ``text``, ``ori_shape``, and the truth as ``instances``; its
-                ``pred_instances`` the answer in original pixels. What is not there is not drawn.
+            image: RGB uint8 [H, W, 3], not rotated by its EXIF data: the truth refers to stored pixels.
+            data_sample: Has ``text``, ``ori_shape`` and the truth as ``instances`` in its metainfo, and the answer as
+                ``pred_instances`` in original pixels. What is absent is not drawn.
             draw_gt: Whether to draw the truth.
             draw_pred: Whether to draw the answer.
-            show: Whether to open a window.
-            wait_time: Seconds that the window stays; 0 = until a key is pressed.
-            out_file: Path of a picture file; one that is there is replaced.
-            pred_score_thr: Answers with a lower score are not drawn; the caption says so.
-            step: Step of the backends.
+            show: Whether to show the picture in a window.
+            wait_time: Seconds until the window closes; 0 = when a key is pressed.
+            out_file: Path of a picture file, replaced if it exists.
+            pred_score_thr: Answers with a lower score are not drawn, and the caption says so.
+            step: Step for the backends.
 
         Raises:
-            ValueError: The image or a mask has another size than the data sample says.
+            ValueError: The size of the image or of a mask differs from the data sample's.
         """
         picture = self._draw(image.clip(0, 255).astype(np.uint8), data_sample, draw_gt, draw_pred, pred_score_thr)
         self.set_image(picture)
@@ -85,8 +85,8 @@ class ReferringVisualizer(DetLocalVisualizer):
         size = tuple(meta.get('ori_shape', image.shape)[:2])
         if image.shape[:2] != size:
             raise ValueError(
-                f'image {meta.get("img_path")} is {list(image.shape[:2])}, but its data sample was made '
-                f"from one of {list(size)} (height, width); read it with 'color_ignore_orientation'"
+                f'image {meta.get("img_path")} is {list(image.shape[:2])}, but its data sample is for {list(size)} '
+                "(height, width); read the image with 'color_ignore_orientation'"
             )
         truth, prediction, note = None, None, ''
         if draw_gt and meta.get('instances') is not None:

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from mmuniqrnet.structures.answers import Answer
 from mmuniqrnet.visualization import heat_on_image, paint_answers
 from mmuniqrnet.visualization.sheet import enlarge
-from mmuniqrnet.visualization.text import DEJAVU
+from mmuniqrnet.visualization.text_image import DEJAVU
 
 from .palette import COLOURS, ink
 

@@ -9,7 +9,7 @@ from mmdet.structures import DetDataSample
 from mmuniqrnet.analysis import fed_picture
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import DATASETS, MODELS
-from mmuniqrnet.visualization.drawing import TRUTH_RGB
+from mmuniqrnet.visualization.answer_picture import TRUTH_RGB
 
 
 @pytest.fixture(scope='module')
@@ -69,7 +69,7 @@ def test_tool_draws_and_names_the_expressions(folder, tmp_path, capsys):
         run_dataset_tool('browse', config, '--out', tmp_path / 'mine', *arguments[3:])
 
 
-def test_what_has_no_mask_or_no_truth_is_drawn_without():
+def test_items_without_truth_are_drawn():
     sample = DetDataSample(metainfo=dict(text='the cup'))
     plain = fed_picture(torch.zeros(3, 400, 400), sample, (10, 20, 30), (1, 1, 1))
     assert (plain[-400:, :400] == (10, 20, 30)).all()

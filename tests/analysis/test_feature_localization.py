@@ -1,4 +1,6 @@
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -97,7 +99,7 @@ def test_the_tool_measures_every_map_and_draws(tmp_path, monkeypatch, capsys):
 
     root = Path(__file__).parents[2]
     monkeypatch.syspath_prepend(str(root / 'tools' / 'analysis_tools'))
-    import text_consistency as tool
+    import feature_localization as tool
 
     make_refshapes(str(tmp_path / 'data'), num_images=dict(val=3), workers=1)
     config = root / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
@@ -135,5 +137,19 @@ def test_the_tool_measures_every_map_and_draws(tmp_path, monkeypatch, capsys):
             assert row['inside'] == pytest.approx(row['area'], rel=1e-4)
     assert json.loads((tmp_path / 'out.json').read_text()) == rows
     assert len(list((tmp_path / 'gates').glob('*.png'))) == 2
-    sys.modules.pop('text_consistency')
+    sys.modules.pop('feature_localization')
     DefaultScope._instance_dict.clear()
+
+
+def test_the_old_name_of_the_tool_runs_the_new_one_with_a_warning():
+    root = Path(__file__).parents[2]
+    tool = root / 'tools' / 'analysis_tools' / 'text_consistency.py'
+    done = subprocess.run(
+        [sys.executable, str(tool), '--help'],
+        env=dict(os.environ, PYTHONPATH=str(root)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert '--pictures' in done.stdout
+    assert 'text_consistency.py is now feature_localization.py' in done.stderr

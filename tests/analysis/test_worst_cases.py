@@ -8,8 +8,9 @@ import pytest
 from helpers.paths import ROOT
 from helpers.refer_samples import evaluate, rectangle, square, with_prediction
 
-from mmuniqrnet.analysis.worst_cases import PRED_BGR, TRUTH_BGR, draw_case, rank_worst, write_worst_cases
+from mmuniqrnet.analysis.worst_cases import draw_case, rank_worst, write_worst_cases
 from mmuniqrnet.evaluation import ReferringMetric, read_results
+from mmuniqrnet.visualization.answer_picture import PREDICTION_RGB, TRUTH_RGB
 
 SIDE = 120
 TRUTH, PRED = (10, 10, 60, 60), (50, 20, 110, 100)
@@ -55,7 +56,7 @@ def test_boxes_and_masks_lie_where_they_are(results):
     picture = draw_case(record, image)
     assert (image == GREY).all()  # the caller's is untouched
     drawn = picture[-SIDE:]
-    for (x1, y1, x2, y2), colour in ((TRUTH, TRUTH_BGR), (PRED, PRED_BGR)):
+    for (x1, y1, x2, y2), colour in ((TRUTH, TRUTH_RGB), (PRED, PREDICTION_RGB)):
         assert (drawn[(y1 + y2) // 2, x2] == colour).all() and (drawn[y2, (x1 + x2) // 2] == colour).all()
     changed = (drawn != GREY).any(-1)
     assert changed[15:55, 15:45].all()  # the mask's tint
@@ -68,8 +69,10 @@ def test_boxes_and_masks_lie_where_they_are(results):
 def test_masks_of_truth_and_prediction_have_their_own_tints(results):
     drawn = draw_case(read_results(results)[2], np.full((SIDE, SIDE, 3), GREY, np.uint8))[-SIDE:].astype(int)
     both, truth_only = drawn[22, 30], drawn[50, 30]
-    np.testing.assert_allclose(truth_only, 0.6 * GREY + 0.4 * np.array(TRUTH_BGR), atol=1)
-    np.testing.assert_allclose(both, 0.6 * (0.6 * GREY + 0.4 * np.array(TRUTH_BGR)) + 0.4 * np.array(PRED_BGR), atol=2)
+    np.testing.assert_allclose(truth_only, 0.6 * GREY + 0.4 * np.array(TRUTH_RGB), atol=1)
+    np.testing.assert_allclose(
+        both, 0.6 * (0.6 * GREY + 0.4 * np.array(TRUTH_RGB)) + 0.4 * np.array(PREDICTION_RGB), atol=2
+    )
 
 
 def test_writes_pictures_and_index(results, tmp_path):
@@ -77,7 +80,7 @@ def test_writes_pictures_and_index(results, tmp_path):
     assert [path.name for path in paths] == ['worst_001.png', 'worst_002.png']
     record = read_results(results)[1]
     np.testing.assert_array_equal(
-        cv2.imread(str(paths[0])), draw_case(record, np.full((SIDE, SIDE, 3), GREY, np.uint8))
+        cv2.imread(str(paths[0]))[..., ::-1], draw_case(record, np.full((SIDE, SIDE, 3), GREY, np.uint8))
     )
     index = (tmp_path / 'out' / 'worst_cases.md').read_text(encoding='utf-8').splitlines()
     assert '1. [worst_001.png](worst_001.png): mask IoU 20.0, box IoU 100.0; "square 1"' in index[2]
@@ -97,7 +100,7 @@ def test_a_folder_of_the_users_is_not_touched(results, tmp_path):
 
 def test_an_image_of_another_size_is_named(results, tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((5, 6, 3), np.uint8))
-    with pytest.raises(ValueError, match=r'a.png is \[5, 6\], but \[120, 120\] was evaluated'):
+    with pytest.raises(ValueError, match=r'a.png is \[5, 6\] \(height, width\), but \[120, 120\] was evaluated'):
         write_worst_cases(results, tmp_path / 'out')
 
 

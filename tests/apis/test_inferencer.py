@@ -16,7 +16,7 @@ from mmuniqrnet.apis import UniQRNetInferencer, shipped_weights
 from mmuniqrnet.checkpoints import CheckpointError, read_checkpoint
 from mmuniqrnet.checkpoints.file_io import write_checkpoint
 from mmuniqrnet.utils.errors import UserError
-from mmuniqrnet.visualization import gate_maps, record_gates
+from mmuniqrnet.models.gate_recording import gate_maps, record_gates
 
 CHANNELS = (24, 48, 96)
 FPN = dict(type='mmdet.FPN', in_channels=list(CHANNELS), out_channels=64, num_outs=3)

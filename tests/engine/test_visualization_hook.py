@@ -127,10 +127,10 @@ def test_every_validation_draws_the_same_examples(data, tmp_path):
     runner_of(data, tmp_path / 'one', val_examples=4).train()
     drawn = tensorboard_images(tmp_path / 'one')
     # 20 expressions, five each of four images: the middles of the four quarters, whatever the loader's order
-    assert sorted(drawn) == [f'toy_val_{n}_2_thing_{n - 1}_2_größer_' for n in (1, 2, 3, 4)]
+    assert sorted(drawn) == [f'toy_val_{n}_2_thing_{n - 1}_2_größer' for n in (1, 2, 3, 4)]
     assert all(steps == [2, 4] for steps in drawn.values())
     files = sorted(path.name for path in (tmp_path / 'one').glob('*/vis_data/vis_image/*'))
-    assert len(files) == 8 and files[0] == 'toy_val_1_2_thing_0_2_größer__2.png'
+    assert len(files) == 8 and files[0] == 'toy_val_1_2_thing_0_2_größer_2.png'
 
     runner_of(data, tmp_path / 'two', seed=1, val_examples=4).train()
     assert tensorboard_images(tmp_path / 'two') == drawn
@@ -169,7 +169,7 @@ def test_testing_draws_nothing_unless_asked_and_to_the_backends_without_a_folder
 
 
 def test_a_folder_of_the_users_is_not_touched(data, tmp_path):
-    with pytest.raises(FileExistsError, match='is not empty and has no pictures.md'):
+    with pytest.raises(FileExistsError, match=r'is not empty and has no pictures\.md'):
         runner_of(data, tmp_path / 'run', test_out_dir=str(data)).test()
     assert len(list(data.glob('*.png'))) == 0
 
@@ -191,11 +191,11 @@ def test_examples_are_spread_evenly():
         assert len(set(places)) == min(total, count) and all(0 <= place < total for place in places)
 
 
-def test_items_that_cannot_be_told_apart_are_told():
+def test_items_without_an_identity_are_refused():
     hook = ReferringVisualizationHook()
-    with pytest.raises(ValueError, match='has no dataset, sent_id, by which it is told'):
+    with pytest.raises(ValueError, match='has no dataset, sent_id, which identify it'):
         hook._choose(SimpleItems([dict(split='val', img_path='a.png')]), 1)
-    with pytest.raises(ValueError, match='val_examples must be a number, or -1 for all, not -2'):
+    with pytest.raises(ValueError, match='val_examples must be at least 0, or -1 for all, not -2'):
         ReferringVisualizationHook(val_examples=-2)
 
 

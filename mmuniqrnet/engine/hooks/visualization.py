@@ -1,18 +1,15 @@
-import re
 from collections.abc import Sequence
 
-import cv2
-import mmcv
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.fileio import get
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmuniqrnet.registry import HOOKS
-from mmuniqrnet.utils.picture_folder import PictureFolder
+from mmuniqrnet.utils.io import safe_name
+from mmuniqrnet.utils.picture_files import PictureFolder, read_image
 
 INDEX, TITLE = 'pictures.md', '# Pictures of answers'
 Key = tuple[str, str, str]
@@ -20,29 +17,29 @@ Key = tuple[str, str, str]
 
 @HOOKS.register_module()
 class ReferringVisualizationHook(Hook):
-    """Draws answers: in every validation the same few, so that one sees the model learn, and in testing on demand.
+    """Draws answers: the same few examples in every validation, to follow the training, and on request in testing.
 
-    The examples are spread evenly over the data set, and are the same in every run. Only rank 0 draws; of several
-    ranks the examples are among its share, as mmengine's ``DefaultSampler`` without shuffling deals it out.
+    The examples are spread evenly over the data set and are the same in every run. In distributed runs rank 0 draws,
+    from the items that mmengine's ``DefaultSampler`` without shuffling assigns to it.
 
     Args:
-        draw: Whether to draw in testing: to ``test_out_dir``, a window (``show``), or else the visualizer's backends.
-            ``tools/test.py --show-dir`` and ``--show`` set it, with mmdet's ``trigger_visualization_hook``.
-        val_examples: How many expressions each validation draws to the visualizer's backends; 0 = none. The tag is the
-            expression with its data set, split and sent_id, the step is the iteration.
-        test_examples: How many testing draws; None or -1 = all.
+        draw: Whether to draw in testing: to ``test_out_dir``, to a window (``show``), or else to the visualizer's
+            backends. ``tools/test.py --show-dir`` and ``--show`` set it, by mmdet's ``trigger_visualization_hook``.
+        val_examples: Number of expressions that each validation draws to the visualizer's backends; 0 = none, -1 =
+            all. The tag is made of data set, split, sent_id and expression; the step is the iteration.
+        test_examples: Number of expressions that testing draws; None or -1 = all.
         score_thr: Answers with a lower score are not drawn.
         show: Whether to show the pictures of testing in a window.
         wait_time: Seconds that a picture is shown.
-        test_out_dir: Folder for the pictures of testing, ``{dataset}_{split}_{sent_id}.png``, and an index of them,
-            ``pictures.md``; relative to the working directory. It must be new, empty, or filled by this hook before:
-            then its pictures are replaced.
-        backend_args: mmengine's file backend that reads the images.
+        test_out_dir: Folder for the pictures of testing, ``{dataset}_{split}_{sent_id}.png``, and their index,
+            ``pictures.md``; relative to the working directory. It must be new, empty, or filled by this hook before,
+            in which case the earlier pictures are replaced.
+        backend_args: Arguments of mmengine's file backend that reads the images.
 
     Raises:
-        FileExistsError: When testing begins, if ``test_out_dir`` holds something else.
-        ValueError: If a number of examples is none, or data samples lack ``dataset``, ``split``, ``sent_id`` or
-            ``img_path``.
+        OverwriteError: When testing begins, if ``test_out_dir`` has other content.
+        ValueError: If a number of examples is less than -1, or a data sample has no ``dataset``, ``split``,
+            ``sent_id`` or ``img_path``.
     """
 
     def __init__(
@@ -59,7 +56,7 @@ class ReferringVisualizationHook(Hook):
     ) -> None:
         for name, value in (('val_examples', val_examples), ('test_examples', test_examples)):
             if value is not None and value < -1:
-                raise ValueError(f'ReferringVisualizationHook: {name} must be a number, or -1 for all, not {value}')
+                raise ValueError(f'ReferringVisualizationHook: {name} must be at least 0, or -1 for all, not {value}')
         self.draw = draw
         self.val_examples = val_examples
         self.test_examples = test_examples
@@ -84,11 +81,11 @@ class ReferringVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw those of the batch that are among the examples."""
+        """Draw the examples of this batch."""
         for sample in self._take(outputs):
-            words = _safe(str(sample.metainfo.get('text', '')), 80)
+            words = safe_name(str(sample.metainfo.get('text', '')), 80)
             runner.visualizer.add_datasample(
-                f'{_file_stem(sample)}_{words}',
+                f'{_file_stem(sample)}_{words}',  # also a file name in mmengine's LocalVisBackend
                 self._read(sample),
                 sample,
                 pred_score_thr=self.score_thr,
@@ -110,7 +107,7 @@ class ReferringVisualizationHook(Hook):
         data_batch: dict | None = None,
         outputs: Sequence[DetDataSample] | None = None,
     ) -> None:
-        """Draw those of the batch that are among the examples."""
+        """Draw the examples of this batch."""
         for sample in self._take(outputs):
             out_file, text = None, str(sample.metainfo.get('text', ''))
             image = self._read(sample)
@@ -129,20 +126,20 @@ class ReferringVisualizationHook(Hook):
             )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Say where the pictures are."""
+        """Log where the pictures are."""
         if self._folder is not None:
             print_log(f'{self._folder.count} pictures of answers written to {self._folder.folder}', logger='current')
             self._folder = None
 
     def _choose(self, dataset, count: int | None) -> set[Key] | None:
-        """The keys of the examples; None = all."""
+        """Keys of the examples; None = all items."""
         if count is None or count == -1:
             return None
         mine = range(0, len(dataset), get_world_size())
-        return {_key(dataset.get_data_info(mine[place])) for place in evenly_spread(len(mine), count)}
+        return {_key(dataset.get_data_info(mine[index])) for index in evenly_spread(len(mine), count)}
 
     def _take(self, outputs: Sequence[DetDataSample] | None) -> list[DetDataSample]:
-        """Those to draw, each once: samplers repeat items to fill the last round."""
+        """The samples to draw, each once: distributed samplers repeat items to give all ranks the same number."""
         if not is_main_process() or self._wanted == set():
             return []
         taken = []
@@ -159,14 +156,11 @@ class ReferringVisualizationHook(Hook):
                 f'ReferringVisualizationHook: expression {sample.sent_id} has no img_path in its data '
                 "sample's metainfo, so there is no image to draw on; pack samples with PackReferInputs"
             )
-        content = get(sample.img_path, backend_args=self.backend_args)
-        # the truth refers to stored pixels; and mmcv knows channel_order='rgb' for no flag but 'color'
-        image = mmcv.imfrombytes(content, flag='color_ignore_orientation', channel_order='bgr')
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        return read_image(sample.img_path, self.backend_args)
 
 
 def evenly_spread(total: int, count: int) -> list[int]:
-    """``count`` places among ``total``, in the middles of as many equal parts; all of them where there are fewer."""
+    """The middles of ``count`` equal parts of ``range(total)``; all of its indices if there are fewer than that."""
     count = min(count, total)
     return [(2 * i + 1) * total // (2 * count) for i in range(count)]
 
@@ -176,15 +170,10 @@ def _key(info: dict) -> Key:
     if missing:
         raise ValueError(
             f'ReferringVisualizationHook: an item ({info.get("img_path")}) has no {", ".join(missing)}, '
-            'by which it is told from others; use a data set of mmuniqrnet and PackReferInputs'
+            'which identify it; use a data set of mmuniqrnet and PackReferInputs'
         )
     return str(info['dataset']), str(info['split']), str(info['sent_id'])
 
 
 def _file_stem(sample: DetDataSample) -> str:
-    return _safe('_'.join(_key(sample.metainfo)), 120)
-
-
-def _safe(text: str, max_bytes: int) -> str:
-    """For file names and TensorBoard's tags: letters and digits of any script, + - . and _."""
-    return re.sub(r'[^\w+.-]+', '_', text).encode()[:max_bytes].decode(errors='ignore')
+    return safe_name('_'.join(_key(sample.metainfo)), 120)

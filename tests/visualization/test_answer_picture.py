@@ -4,7 +4,7 @@ from pycocotools import mask as coco_mask
 
 from mmuniqrnet.structures.answers import Answer
 from mmuniqrnet.visualization import draw_answer
-from mmuniqrnet.visualization.drawing import PRED_RGB, TRUTH_RGB, count_ious
+from mmuniqrnet.visualization.answer_picture import PREDICTION_RGB, TRUTH_RGB, compute_ious
 from mmuniqrnet.visualization.sheet import GAP, enlarge
 
 GREY = 100
@@ -47,7 +47,9 @@ def test_boxes_are_where_they_must_be_and_nowhere_else(height, width, factor):
     truth, prediction = np.array(TRUTH_BOX) * share, np.array(PRED_BOX) * share
     picture = draw_answer(grey(height, width), 'the thing', Answer([truth]), Answer([prediction], score=0.5))
     line = max(2, round(min(height, width) * factor / 120))
-    for panel, box, colour in zip(panels(picture, height, width, factor), (truth, prediction), (TRUTH_RGB, PRED_RGB)):
+    for panel, box, colour in zip(
+        panels(picture, height, width, factor), (truth, prediction), (TRUTH_RGB, PREDICTION_RGB)
+    ):
         assert panel.shape == (height * factor, width * factor, 3)
         distance = distance_to_edges(panel.shape, box * factor)
         assert is_colour(panel[distance < line / 2 - 1], colour).all()
@@ -61,7 +63,7 @@ def test_the_line_runs_along_all_four_edges():
     picture = draw_answer(grey(400, 400), '', None, Answer([(100, 50, 300, 200)]))
     panel = picture[-400:]
     for x, y in ((100, 120), (300, 120), (200, 50), (200, 200)):
-        assert is_colour(panel[y, x], PRED_RGB)
+        assert is_colour(panel[y, x], PREDICTION_RGB)
 
 
 @pytest.mark.parametrize(
@@ -73,17 +75,18 @@ def test_the_line_runs_along_all_four_edges():
         (0, 0, 0, 0),
         (600, 600, 700, 700),
         (300, 300, 100, 100),
+        (200, 200, 201, 300),
     ],
 )
 def test_a_box_at_the_border_or_beyond_is_visible_on_the_image(box):
     panel = draw_answer(grey(400, 400), '', None, Answer([box]))[-400:]
-    assert panel.shape == (400, 400, 3) and is_colour(panel, PRED_RGB).sum() >= 9
+    assert panel.shape == (400, 400, 3) and is_colour(panel, PREDICTION_RGB).sum() >= 9
 
 
 def test_a_box_around_the_whole_image_has_its_full_line_on_all_sides():
     panel = draw_answer(grey(400, 600), '', None, Answer([(0, 0, 600, 400)]))[-400:]
     for edge in (panel[:3], panel[-3:], panel[:, :3], panel[:, -3:]):
-        assert is_colour(edge, PRED_RGB).all()
+        assert is_colour(edge, PREDICTION_RGB).all()
 
 
 def test_a_mask_is_tinted_within_a_contour_and_not_outside():
@@ -91,7 +94,7 @@ def test_a_mask_is_tinted_within_a_contour_and_not_outside():
     picture = draw_answer(grey(64, 64), 'x', Answer(mask=inside), Answer(mask=~inside))
     truth, prediction = panels(picture, 64, 64, 5)
     large = np.kron(inside, np.ones((5, 5), dtype=bool))
-    for panel, where, colour in ((truth, large, TRUTH_RGB), (prediction, ~large, PRED_RGB)):
+    for panel, where, colour in ((truth, large, TRUTH_RGB), (prediction, ~large, PREDICTION_RGB)):
         assert ((panel != GREY).any(-1) == where).all()
         core = is_colour(panel[where], np.round(0.6 * GREY + 0.4 * np.array(colour)).astype(int))
         contour = is_colour(panel[where], colour)
@@ -103,8 +106,8 @@ def test_truth_is_left_prediction_right_and_the_image_is_untouched():
     image = grey(330, 340)
     picture = draw_answer(image, 'x', Answer([TRUTH_BOX]), Answer([PRED_BOX]))
     truth, prediction = panels(picture, 330, 340, 1)
-    assert is_colour(truth, TRUTH_RGB).any() and not is_colour(truth, PRED_RGB).any()
-    assert is_colour(prediction, PRED_RGB).any() and not is_colour(prediction, TRUTH_RGB).any()
+    assert is_colour(truth, TRUTH_RGB).any() and not is_colour(truth, PREDICTION_RGB).any()
+    assert is_colour(prediction, PREDICTION_RGB).any() and not is_colour(prediction, TRUTH_RGB).any()
     assert (image == GREY).all()
 
 
@@ -114,14 +117,14 @@ def test_one_panel_without_truth_or_without_prediction_and_the_image_alone_witho
         picture = draw_answer(image, 'x', truth, prediction)
         assert picture.shape[1] == 340
         assert is_colour(picture, TRUTH_RGB).any() == (truth is not None)
-        assert is_colour(picture, PRED_RGB).any() == (prediction is not None)
+        assert is_colour(picture, PREDICTION_RGB).any() == (prediction is not None)
     assert np.array_equal(draw_answer(image, ''), image)
 
 
 def test_overlay_has_both_on_one_panel():
     picture = draw_answer(grey(330, 340), 'x', Answer([TRUTH_BOX]), Answer([PRED_BOX]), side_by_side=False)
     assert picture.shape[1] == 340
-    assert is_colour(picture, TRUTH_RGB).any() and is_colour(picture, PRED_RGB).any()
+    assert is_colour(picture, TRUTH_RGB).any() and is_colour(picture, PREDICTION_RGB).any()
 
 
 def test_the_expression_is_wrapped_into_more_rows_above_the_panels():
@@ -156,14 +159,14 @@ def test_enlarging_repeats_pixels():
 
 def test_ious_of_the_caption():
     truth = Answer([(0, 0, 10, 10)], mask(20, 20, 0, 0, 10, 10))
-    found = count_ious(truth, Answer([(0, 0, 10, 5)], mask(20, 20, 5, 0, 15, 10)))
+    found = compute_ious(truth, Answer([(0, 0, 10, 5)], mask(20, 20, 5, 0, 15, 10)))
     assert found == dict(box=pytest.approx(0.5), mask=pytest.approx(1 / 3))
-    assert count_ious(truth, Answer([(0, 0, 10, 5)])) == dict(box=pytest.approx(0.5), mask=None)
-    assert count_ious(None, Answer([(0, 0, 10, 5)])) == dict(box=None, mask=None)
-    assert count_ious(Answer([(0, 0, 1, 1)] * 2), Answer([(0, 0, 1, 1)]))['box'] is None
+    assert compute_ious(truth, Answer([(0, 0, 10, 5)])) == dict(box=pytest.approx(0.5), mask=None)
+    assert compute_ious(None, Answer([(0, 0, 10, 5)])) == dict(box=None, mask=None)
+    assert compute_ious(Answer([(0, 0, 1, 1)] * 2), Answer([(0, 0, 1, 1)]))['box'] is None
 
 
-def test_a_box_that_is_not_finite_is_said_and_not_drawn():
+def test_a_box_that_is_not_finite_is_captioned_and_not_drawn():
     broken = draw_answer(grey(330, 340), 'x', None, Answer([(float('nan'), 0, 1, 1)]))
     assert (broken[-330:] == GREY).all()
     assert not np.array_equal(broken, draw_answer(grey(330, 340), 'x', None, Answer()))

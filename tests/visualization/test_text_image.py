@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from mmuniqrnet.visualization.text import DEJAVU, text_block, wrap
+from mmuniqrnet.visualization.text_image import DEJAVU, text_image, wrap
 
 SIZE = 16
 
@@ -33,21 +33,21 @@ def ink_of_words(text):
 )
 @pytest.mark.parametrize('width', [64, 128, 640])
 def test_all_of_the_text_is_there_and_nothing_is_cut(text, width):
-    block = text_block(text, width, SIZE)
-    assert block.shape[1] == width and block.dtype == np.uint8
-    border = np.concatenate([block[0].ravel(), block[-1].ravel(), block[:, 0].ravel(), block[:, -1].ravel()])
+    image = text_image(text, width, SIZE)
+    assert image.shape[1] == width and image.dtype == np.uint8
+    border = np.concatenate([image[0].ravel(), image[-1].ravel(), image[:, 0].ravel(), image[:, -1].ravel()])
     assert (border == 255).all()
     # rows broken within a word lose the rounding of glyph positions to pixels, but no glyph
-    assert ink(block) == pytest.approx(ink_of_words(text), rel=0.03)
+    assert ink(image) == pytest.approx(ink_of_words(text), rel=0.03)
 
 
-def test_a_narrower_block_is_taller():
-    heights = [text_block('a rather long expression of many words', width, SIZE).shape[0] for width in (80, 200, 900)]
+def test_a_narrower_image_is_taller():
+    heights = [text_image('a rather long expression of many words', width, SIZE).shape[0] for width in (80, 200, 900)]
     assert heights[0] > heights[1] > heights[2]
 
 
-def test_a_block_too_narrow_for_a_letter_is_widened():
-    assert ink(text_block('WWW', 4, SIZE)) == pytest.approx(ink_of_words('W W W'), rel=0.03)
+def test_an_image_too_narrow_for_a_letter_is_widened():
+    assert ink(text_image('WWW', 4, SIZE)) == pytest.approx(ink_of_words('W W W'), rel=0.03)
 
 
 def test_rows_break_between_words_where_they_can():
@@ -56,12 +56,12 @@ def test_rows_break_between_words_where_they_can():
     assert wrap('', 4, len) == ['']
 
 
-def test_a_character_of_no_font_is_told_and_drawn_as_a_box():
+def test_a_character_without_font_warns_and_is_drawn_as_a_box():
     with pytest.warns(UserWarning, match=r'no installed font has .* \(U\+10FFF0\)'):
-        block = text_block('\U0010fff0', 100, SIZE)
-    assert ink(block) > 0
+        image = text_image('\U0010fff0', 100, SIZE)
+    assert ink(image) > 0
 
 
 def test_letters_of_different_scripts_differ():
-    blocks = [text_block(letter, 40, SIZE) for letter in 'qжשΩ']
-    assert len({block.tobytes() for block in blocks}) == 4
+    images = [text_image(letter, 40, SIZE) for letter in 'qжשΩ']
+    assert len({image.tobytes() for image in images}) == 4
