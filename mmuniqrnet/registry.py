@@ -1,8 +1,8 @@
 """The registries of scope ``mmuniqrnet``, each but ``BALANCE_STRATEGIES`` a child of mmengine's root registry.
 
-``locations`` name the packages that are imported on the first look-up, so ``type='mmuniqrnet.UniQRNet'`` resolves from
-mmdet's, mmseg's or mmengine's registries without any import on the user's side. Those without a location hold nothing
-of ours; they are there because mmengine warns of every look-up in a scope that has no such registry.
+``locations`` are the packages that are imported on the first look-up, so that ``type='mmuniqrnet.UniQRNet'`` works in
+the registries of mmdet, mmseg and mmengine without an import by the user. Registries without a location contain nothing
+of this package; they exist because mmengine warns on each look-up in a scope that does not have the registry.
 """
 
 from mmengine import registry as root
@@ -10,7 +10,7 @@ from mmengine.registry import Registry
 
 from mmuniqrnet.utils.compat import allow_mmengine_checkpoints
 
-# Here, since whoever uses this package comes by here before any checkpoint is read.
+# Called here because every use of this package imports this module before it reads a checkpoint.
 allow_mmengine_checkpoints()
 
 
