@@ -1,4 +1,4 @@
-"""What a model of given sizes consists of, to judge a checkpoint by, when there is no config that says so."""
+"""What a model of given sizes consists of, to compare_state_dicts a checkpoint by, when there is no config that says so."""
 
 import re
 from collections.abc import Mapping

@@ -413,7 +413,7 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
     checkpoint = read_checkpoint(weights)
     state = {name: value for name, value in checkpoint['state_dict'].items() if 'score_branch' not in name}
     write_checkpoint(dict(checkpoint, state_dict=state), tmp_path / 'less.safetensors')
-    with pytest.raises(CheckpointError, match='less.safetensors does not fit the model: head.score_branch has 0 of'):
+    with pytest.raises(CheckpointError, match=r'less\.safetensors does not fit the model: 0 of \d+ tensors of head\.score_branch match'):
         UniQRNetInferencer(weights=tmp_path / 'less.safetensors')
     # what only training needs may be missing
     state = {name: value for name, value in checkpoint['state_dict'].items() if 'pixel_guidance' not in name}
