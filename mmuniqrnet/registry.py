@@ -5,8 +5,11 @@ the registries of mmdet, mmseg and mmengine without an import by the user. Regis
 of this package; they exist because mmengine warns on each look-up in a scope that does not have the registry.
 """
 
+from typing import TypeAlias, overload
+
 from mmengine import registry as root
 from mmengine.registry import Registry
+from torch import nn
 
 from mmuniqrnet.utils.compat import allow_mmengine_checkpoints
 
@@ -42,3 +45,14 @@ TASK_UTILS = _child(root.TASK_UTILS)
 VISBACKENDS = _child(root.VISBACKENDS)
 
 BALANCE_STRATEGIES = Registry('loss balance strategy', scope='mmuniqrnet', locations=['mmuniqrnet.engine'])
+
+ModuleOrConfig: TypeAlias = dict | nn.Module
+
+
+@overload
+def build_module(part: None) -> None: ...
+@overload
+def build_module(part: ModuleOrConfig) -> nn.Module: ...
+def build_module(part: ModuleOrConfig | None) -> nn.Module | None:
+    """Build a module from its config; a module or None is returned unchanged."""
+    return MODELS.build(part) if isinstance(part, dict) else part

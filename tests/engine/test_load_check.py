@@ -95,7 +95,7 @@ def test_a_converted_qrnet_is_loaded_and_the_mask_branch_is_named(tmp_path):
         ('wider', r'backbone\.patch_embed\.projection\.weight is \[24, 3, 4, 4\] in the file and \[16, 3, 4, 4\]'),
         ('deeper', r'backbone\.stages\.2\.blocks\.2\.\S+ is not in the model'),
         ('backbone', r'0 of \d+ tensors of text_encoder match.*It is only a Swin: load it by the backbone.s init_cfg='),
-        ('misplaced', "under 'model', where mmengine does not look"),
+        ('misplaced', "under 'model', which mmengine does not read"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path, kind, message):
