@@ -1,4 +1,4 @@
-"""UniQRNet for OpenMMLab: one network that answers a phrase with the box and the mask of what it names."""
+"""UniQRNet for OpenMMLab: joint referring expression comprehension (box) and segmentation (mask)."""
 
 import sys
 from pathlib import PurePath
@@ -7,14 +7,14 @@ from .version import __version__
 
 __all__ = ['__version__']
 
-# `python -m mmuniqrnet.env` and `mmuniqrnet env` import this package first, and must run where the check fails: they
-# are there to say why. While `-m` still looks for its module, sys.argv[0] is '-m', and only orig_argv has its name.
-_asks_why = (
+# `python -m mmuniqrnet.env` and `mmuniqrnet env` explain why the check below fails, so they must run without it, although
+# they import this package first. While `-m` looks for its module, sys.argv[0] is '-m'; only orig_argv has the name.
+_is_env_report = (
     sys.argv[:1] == ['-m']
     and 'mmuniqrnet.env' in sys.orig_argv
     or (sys.argv[1:2] == ['env'] and PurePath(sys.argv[0]).name == 'mmuniqrnet')
 )
-if not _asks_why:
+if not _is_env_report:
     from .utils.env import require_working_installation
 
     require_working_installation()

@@ -1,16 +1,19 @@
 """The registries of scope ``mmuniqrnet``, each but ``BALANCE_STRATEGIES`` a child of mmengine's root registry.
 
-``locations`` name the packages that are imported on the first look-up, so ``type='mmuniqrnet.UniQRNet'`` resolves from
-mmdet's, mmseg's or mmengine's registries without any import on the user's side. Those without a location hold nothing
-of ours; they are there because mmengine warns of every look-up in a scope that has no such registry.
+``locations`` are the packages that are imported on the first look-up, so that ``type='mmuniqrnet.UniQRNet'`` works in
+the registries of mmdet, mmseg and mmengine without an import by the user. Registries without a location contain nothing
+of this package; they exist because mmengine warns on each look-up in a scope that does not have the registry.
 """
+
+from typing import TypeAlias, overload
 
 from mmengine import registry as root
 from mmengine.registry import Registry
+from torch import nn
 
 from mmuniqrnet.utils.compat import allow_mmengine_checkpoints
 
-# Here, since whoever uses this package comes by here before any checkpoint is read.
+# Called here because every use of this package imports this module before it reads a checkpoint.
 allow_mmengine_checkpoints()
 
 
@@ -42,3 +45,14 @@ TASK_UTILS = _child(root.TASK_UTILS)
 VISBACKENDS = _child(root.VISBACKENDS)
 
 BALANCE_STRATEGIES = Registry('loss balance strategy', scope='mmuniqrnet', locations=['mmuniqrnet.engine'])
+
+ModuleOrConfig: TypeAlias = dict | nn.Module
+
+
+@overload
+def build_module(part: None) -> None: ...
+@overload
+def build_module(part: ModuleOrConfig) -> nn.Module: ...
+def build_module(part: ModuleOrConfig | None) -> nn.Module | None:
+    """Build a module from its config; a module or None is returned unchanged."""
+    return MODELS.build(part) if isinstance(part, dict) else part

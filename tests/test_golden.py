@@ -135,7 +135,7 @@ def test_golden_box_loss_of_the_head_is_the_published_one(golden: SimpleNamespac
 
 def test_golden_weights_go_back_to_the_bit(golden: SimpleNamespace) -> None:
     published = golden.data['state_dict']
-    back = qrnet.to_published(qrnet.to_ours(published).state)
+    back = qrnet.to_published(qrnet.to_uniqrnet(published).state)
     assert not back.left_out and not back.unexpected
     assert set(back.state) == set(published)
     for name, value in published.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
@@ -17,11 +17,11 @@ from mmuniqrnet.utils.errors import UserError
 # What a folder is searched for.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
-ImageInput = str | Path | np.ndarray | Image.Image
+ImageInput: TypeAlias = str | Path | np.ndarray | Image.Image
 
 
 class ImageError(Exception):
-    """An image that can't be read; said in one sentence."""
+    """An image that cannot be read; the message is one sentence."""
 
 
 class PreparedImage(NamedTuple):
@@ -39,10 +39,10 @@ class PreparedImage(NamedTuple):
 
 
 class ImagePipeline:
-    """A config's test pipeline, in which only the loading is another one for what is no file.
+    """A config's test pipeline for images that are files, arrays or PIL images.
 
-    Files are decoded by the very transform that the config names, with its flags. Transforms that load the truth are
-    left out.
+    Files are decoded by the transform of the config, with its options. For images in memory, only the loading is
+    replaced. Transforms that load the ground truth are removed.
 
     Args:
         pipeline: Configs of the transforms, the loading of the image first.
@@ -114,7 +114,7 @@ class ImagePipeline:
             upright = ImageOps.exif_transpose(image) if self.load.color_type == 'color' else image
             return np.asarray(upright.convert('RGB'))
         except Exception as error:  # PIL decodes no sooner than this
-            raise ImageError(f'the PIL image can not be decoded ({type(error).__name__}: {_first(error)}).') from error
+            raise ImageError(f'the PIL image cannot be decoded ({type(error).__name__}: {_first(error)}).') from error
 
     def _take(self, image: np.ndarray) -> dict:
         """What the loading would have given for this RGB image."""

@@ -31,11 +31,11 @@ class UniQRNetInferencer(BaseInferencer):
 
     ::
 
-        ask = UniQRNetInferencer()  # the small model that comes along, for scenes of RefShapes
+        ask = UniQRNetInferencer()  # the small model that is part of the package, for scenes of RefShapes
         found = ask('scene.png', ['the red star', 'the blue ring'])['predictions']
 
-    An image is decoded and prepared once, by the test pipeline of the config, and what the network computes of it
-    before it needs a text is computed once, too, whatever the number of expressions.
+    Each image is decoded and prepared once, by the test pipeline of the config, and image features that do not depend on
+    the text are computed once, for any number of expressions.
 
     Args:
         model: A config or its file; None = the config that the weights carry, as published weights and mmengine's
@@ -60,7 +60,7 @@ class UniQRNetInferencer(BaseInferencer):
         _check_device(device)
         cfg, self._checkpoint, weights = config_and_checkpoint(model, weights)
         scope = scope or cfg.default_scope
-        # Not for good: the default scope is the whole process's.
+        # Only temporarily, because the default scope is global to the process.
         with DefaultScope.overwrite_default_scope(scope):
             super().__init__(cfg, weights, device, scope, show_progress)
         self.refuse_below: float | None = cfg.get('test_evaluator', {}).get('refuse_below')
@@ -77,9 +77,9 @@ class UniQRNetInferencer(BaseInferencer):
         out_dir: str | Path = '',
         draw: bool = False,
     ) -> dict[str, list]:
-        """Ask.
+        """Answer expressions about images.
 
-        What is wrong with a single image or expression is said in its place, and does not stop the others.
+        An error in a single image or expression is reported in its prediction, and does not affect the others.
 
         Args:
             inputs: An image, a folder, or a list of them. An image is a file, a PIL image, or an array, RGB uint8
@@ -90,17 +90,17 @@ class UniQRNetInferencer(BaseInferencer):
             return_datasamples: Whether the predictions are mmdet's ``DetDataSample`` with ``pred_instances`` in
                 original pixels, and ``refused`` and ``image_index`` as metainfo.
             return_gates: Whether to add the spatial gates.
-            refuse_below: Answers with a lower score are refused; None = as the config's ``test_evaluator`` says, and
-                never if it says nothing.
+            refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``; if
+                it has none, no answer is refused.
             out_dir: A folder for ``predictions.json``, ``masks/*.png`` (0 and 255, in the image's size) and, if
                 they are drawn, ``pictures/*.png``. It must not have such files yet.
             draw: Whether to draw the answers.
 
         Returns:
-            ``predictions``: one a pair of image and expression, in the order of the inputs, image by image: a
-            dictionary as :func:`mmuniqrnet.apis.answers.to_dict` gives it, besides, with ``out_dir``, the names of
-            the files; or, where something was wrong, one with ``error``. ``visualization``: as many pictures, RGB
-            uint8, None where something was wrong; empty if nothing is drawn.
+            ``predictions``: one for each pair of image and expression, in the order of the inputs, image by image: the
+            dictionary of :func:`mmuniqrnet.apis.outputs.to_dict`, with the names of the files if there is an
+            ``out_dir``; or, after an error, a dictionary with ``error``. ``visualization``: as many pictures, RGB uint8,
+            None after an error; empty if nothing is drawn.
 
         Raises:
             ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is none.
@@ -135,22 +135,22 @@ class UniQRNetInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, batch: Batch, batch_size: int, return_gates: bool = False) -> list[DetDataSample | None]:
-        """The answer to each question of a batch; None to those that can't be asked."""
+        """The answer to each question of a batch; None for questions whose image or expression is unusable."""
         answers: list[DetDataSample | None] = [None] * len(batch.questions)
         if not batch.images:
             return answers
         packed = [dict(inputs=image.inputs, data_samples=image.data_sample) for image in batch.images]
         data = self.model.data_preprocessor(self.collate_fn(packed), False)
-        seen = self.model.look(data['inputs'])
-        parts = -(-len(batch.asked) // batch_size)  # of near enough the same size, none larger than batch_size
+        features = self.model.look(data['inputs'])
+        parts = -(-len(batch.asked) // batch_size)  # array_split makes parts of similar size, at most batch_size
         for part in np.array_split(batch.asked, parts):
             image_of = [batch.image_of[i] for i in part]
             samples = [data['data_samples'][image].new() for image in image_of]
             for i, sample in zip(part, samples):
                 sample.set_metainfo(dict(text=batch.questions[i].expression))
             with record_gates(self.model) if return_gates else nullcontext() as recorded:
-                samples = self.model.answer(seen.of(torch.tensor(image_of, device=data['inputs'].device)), samples)
-            if return_gates:
+                samples = self.model.answer(features.of(torch.tensor(image_of, device=data['inputs'].device)), samples)
+            if recorded is not None:
                 _keep_gates(samples, recorded)
             for i, sample in zip(part, samples):
                 answers[i] = sample.cpu()
@@ -162,11 +162,11 @@ class UniQRNetInferencer(BaseInferencer):
         """Pictures of the answers, RGB uint8."""
         pictures: list[np.ndarray | None] = []
         for question, image, sample in zip(batch.questions, batch.image_of, samples):
-            if sample is None:
+            if sample is None or image is None:
                 pictures.append(None)
                 continue
             answer, note = Answer.of_prediction(sample.pred_instances), ''
-            if refuse_below is not None:
+            if refuse_below is not None and answer is not None:
                 answer, note = without_low_score(answer, refuse_below)
             pictures.append(draw_answer(batch.images[image].picture, question.expression, prediction=answer, note=note))
         return pictures
@@ -175,24 +175,25 @@ class UniQRNetInferencer(BaseInferencer):
         self,
         batch: Batch,
         samples: list[DetDataSample | None],
-        pictures: list[np.ndarray | None] = (),
+        pictures: Sequence[np.ndarray | None] = (),
         refuse_below: float | None = None,
         return_datasamples: bool = False,
         folder: AnswerFolder | None = None,
     ) -> list[dict[str, Any] | DetDataSample]:
         """The predictions of a batch, written to ``folder``, if there is one."""
-        predictions = []
+        predictions: list[dict[str, Any] | DetDataSample] = []
         for i, (question, sample) in enumerate(zip(batch.questions, samples)):
             if sample is None:
-                answer = failure(question, batch.errors[i])
+                answer = failure(question, batch.errors[i] or 'there is no answer.')
             else:
                 answer = to_dict(question, sample, refuse_below)
             if folder is not None:
                 answer = folder.add(question, answer, pictures[i] if pictures else None)
-            if return_datasamples and 'error' not in answer:
+            if return_datasamples and sample is not None and 'error' not in answer:
                 sample.set_metainfo(dict(image_index=question.image_index, refused=answer['refused']))
-                answer = sample
-            predictions.append(answer)
+                predictions.append(sample)
+            else:
+                predictions.append(answer)
         return predictions
 
     def _inputs_to_list(self, inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
@@ -203,7 +204,7 @@ class UniQRNetInferencer(BaseInferencer):
             model = MODELS.build(cfg.model)
         except KeyError as error:  # the registry's way to say that it does not know a name
             raise UserError(
-                f'the model can not be built: {str(error).split(". ")[0]}; import the package that registers it first.'
+                f'the model cannot be built: {str(error).split(". ")[0]}; import the package that registers it first.'
             ) from error
         if not isinstance(model, UniQRNet):
             raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer asks a UniQRNet.')
@@ -222,7 +223,7 @@ class UniQRNetInferencer(BaseInferencer):
         return ImagePipeline(cfg.test_dataloader.dataset.pipeline)
 
     def _init_visualizer(self, cfg: Config) -> None:
-        """None: what is drawn here goes to no backend of a training."""
+        """There is none: pictures are returned and written by the inferencer, without mmengine's visualizer."""
 
 
 def _keep_gates(samples: list[DetDataSample], recorded: dict[str, torch.Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The config that weights carry: what inference needs of a config, and reading it without running it."""
+"""The config stored in a weights file: the part that inference needs, and how to read it without executing it."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +11,9 @@ from mmuniqrnet.utils.errors import CheckpointError, UserError
 
 
 def inference_config(cfg: Config | Mapping[str, Any]) -> Config:
-    """What the inferencer reads of a config: scope, model, test pipeline, threshold of refusal.
+    """The part of a config that inference needs: scope, model, test pipeline and refusal threshold.
 
-    It names no data, no files to begin from and no ``_base_``, so that it can be read anywhere.
+    It contains no data sets, no checkpoints to start from and no ``_base_``, so it can be used on any machine.
 
     Returns:
         A config with ``default_scope``, ``model``, ``test_dataloader.dataset.pipeline`` and, where the config has
@@ -28,24 +28,25 @@ def inference_config(cfg: Config | Mapping[str, Any]) -> Config:
     loader = cfg.get('test_dataloader') or {}
     pipelines = list(_pipelines(loader.get('dataset') or {}))
     if not pipelines:
-        raise UserError('the config has no test_dataloader.dataset.pipeline, which says how images are prepared.')
+        raise UserError('the config has no test_dataloader.dataset.pipeline, which defines how images are prepared.')
     if any(pipeline != pipelines[0] for pipeline in pipelines):
         raise UserError(
-            f'the {len(pipelines)} data sets of test_dataloader have different pipelines, so it is open '
-            'how an image is to be prepared; give a config whose test_dataloader has one.'
+            f'the {len(pipelines)} data sets of test_dataloader have different pipelines, so it is not clear '
+            'how to prepare an image; give a config in which they have the same one.'
         )
-    kept = dict(test_dataloader=dict(dataset=dict(pipeline=_plain(pipelines[0]))))
+    test_dataloader: dict[str, Any] = dict(dataset=dict(pipeline=_plain(pipelines[0])))
     if 'collate_fn' in loader:
-        kept['test_dataloader']['collate_fn'] = _plain(loader['collate_fn'])
+        test_dataloader['collate_fn'] = _plain(loader['collate_fn'])
+    kept: dict[str, Any] = dict(test_dataloader=test_dataloader)
     threshold = _refuse_below(cfg.get('test_evaluator'))
     if threshold is not None:
         kept['test_evaluator'] = dict(type='ReferringMetric', refuse_below=threshold)
     scope = cfg.get('default_scope', 'mmuniqrnet')
-    return Config(dict(default_scope=scope, model=_without_sources(cfg.model), **kept))
+    return Config(dict(default_scope=scope, model=_without_initial_weights(cfg.model), **kept))
 
 
 def _pipelines(dataset: Mapping[str, Any]) -> Iterator[Sequence]:
-    """Those of a data set's config, or of the data sets that it wraps."""
+    """The pipeline of a data set's config, or those of the data sets that it wraps."""
     if 'pipeline' in dataset:
         yield dataset['pipeline']
         return
@@ -58,28 +59,30 @@ def _refuse_below(evaluator: Mapping[str, Any] | Sequence[Mapping[str, Any]] | N
     metrics = [evaluator] if isinstance(evaluator, Mapping) else evaluator or []
     found = {metric['refuse_below'] for metric in metrics if metric.get('refuse_below') is not None}
     if len(found) > 1:
-        raise UserError(f'the metrics of test_evaluator refuse below different scores {sorted(found)}; give them one.')
+        raise UserError(
+            f'the metrics of test_evaluator refuse below different scores {sorted(found)}; give them the same.'
+        )
     return found.pop() if found else None
 
 
-def _without_sources(config: Any) -> Any:
-    """Without the checkpoints that training began from: they are part of the weights by now."""
+def _without_initial_weights(config: Any) -> Any:
+    """A config without the checkpoints from which training started; the trained weights replace them."""
     if isinstance(config, Mapping):
         return {
-            key: _without_sources(value)
+            key: _without_initial_weights(value)
             for key, value in config.items()
-            if key != 'pretrained' and not (key == 'init_cfg' and _names_checkpoint(value))
+            if key != 'pretrained' and not (key == 'init_cfg' and _has_checkpoint(value))
         }
-    return [_without_sources(value) for value in config] if isinstance(config, list) else _plain(config)
+    return [_without_initial_weights(value) for value in config] if isinstance(config, list) else _plain(config)
 
 
-def _names_checkpoint(init_cfg: Any) -> bool:
+def _has_checkpoint(init_cfg: Any) -> bool:
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
     return any('checkpoint' in entry for entry in entries)
 
 
 def _plain(config: Any) -> Any:
-    """As dicts, lists and tuples of its own, without mmengine's classes."""
+    """A copy made of plain dicts, lists and tuples instead of mmengine's classes."""
     if isinstance(config, Mapping):
         return {key: _plain(value) for key, value in config.items()}
     if isinstance(config, list | tuple):
@@ -88,13 +91,13 @@ def _plain(config: Any) -> Any:
 
 
 def config_of(checkpoint: dict[str, Any], origin: str | Path) -> Config | None:
-    """The config in a checkpoint's ``meta``, where mmengine and published weights keep it; None if it has none.
+    """The config in a checkpoint's ``meta``, where mmengine and published weights store it; None if there is none.
 
-    mmengine runs such a text as Python. Here it is read as data: assignments of literals and of ``dict(...)``, which
-    is all that mmengine itself writes.
+    mmengine executes this text as Python. Here it is parsed as data: assignments of literals and of ``dict(...)``, and
+    mmengine writes nothing else.
 
     Raises:
-        CheckpointError: If the text is something else.
+        CheckpointError: If the text contains anything else.
     """
     text = (checkpoint.get('meta') or {}).get('cfg')
     if text is None:
@@ -103,7 +106,7 @@ def config_of(checkpoint: dict[str, Any], origin: str | Path) -> Config | None:
         return Config(dict(_entry(statement) for statement in ast.parse(text).body))
     except (SyntaxError, ValueError) as error:
         raise CheckpointError(
-            f'the config that {origin} carries was not read, for it is more than data ({error}); '
+            f'the config stored in {origin} was not read, because it contains more than data ({error}); '
             'name a config file instead.'
         ) from None
 
@@ -114,15 +117,17 @@ def _entry(statement: ast.stmt) -> tuple[str, Any]:
         or len(statement.targets) != 1
         or (not isinstance(statement.targets[0], ast.Name))
     ):
-        raise ValueError(f'line {statement.lineno} is no plain assignment')
+        raise ValueError(f'line {statement.lineno} is not a plain assignment')
     return statement.targets[0].id, _value(statement.value)
 
 
 def _value(node: ast.expr) -> Any:
     if isinstance(node, ast.Call):
         return _dict(node)
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_value(key): _value(value) for key, value in zip(node.keys, node.values)}
+    if isinstance(node, ast.Dict):
+        keys = [key for key in node.keys if key is not None]
+        if len(keys) == len(node.keys):  # else it has **other
+            return {_value(key): _value(value) for key, value in zip(keys, node.values)}
     if isinstance(node, ast.List | ast.Tuple):
         kind = list if isinstance(node, ast.List) else tuple
         return kind(_value(element) for element in node.elts)
@@ -130,7 +135,7 @@ def _value(node: ast.expr) -> Any:
 
 
 def _dict(call: ast.Call) -> dict:
-    """``dict(a=1)``; or ``dict({'a b': 1})``, as mmengine writes keys that are no names."""
+    """``dict(a=1)``; or ``dict({'a b': 1})``, which mmengine writes for keys that are not Python names."""
     plain = (
         isinstance(call.func, ast.Name)
         and call.func.id == 'dict'
@@ -139,6 +144,6 @@ def _dict(call: ast.Call) -> dict:
         and all(word.arg for word in call.keywords)
     )
     if not plain:
-        raise ValueError(f'line {call.lineno} calls something')
+        raise ValueError(f'line {call.lineno} calls something else than dict')
     given = _value(call.args[0]) if call.args else {}
     return given | {word.arg: _value(word.value) for word in call.keywords}

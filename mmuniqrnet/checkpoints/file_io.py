@@ -1,4 +1,4 @@
-"""Read and write checkpoint files without running what they hold."""
+"""Read and write checkpoint files without executing code that they may contain."""
 
 import argparse
 import re
@@ -19,15 +19,16 @@ from mmuniqrnet.utils.io import atomic_path
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Whatever a checkpoint file holds: ``.safetensors``, or what torch.save wrote.
+    """Read a checkpoint file: ``.safetensors``, or one written by ``torch.save``.
 
-    Of a ``.safetensors`` come ``state_dict`` and ``meta``, as mmengine has them: the file's own words (str), with its
-    config under ``cfg`` if it carries one. Files of torch.save are read as data. Beyond tensors and plain containers
-    they may hold an ``argparse.Namespace`` (published QRNet files do) and what mmengine writes. Addresses with a
-    scheme (``https://``, ``torchvision://``) go through mmengine's ``CheckpointLoader``.
+    A ``.safetensors`` file gives ``state_dict`` and ``meta``, as mmengine's checkpoints have them. ``meta`` is the file's
+    metadata (str); if it contains a config, this is also under ``cfg``. Files of ``torch.save`` are read as data: besides
+    tensors and plain containers they may contain an ``argparse.Namespace`` (as published QRNet files do) and what
+    mmengine writes. Addresses with a scheme (``https://``, ``torchvision://``) are read by mmengine's
+    ``CheckpointLoader``.
 
     Raises:
-        CheckpointError: If there is no such file, if it is damaged, or if reading it would run code.
+        CheckpointError: If there is no such file, if it is damaged, or if reading it would execute code.
     """
     if '://' in str(path):
         return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
@@ -43,31 +44,31 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         names = _refused(path, error)
         if names:
             raise CheckpointError(
-                f'{path} was not read, for it names {", ".join(names)}, and reading that could run '
-                'code; where you trust the file, save its state dict alone.'
+                f'{path} was not read: it refers to {", ".join(names)}, and loading that could run code; '
+                'if you trust the file, save its state dict alone.'
             ) from None
         raise CheckpointError(
-            f'{path} is no checkpoint that torch can read, or is damaged: {first_line(error)}'
+            f'{path} is not a checkpoint that torch can read, or is damaged: {first_line(error)}'
         ) from None
     if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}; a checkpoint is a dict.')
+        raise CheckpointError(f'{path} contains a {type(checkpoint).__name__}; a checkpoint is a dict.')
     return checkpoint
 
 
 def _safe_globals() -> AbstractContextManager:
-    # Older torch has no such list; there, files with more than tensors are refused.
+    # Older torch has no such list and refuses files that contain more than tensors.
     if digit_version(torch.__version__) < digit_version('2.6.0'):
         return nullcontext()
-    # Leaving the context forgets whatever it names, so what is to stay allowed must not be named here.
+    # Leaving the context removes every class named in it from the list, so mmengine's classes are not named in it.
     allow_mmengine_checkpoints()
     return torch.serialization.safe_globals([argparse.Namespace])
 
 
 def _refused(path: Path, error: Exception) -> list[str]:
-    """The globals for which torch did not read a file; none if that was not the reason."""
+    """The classes and functions because of which torch refused a file; empty if that was not the reason."""
     names = set(re.findall(r'GLOBAL ([\w.]+)', str(error)))
     if names and hasattr(torch.serialization, 'get_unsafe_globals_in_checkpoint'):
-        with suppress(Exception), _safe_globals():  # old files that are no archives can't be asked
+        with suppress(Exception), _safe_globals():  # raises for files of the old format, which are not archives
             names |= set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     return sorted(names)
 
@@ -75,7 +76,7 @@ def _refused(path: Path, error: Exception) -> list[str]:
 def state_dict_of(checkpoint: Mapping[str, Any], origin: str | Path = 'the checkpoint') -> dict[str, Tensor]:
     """The weights in a checkpoint: under ``state_dict``, under ``model``, or the checkpoint itself.
 
-    The prefix ``module.`` of data-parallel training is taken off.
+    The prefix ``module.`` of data-parallel training is removed.
 
     Raises:
         CheckpointError: If there are no weights.
@@ -89,7 +90,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], origin: str | Path = 'the check
     if not state:
         found = ', '.join(map(repr, list(checkpoint)[:8])) or 'nothing'
         raise CheckpointError(
-            f"{origin} holds no weights: they should be under 'state_dict', under 'model', or the "
+            f"{origin} contains no weights: they should be under 'state_dict', under 'model', or the "
             f"file's only content; it has {found}."
         )
     if all(key.startswith('module.') for key in state):
@@ -98,10 +99,11 @@ def state_dict_of(checkpoint: Mapping[str, Any], origin: str | Path = 'the check
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write it whole or not at all: as safetensors if the name says so, else with torch.save.
+    """Write a checkpoint completely or not at all: as safetensors if the name ends so, else with torch.save.
 
     Raises:
-        CheckpointError: If it is to be safetensors, but holds more than ``state_dict`` (tensors) and ``meta`` (words).
+        CheckpointError: If a ``.safetensors`` is asked for, and there is more than ``state_dict`` (tensors) and ``meta``
+            (strings).
     """
     with atomic_path(path) as part:
         if path.suffix == '.safetensors':
@@ -114,10 +116,10 @@ def _write_safetensors(checkpoint: Mapping[str, Any], part: Path, path: Path) ->
     more = sorted(key for key in set(checkpoint) - {'state_dict', 'meta'} if checkpoint[key])
     if more:
         raise CheckpointError(
-            f"{path} can't be safetensors, which hold the weights of one network and words; this "
-            f'checkpoint has {", ".join(map(repr, more))}, too: give a name that ends in .pth.'
+            f'{path} cannot be safetensors, which contain the weights of one network and strings; this '
+            f'checkpoint also has {", ".join(map(repr, more))}: give a name that ends in .pth.'
         )
-    # copies: safetensors refuses tensors that share their memory
+    # Copies, because safetensors refuses tensors that share memory.
     state = {name: value.detach().cpu().clone().contiguous() for name, value in checkpoint['state_dict'].items()}
-    # save_file would leave a file that nobody else may read
+    # save_file would create a file that other users cannot read.
     part.write_bytes(save(state, metadata={key: str(value) for key, value in checkpoint.get('meta', {}).items()}))

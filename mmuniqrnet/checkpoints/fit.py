@@ -1,6 +1,5 @@
-"""How the weights of a checkpoint fit a model, in numbers and in words."""
+"""Compare the weights of a checkpoint with those of a model, and report the differences."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +8,15 @@ from torch import Tensor
 
 from mmuniqrnet.utils.errors import CheckpointError
 
-# What a checkpoint may lack as a whole: what QRNet adds to Swin, and what UniQRNet adds to QRNet.
+# Parts that a checkpoint may lack completely: what QRNet adds to Swin, and what UniQRNet adds to QRNet.
 NEW_BY_DESIGN = ('backbone.gates.', 'neck.gates.', 'head.mask_branch.', 'head.score_branch.', 'head.pixel_guidance.')
-# Buffers that follow from the model's settings.
-MADE_BY_MODEL = ('relative_position_index', 'num_batches_tracked')
+# Buffers that the model computes from its settings.
+BUFFERS_FROM_SETTINGS = ('relative_position_index', 'num_batches_tracked')
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A tensor that both have, in different shapes."""
+    """A tensor whose shape differs between file and model."""
 
     name: str
     in_file: tuple[int, ...]
@@ -28,16 +27,16 @@ class Mismatch:
 
 
 @dataclass(frozen=True)
-class Fit:
-    """Names of tensors, by what becomes of them when a state dict is loaded into a model.
+class FitReport:
+    """Names of tensors, grouped by what happens to them when a state dict is loaded into a model.
 
     Attributes:
-        matched: In both, in the same shape.
-        new: In the model alone, by design: a part that the checkpoint can't have and has nothing of.
-        missing: In the model alone, though they should not be.
-        mismatched: In both, in different shapes.
-        unexpected: In the file alone, though they should not be.
-        left_out: In the file alone, as is known and meant: of a part that the model does not have at all, say.
+        matched: In both, with the same shape.
+        new: Only in the model, by design: of a part of which the checkpoint has nothing.
+        missing: Only in the model, by mistake.
+        mismatched: In both, with different shapes.
+        unexpected: Only in the file, by mistake.
+        left_out: Only in the file, by design: for example of a part that the model does not have.
     """
 
     matched: list[str] = field(default_factory=list)
@@ -49,13 +48,13 @@ class Fit:
 
     @property
     def expected(self) -> list[str]:
-        """What the checkpoint should have brought."""
+        """The tensors of the model that the checkpoint should have."""
         return [*self.matched, *self.missing, *(m.name for m in self.mismatched)]
 
     def counts(self, prefix: str = '') -> tuple[int, int]:
-        """How many tensors matched under a prefix, of how many that either side has and the other should have.
+        """The number of matched tensors under a prefix, and of all that should have matched, from file and model.
 
-        The surplus of the file counts, too: a deeper Swin brings all that a shallow one needs, and does not fit it.
+        Tensors that only the file has count as well: a deeper Swin has all tensors of a shallower one, but does not fit.
         """
         return (
             sum(name.startswith(prefix) for name in self.matched),
@@ -63,7 +62,7 @@ class Fit:
         )
 
     def problem(self, prefix: str = '') -> str | None:
-        """An example of what does not fit under a prefix."""
+        """A sentence on the first tensor under a prefix that does not fit; None if all fit."""
         for mismatch in self.mismatched:
             if mismatch.name.startswith(prefix):
                 return str(mismatch)
@@ -76,11 +75,11 @@ class Fit:
         return None
 
     def parts(self) -> list[str]:
-        """The model's parts with something expected, as prefixes."""
+        """The model's parts of which the checkpoint should have tensors, as prefixes."""
         return list(dict.fromkeys(part_of(name) for name in self.expected))
 
     def describe(self, examples: int = 20) -> str:
-        """The report, one line for each kind and for each name that needs a look."""
+        """The report as text: one line for each group, and one for each name that may be a mistake."""
         shares = [
             f'{part[:-1] or "model"} {matched} of {total}'
             for part in self.parts()
@@ -95,29 +94,29 @@ class Fit:
         return '\n'.join(lines)
 
 
-def judge(
+def compare_state_dicts(
     state: Mapping[str, Tensor],
     reference: Mapping[str, Tensor],
     new: Sequence[str] = NEW_BY_DESIGN,
     left_out: Iterable[str] = (),
-) -> Fit:
-    """How a state dict fits a model.
+) -> FitReport:
+    """Compare a state dict with a model's.
 
     Args:
-        state: What would be loaded.
-        reference: The model's own state dict.
-        new: Prefixes of parts that one side may lack, each as a whole.
-        left_out: Names in the file that were left out before, for the report.
+        state: The state dict to load.
+        reference: The model's state dict.
+        new: Prefixes of parts that either side may lack completely.
+        left_out: Names in the file that were left out earlier, for the report.
     """
     absent = tuple(prefix for prefix in new if not any(name.startswith(prefix) for name in state))
     unknown = tuple(prefix for prefix in new if not any(name.startswith(prefix) for name in reference))
-    fit = Fit(left_out=list(left_out))
+    fit = FitReport(left_out=list(left_out))
     for name in state:
         if name not in reference:
             (fit.left_out if name.startswith(unknown) else fit.unexpected).append(name)
     for name, tensor in reference.items():
         if name not in state:
-            if not name.endswith(MADE_BY_MODEL):
+            if not name.endswith(BUFFERS_FROM_SETTINGS):
                 (fit.new if name.startswith(absent) else fit.missing).append(name)
         elif state[name].shape == tensor.shape:
             fit.matched.append(name)
@@ -126,14 +125,21 @@ def judge(
     return fit
 
 
-def require(
-    fit: Fit, prefix: str = '', share: float = 0.95, what: str = 'the checkpoint', shapes: bool = False
+def require_fit(
+    fit: FitReport, prefix: str = '', share: float = 0.95, what: str = 'the checkpoint', shapes: bool = False
 ) -> None:
-    """Refuse a checkpoint that brings too little.
+    """Refuse a checkpoint of which too little matches.
+
+    Args:
+        fit: The comparison.
+        prefix: Only tensors with this prefix count.
+        share: The share of them that must match.
+        what: The name of the checkpoint in the message.
+        shapes: Whether to refuse any tensor of another shape, too.
 
     Raises:
         CheckpointError: If less than ``share`` of the tensors under ``prefix`` matched, or there were none; with
-            ``shapes``, if any tensor has another shape.
+            ``shapes``, also if any tensor has another shape.
     """
     if shapes and fit.matched and fit.mismatched:
         raise CheckpointError(f'{what} does not fit: {fit.mismatched[0]}.')
@@ -141,7 +147,7 @@ def require(
     if total == 0 or matched < share * total:
         raise CheckpointError(
             f'{what} does not fit: {matched} of {total} tensors of {prefix[:-1] or "the model"} '
-            f'matched, {share:.0%} must; {fit.problem(prefix) or "there are none"}.'
+            f'matched, {share:.0%} must match; {fit.problem(prefix) or "there are none"}.'
         )
 
 
@@ -152,8 +158,8 @@ def part_of(name: str) -> str:
 
 
 def summary(names: Iterable[str]) -> list[str]:
-    """Names counted by what they begin with, up to the second word or number."""
-    groups = Counter(re.match(r'[^.]+(\.[^.]+(?=\.))?', name)[0] for name in names)
+    """Names counted by their first two components, as ``'head.mask_branch.* (12)'``."""
+    groups = Counter('.'.join(name.split('.')[: 2 if name.count('.') > 1 else 1]) for name in names)
     return [f'{group}.* ({count})' for group, count in groups.items()]
 
 

@@ -1,4 +1,4 @@
-"""Load a checkpoint into a model or a backbone, and refuse one that does not fit."""
+"""Load a checkpoint into a model or a backbone; a checkpoint that does not fit is refused."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -13,22 +13,22 @@ from mmuniqrnet.registry import WEIGHT_INITIALIZERS
 from mmuniqrnet.utils.errors import CheckpointError
 
 from .file_io import read_checkpoint, state_dict_of
-from .fit import NEW_BY_DESIGN, Fit, judge, part_of, require
+from .fit import NEW_BY_DESIGN, FitReport, compare_state_dicts, part_of, require_fit
 
-# In a backbone alone. A classifier's checkpoint has no norms of the stages' outputs.
+# What a checkpoint of a backbone may lack: the gates, and the norms of the stages' outputs, which a classifier lacks.
 NEW_IN_SWIN = ('gates.', 'norm0.', 'norm1.', 'norm2.', 'norm3.')
 
 
-def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share: float = 0.95) -> Fit:
-    """Initialise a ``QRNetSwin`` from a file and log how it fits.
+def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share: float = 0.95) -> FitReport:
+    """Initialise a ``QRNetSwin`` from a file, and log which tensors matched.
 
-    Read are mmdet's, timm's and the original layout, of a backbone alone or within a detector (``backbone.*``), and
-    published QRNet files. Bias tables are interpolated for another window size; gates that the file lacks stay as they
-    are.
+    The file may be in the layout of mmdet, timm or the original code, of a backbone or of a detector (``backbone.*``), or
+    a published QRNet file. Bias tables are interpolated to the model's window size; gates that the file does not have
+    keep their values.
 
     Args:
         backbone: The backbone.
-        path: A file that :func:`read_checkpoint` reads.
+        path: A file that :func:`read_checkpoint` can read.
         layout: As in :func:`mmuniqrnet.checkpoints.swin.to_mmdet`.
         share: The share of the backbone's tensors that must match; none may have another shape.
 
@@ -39,21 +39,21 @@ def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share
     try:
         converted = backbone_weights(state_dict_of(read_checkpoint(path), path), layout)
         state, resized = swin.resize_windows(converted.state, reference)
-        fit = judge(state, reference, NEW_IN_SWIN, converted.left_out)
+        fit = compare_state_dicts(state, reference, NEW_IN_SWIN, converted.left_out)
         fit.unexpected.extend(converted.unexpected)
-        require(fit, share=share, what='it', shapes=True)
+        require_fit(fit, share=share, what='it', shapes=True)
     except CheckpointError as error:
         raise CheckpointError(f'init_cfg of {type(backbone).__name__}, {path}: {error}') from None
     backbone.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
-    report(f'{type(backbone).__name__} from {path}', fit, resized)
+    log_fit(f'{type(backbone).__name__} from {path}', fit, resized)
     return fit
 
 
 def backbone_weights(state: Mapping[str, Tensor], layout: str = 'auto') -> swin.Converted:
-    """The Swin of any known checkpoint in mmdet's layout, without ``backbone.`` before the names."""
-    others = {}
+    """The Swin of a checkpoint of any known kind, in mmdet's layout, its names without the prefix ``backbone.``."""
+    others: dict[str, Tensor] = {}
     if qrnet.is_qrnet(state):
-        state, others, _ = qrnet.to_ours(state)
+        state, others, _ = qrnet.to_uniqrnet(state)
         layout = 'mmdet'
     if any(name.startswith('backbone.') for name in state):
         others |= {name: value for name, value in state.items() if not name.startswith('backbone.')}
@@ -70,18 +70,18 @@ def check_fit(
     required: Sequence[str] | None = ('backbone', 'text_encoder'),
     new: Sequence[str] = NEW_BY_DESIGN,
     allow: Sequence[str] = (),
-) -> Fit:
-    """Judge the weights for a whole model, part by part.
+) -> FitReport:
+    """Compare the weights of a checkpoint with a whole model, part by part.
 
-    A part that the checkpoint has anything of must match; one it has nothing of is new, unless it is required.
+    A part of which the checkpoint has any tensor must match; a part of which it has none is new, unless it is required.
 
     Args:
         state: The checkpoint's weights.
         reference: The model's state dict.
         share: The share of a part's tensors that must match.
         required: Parts that the checkpoint must have if the model does; None for all of them.
-        new: Prefixes of what may be absent as a whole.
-        allow: Prefixes of what is not judged, whatever it is.
+        new: Prefixes of what may be absent completely.
+        allow: Prefixes of tensors that are not compared.
 
     Raises:
         CheckpointError: If a part does not fit.
@@ -91,33 +91,33 @@ def check_fit(
     optional = (ours ^ theirs) - {'', *(ours if required is None else (f'{part}.' for part in required))}
     state = {name: value for name, value in state.items() if not name.startswith(allow)}
     reference = {name: value for name, value in reference.items() if not name.startswith(allow)}
-    fit = judge(state, reference, [*new, *sorted(optional)])
+    fit = compare_state_dicts(state, reference, [*new, *sorted(optional)])
     wrong = [
-        f'{part[:-1] or "model"} has {matched} of {total} tensors right ({fit.problem(part)})'
+        f'{matched} of {total} tensors of {part[:-1] or "the model"} match ({fit.problem(part)})'
         for part in fit.parts()
         for matched, total in [fit.counts(part)]
         if matched < share * total
     ]
     wrong = wrong or [str(mismatch) for mismatch in fit.mismatched[:1]]
     if wrong:
-        raise CheckpointError('; '.join(wrong) + hint(state))
+        raise CheckpointError('; '.join(wrong) + _conversion_hint(state))
     if not fit.matched:
-        raise CheckpointError('none of its tensors is in the model' + hint(state))
+        raise CheckpointError('none of its tensors is in the model' + _conversion_hint(state))
     return fit
 
 
-def hint(state: Mapping[str, Tensor]) -> str:
-    """What these weights look like, when they are of a kind that has to be converted."""
+def _conversion_hint(state: Mapping[str, Tensor]) -> str:
+    """If these weights must be converted first, a sentence on how; else an empty string."""
     if qrnet.is_qrnet(state):
         return '. It is a published QRNet file: convert it with tools/model_converters/qrnet_to_mmuniqrnet.py'
     names = [name.removeprefix('backbone.') for name in state]
     if swin.detect_layout(names) is not None and not any(name.startswith('text_encoder.') for name in state):
-        return ". It is a Swin alone: give it to the backbone, init_cfg=dict(type='Pretrained', checkpoint=...)"
+        return ". It is only a Swin: load it by the backbone's init_cfg=dict(type='Pretrained', checkpoint=...)"
     return ''
 
 
-def report(what: str, fit: Fit, resized: Sequence[str] = ()) -> None:
-    """Log a fit: as a warning unless the file brought all that the model has."""
+def log_fit(what: str, fit: FitReport, resized: Sequence[str] = ()) -> None:
+    """Log a comparison: as a warning, unless file and model have the same tensors."""
     text = f'{what}: {fit.describe()}'
     if resized:
         text += f'\ninterpolated for another window size: {len(resized)} bias tables'
@@ -126,16 +126,16 @@ def report(what: str, fit: Fit, resized: Sequence[str] = ()) -> None:
 
 
 @WEIGHT_INITIALIZERS.register_module(name='Pretrained')
-class LoudPretrainedInit(PretrainedInit):
-    """mmengine's ``Pretrained``; with default scope ``mmuniqrnet``, a file that does not fit is refused.
+class CheckedPretrainedInit(PretrainedInit):
+    """mmengine's ``Pretrained``, which refuses a file that does not fit. It is used in default scope ``mmuniqrnet``.
 
     Args:
         checkpoint: A file (``.pth``, ``.safetensors``) or an address.
-        prefix: Load only what has this prefix in the file.
-        map_location: As mmengine's; weights are read to the CPU whatever it says.
+        prefix: Load only the tensors that have this prefix in the file.
+        map_location: For compatibility with mmengine; weights are always read to the CPU.
 
     Raises:
-        CheckpointError: If the file can't be read or does not fit the module.
+        CheckpointError: If the file cannot be read or does not fit the module.
     """
 
     def __init__(self, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:
@@ -151,11 +151,11 @@ class LoudPretrainedInit(PretrainedInit):
             if hasattr(module, 'backbone'):
                 fit = check_fit(state, module.state_dict())
             else:
-                fit = judge(state, module.state_dict(), new=('gates.',))
-                require(fit, what='it', shapes=True)
+                fit = compare_state_dicts(state, module.state_dict(), new=('gates.',))
+                require_fit(fit, what='it', shapes=True)
         except CheckpointError as error:
             raise CheckpointError(f'init_cfg of {name}, {self.checkpoint}: {error}') from None
         module.load_state_dict({key: state[key] for key in fit.matched}, strict=False)
-        report(f'{name} from {self.checkpoint}', fit)
+        log_fit(f'{name} from {self.checkpoint}', fit)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, init_info=self._get_init_info())

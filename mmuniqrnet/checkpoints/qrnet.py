@@ -1,14 +1,14 @@
-"""QRNet's weights in the layout of its published code and in ours."""
+"""QRNet's weights in the layout of its published code and in that of ``UniQRNet``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
 from .renaming import Renaming
-from .swin import SWIN, Converted, original_order, unfold_order
+from .swin import SWIN, Converted, to_original_order, to_unfold_order
 
-# Rows of (theirs, ours) with a gate's own part of the name, for the backbone and the neck alike.
+# Pairs of (QRNet, UniQRNet): the end of the name, within a gate of the backbone or of the neck.
 GATE = [
     ('qdatt.ChannelGate.mlp.0.decoder.*', 'channel.squeeze.*'),
     ('qdatt.ChannelGate.mlp.2.decoder.*', 'channel.excite.*'),
@@ -23,13 +23,13 @@ ENCODER = [
     ('vl_transformer.encoder.layers.*', 'layers.*'),
 ]
 LEFT_OUT = {
-    r'visumodel\.rpn_head\..*': 'unused in QRNet, too',
-    r'textmodel\.bert\.pooler\..*': 'the [CLS] feature is taken before it',
-    r'textmodel\.bert\.embeddings\.(position_ids|token_type_ids)': 'counting numbers, no weights',
-    r'visumodel\.backbone\..*\.attn_mask': 'made by the model',
+    r'visumodel\.rpn_head\..*': 'not used by QRNet either',
+    r'textmodel\.bert\.pooler\..*': 'the [CLS] feature is taken before the pooler',
+    r'textmodel\.bert\.embeddings\.(position_ids|token_type_ids)': 'indices, not weights',
+    r'visumodel\.backbone\..*\.attn_mask': 'computed by the model',
 }
 # What UniQRNet adds to QRNet.
-OURS_ALONE = ('head.mask_branch.', 'head.score_branch.', 'head.pixel_guidance.')
+NOT_IN_QRNET = ('head.mask_branch.', 'head.score_branch.', 'head.pixel_guidance.')
 
 QRNET = (
     SWIN.prefixed('visumodel.backbone.', 'backbone.')
@@ -41,13 +41,13 @@ QRNET = (
 )
 
 
-def is_qrnet(keys) -> bool:
-    """Whether these are names of a published QRNet checkpoint."""
+def is_qrnet(keys: Iterable[str]) -> bool:
+    """Whether these are tensor names of a published QRNet checkpoint."""
     return any(key.startswith('visumodel.backbone.') for key in keys)
 
 
-def to_ours(state: Mapping[str, Tensor]) -> Converted:
-    """Published weights as those of ``UniQRNet``; what QRNet does not have is not in them."""
+def to_uniqrnet(state: Mapping[str, Tensor]) -> Converted:
+    """Convert published QRNet weights to ``UniQRNet``; the parts that QRNet does not have are missing."""
     out, left_out, unexpected = {}, {}, []
     for key, value in state.items():
         if any(re.fullmatch(pattern, key) for pattern in LEFT_OUT):
@@ -57,18 +57,18 @@ def to_ours(state: Mapping[str, Tensor]) -> Converted:
         if name is None:
             unexpected.append(key)
         else:
-            out[name] = unfold_order(name, value)
+            out[name] = to_unfold_order(name, value)
     return Converted(out, left_out, unexpected)
 
 
 def to_published(state: Mapping[str, Tensor]) -> Converted:
-    """Weights of ``UniQRNet`` as published ones; what QRNet has no place for (mask, score, guidance) is left out."""
+    """Convert weights of ``UniQRNet`` to QRNet; what QRNet does not have (mask, score, guidance) is left out."""
     out, left_out, unexpected = {}, {}, []
     for key, value in state.items():
         name = QRNET.backward(key)
         if name is not None:
-            out[name] = original_order(key, value)
-        elif key.startswith(OURS_ALONE):
+            out[name] = to_original_order(key, value)
+        elif key.startswith(NOT_IN_QRNET):
             left_out[key] = value
         else:
             unexpected.append(key)

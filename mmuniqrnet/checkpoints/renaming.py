@@ -1,4 +1,4 @@
-"""Two layouts of the same tensors, as a table that reads in both directions."""
+"""Rename tensors between two layouts by a table that works in both directions."""
 
 import re
 from collections.abc import Sequence
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 class Renaming:
     """Renames keys of state dicts by a table of templates.
 
-    A template names its numbers, ``{i}``, and ends with ``*`` where any rest may follow. The first row that fits wins.
+    In a template, ``{i}`` stands for a number, and ``*`` at the end for any rest of the name. The first row that matches
+    is used.
 
     Args:
-        rows: Pairs of templates, (theirs, ours).
+        rows: Pairs of templates: (name in the other layout, our name).
     """
 
     def __init__(self, rows: Sequence[tuple[str, str]]) -> None:
@@ -19,15 +20,15 @@ class Renaming:
         self._backward = [(_pattern(ours), _format(theirs)) for theirs, ours in rows]
 
     def forward(self, key: str) -> str | None:
-        """Their name -> ours, or None if the table does not know it."""
+        """The other layout's name -> ours, or None if no row matches."""
         return _rename(key, self._forward)
 
     def backward(self, key: str) -> str | None:
-        """Our name -> theirs, or None if the table does not know it."""
+        """Our name -> the other layout's, or None if no row matches."""
         return _rename(key, self._backward)
 
     def prefixed(self, theirs: str, ours: str) -> 'Renaming':
-        """The same table of a part that lies deeper in both layouts."""
+        """The same table for a module inside another: with a prefix before the names of each layout."""
         return Renaming([(theirs + a, ours + b) for a, b in self.rows])
 
     def __add__(self, other: 'Renaming') -> 'Renaming':

@@ -1,4 +1,4 @@
-"""Swin's weights in the layouts of its original code, of timm and of mmdet, which is ours."""
+"""Swin's weights in the layouts of its original code, of timm and of mmdet. ``QRNetSwin`` has mmdet's layout."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ from mmuniqrnet.utils.errors import CheckpointError
 
 from .renaming import Renaming
 
-# (original, ours); timm's differ by where patch merging belongs.
+# Pairs of (original, mmdet). timm's names differ from the original ones in the stage to which patch merging belongs.
 SWIN = Renaming(
     [
         ('patch_embed.proj.*', 'patch_embed.projection.*'),
@@ -26,17 +26,17 @@ SWIN = Renaming(
         ('norm{i}.*', 'norm{i}.*'),
     ]
 )
-# A classifier's last norm and head, and shift masks, which the model makes for any image size.
-NOT_OURS = re.compile(r'norm\.(weight|bias)|(head|fc)\..*|.*\.attn_mask')
+# A classifier's last norm and head, and shift masks, which the model computes for each image size.
+IGNORED_KEYS = re.compile(r'norm\.(weight|bias)|(head|fc)\..*|.*\.attn_mask')
 
 
 class Converted(NamedTuple):
     """A state dict in another layout.
 
     Attributes:
-        state: The tensors that have a place there.
-        left_out: Those that have none, which is known and meant.
-        unexpected: Names that no table knows.
+        state: The tensors that the other layout has, under its names.
+        left_out: Tensors that the other layout does not have, by design.
+        unexpected: Names that are in no table.
     """
 
     state: dict[str, Tensor]
@@ -45,7 +45,7 @@ class Converted(NamedTuple):
 
 
 def detect_layout(keys: Collection[str]) -> str | None:
-    """``'original'``, ``'timm'`` (>= 0.9; before, it was the original) or ``'mmdet'``; None if it is no Swin."""
+    """``'original'``, ``'timm'`` (>= 0.9; older versions had the original one) or ``'mmdet'``; None if not a Swin."""
     keys = set(keys)
     if any(re.match(r'stages\.\d+\.blocks\.\d+\.attn\.w_msa\.qkv\.', key) for key in keys):
         return 'mmdet'
@@ -56,29 +56,29 @@ def detect_layout(keys: Collection[str]) -> str | None:
 
 
 def to_mmdet(state: Mapping[str, Tensor], layout: str = 'auto') -> Converted:
-    """Swin's own weights (no ``backbone.`` before the names) in mmdet's layout.
+    """Convert a Swin's weights (names without ``backbone.``) to mmdet's layout.
 
     Args:
         state: The weights.
-        layout: ``'original'``, ``'timm'``, ``'mmdet'``, or ``'auto'`` to tell by the names.
+        layout: ``'original'``, ``'timm'``, ``'mmdet'``, or ``'auto'`` to detect it from the names.
 
     Raises:
-        CheckpointError: If these are no weights of Swin, or in another layout than said.
+        CheckpointError: If these are not weights of a Swin, or not in the given layout.
     """
     found = detect_layout(state)
     if found is None:
         raise CheckpointError(
-            f'these are no weights of Swin in any known layout (original, timm, mmdet); the names '
-            f'begin with {", ".join(list(state)[:3]) or "nothing"}.'
+            f'these are no weights of Swin in any known layout (original, timm, mmdet); the first names '
+            f'are {", ".join(list(state)[:3]) or "none"}.'
         )
     if layout not in ('auto', found):
         raise CheckpointError(
-            f"the weights are in {found}'s layout, not in {layout}'s as said; "
-            "layout='auto' (convert_weights=False in a backbone) tells by the names."
+            f"the weights are in {found}'s layout, not in {layout}'s; layout='auto' (convert_weights=False in a "
+            'backbone) detects the layout from the names.'
         )
     out, left_out, unexpected = {}, {}, []
     for key, value in state.items():
-        if NOT_OURS.fullmatch(key):
+        if IGNORED_KEYS.fullmatch(key):
             left_out[key] = value
             continue
         if found == 'mmdet':
@@ -88,42 +88,45 @@ def to_mmdet(state: Mapping[str, Tensor], layout: str = 'auto') -> Converted:
         if name is None:
             unexpected.append(key)
         else:
-            out[name] = unfold_order(name, value)
+            out[name] = to_unfold_order(name, value)
     return Converted(out, left_out, unexpected)
 
 
 def _end_of_stage(key: str) -> str:
-    """timm merges patches at the start of a stage, the others at the end of the one before."""
+    """timm's patch merging is at the start of a stage; the other layouts have it at the end of the previous stage."""
     return re.sub(r'^layers\.(\d+)\.downsample\.', lambda m: f'layers.{int(m[1]) - 1}.downsample.', key)
 
 
-def unfold_order(name: str, value: Tensor) -> Tensor:
-    """Patch merging's tensors with their last dimension as mmdet's ``nn.Unfold`` has it; others as they are.
+def to_unfold_order(name: str, value: Tensor) -> Tensor:
+    """Reorder the last dimension of patch merging's tensors for mmdet's ``nn.Unfold``; return other tensors unchanged.
 
-    The original concatenates four neighbours, (0, 0), (1, 0), (0, 1), (1, 1) of (row, column), each with all its
-    channels. Unfold has for every channel its neighbours row by row.
+    The original code concatenates four neighbours, (row, column) = (0, 0), (1, 0), (0, 1), (1, 1), each with all its
+    channels. ``nn.Unfold`` gives for each channel its four neighbours, row by row.
     """
     if not re.search(r'downsample\.(reduction|norm)\.', name):
         return value
     return value.unflatten(-1, (2, 2, -1)).movedim(-1, -3).transpose(-1, -2).flatten(-3).contiguous()
 
 
-def original_order(name: str, value: Tensor) -> Tensor:
-    """The way back from :func:`unfold_order`."""
+def to_original_order(name: str, value: Tensor) -> Tensor:
+    """The inverse of :func:`to_unfold_order`."""
     if not re.search(r'downsample\.(reduction|norm)\.', name):
         return value
     return value.unflatten(-1, (-1, 2, 2)).transpose(-1, -2).movedim(-3, -1).flatten(-3).contiguous()
 
 
 def resize_windows(state: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Weights for the windows of another model, and the names of the bias tables that were interpolated for it.
+    """Adapt weights to the window size of another model.
 
-    Bias tables [(2w - 1)^2, heads] are interpolated, bicubic, as the original code does; index buffers, which follow
-    from the window size, are the model's own. Tables with another number of heads stay as they are.
+    Bias tables [(2w - 1)^2, heads] are interpolated (bicubic, as in the original code); index buffers, which depend on
+    the window size only, are copied from the model. Tables with another number of heads are not changed.
 
     Args:
         state: Weights in mmdet's layout.
         reference: The state dict of the model that will load them.
+
+    Returns:
+        The weights, and the names of the bias tables that were interpolated.
     """
     out, resized = dict(state), []
     for key, value in state.items():
@@ -139,19 +142,19 @@ def resize_windows(state: Mapping[str, Tensor], reference: Mapping[str, Tensor])
 
 
 def resize_table(table: Tensor, side: int) -> Tensor:
-    """A bias table [s * s, heads] as [side * side, heads]."""
+    """Interpolate a bias table [s * s, heads] to [side * side, heads]."""
     square = table.T.unflatten(1, (round(len(table) ** 0.5), -1))[None].float()  # [1, heads, s, s]
     square = F.interpolate(square, size=(side, side), mode='bicubic', align_corners=False)
     return square[0].flatten(1).T.to(table.dtype).contiguous()
 
 
 def swin_settings(state: Mapping[str, Tensor]) -> dict:
-    """The arguments with which ``QRNetSwin`` has these weights' sizes, read off weights in mmdet's layout.
+    """The arguments of a ``QRNetSwin`` of the same size as these weights, which are in mmdet's layout.
 
-    A few missing tensors do no harm: the published settings stand in for what can't be read.
+    A few tensors may be missing: the published setting is used if one cannot be inferred.
 
     Raises:
-        CheckpointError: If a stage has no blocks in them, or patch embedding or all bias tables are missing.
+        CheckpointError: If a stage has no blocks, or patch embedding or all bias tables are missing.
     """
     blocks: dict[int, int] = {}
     for key in state:
@@ -176,7 +179,7 @@ def swin_settings(state: Mapping[str, Tensor]) -> dict:
     )
     hidden = _first(state, 'stages.*.blocks.*.ffn.layers.0.0.weight')
     if width is None or not windows:
-        raise CheckpointError('the weights of Swin are not whole: they have no patch embedding or no bias tables.')
+        raise CheckpointError('the weights of Swin are incomplete: they have no patch embedding or no bias tables.')
     patch_size = 4 if patch is None else patch.shape[-1]
     return dict(
         embed_dims=len(width),

@@ -12,10 +12,12 @@ from .options import merge_options
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read a config file, apply ``--cfg-options`` and settle the work dir (``work_dirs/<config's name>`` if not given).
+    """Read a config file, apply ``--cfg-options`` and set ``work_dir``.
+
+    ``work_dir`` is the argument, else the config's own, else ``work_dirs/<name of the config>``.
 
     Raises:
-        UserError: If there is no such file, it can't be read, or an option is refused (see :func:`merge_options`).
+        UserError: If there is no such file, it cannot be read, or an option is refused (see :func:`merge_options`).
     """
     if not Path(path).is_file():
         near = sorted(p.name for p in Path(path).parent.glob('*.py')) if Path(path).parent.is_dir() else []
@@ -23,11 +25,11 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         raise UserError(f'there is no config {path}{hint}.')
     try:
         with warnings.catch_warnings():
-            # Python would not show what mmengine says of the old name of a base.
+            # By default, Python does not show mmengine's warning about the old name of a base.
             warnings.filterwarnings('default', 'The config file', DeprecationWarning)
             cfg = Config.fromfile(path)
     except Exception as error:
-        raise UserError(f'the config {path} can not be read: {type(error).__name__}: {error}') from error
+        raise UserError(f'the config {path} cannot be read: {type(error).__name__}: {error}') from error
     if options:
         merge_options(cfg, options)
     if work_dir is not None:

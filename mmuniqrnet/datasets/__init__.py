@@ -7,17 +7,17 @@ from .text_blind import text_blind_accuracy, text_blind_by_set
 from .transforms import GuardedCrop, LoadImageOnce, LoadReferAnnotations, PackReferInputs, RandomFlipWithText
 
 __all__ = [
-    'ReferDataset',
-    'ReferItDataset',
-    'ReferJsonlDataset',
-    'RefShapesDataset',
-    'SameImageSampler',
-    'validate_jsonl',
-    'text_blind_accuracy',
-    'text_blind_by_set',
     'GuardedCrop',
     'LoadImageOnce',
     'LoadReferAnnotations',
     'PackReferInputs',
     'RandomFlipWithText',
+    'RefShapesDataset',
+    'ReferDataset',
+    'ReferItDataset',
+    'ReferJsonlDataset',
+    'SameImageSampler',
+    'text_blind_accuracy',
+    'text_blind_by_set',
+    'validate_jsonl',
 ]

@@ -156,7 +156,7 @@ class BaseReferringDataset(BaseDataset):
                 instance['mask'] = read_mask_file(instance.pop('mask_path'), info.get('height'), info.get('width'))
         return info
 
-    def refuse_unknown_split(self, available: Sequence[str], path: str) -> None:
+    def refuse_unknown_split(self, available: Collection[str], path: str) -> None:
         """ValueError that names the splits which the file has, unless it has all the chosen ones."""
         missing = [name for name in self.splits if name not in available]
         if missing or not self.splits:

@@ -7,11 +7,11 @@ import numpy as np
 
 
 class InstanceStore:
-    """Immutable sequence of instance dicts, held as one byte buffer.
+    """Immutable sequence of instance dicts, stored as one byte buffer.
 
-    An object has three expressions on average, so polygons kept with each expression would be held thrice; and Python
-    objects would be copied into every forked worker as soon as their reference counts change (see
-    ``BaseDataset.serialize_data``, which this follows).
+    An object has three expressions on average, so polygons stored with each expression would need three times the
+    memory. And Python objects are copied in every forked worker as soon as their reference counts change, which a byte
+    buffer avoids (as in ``BaseDataset.serialize_data``).
     """
 
     def __init__(self, instances: Iterable[dict]) -> None:

@@ -169,7 +169,9 @@ class LineReader:
             reasons.append('"no_target" says that nothing is meant, but a "bbox" or "mask" is given')
         if not nothing and not something:
             reasons.append('both "bbox" and "mask" are missing; where nothing is meant, give "no_target": true')
-        record = dict(image=line.get('image'), split=line.get('split'), size=None, instance=None if nothing else {})
+        record: dict[str, Any] = dict(
+            image=line.get('image'), split=line.get('split'), size=None, instance=None if nothing else {}
+        )
         checks = [self._read_expressions, self._read_size, *([] if nothing else [self._read_instance])]
         for check in checks:
             try:

@@ -90,7 +90,8 @@ class ReferItDataset(BaseReferringDataset):
         queries = {split: self._load_queries(split) for split in self.splits}
         boxes = self._load_mapping(self.ann_file, 'ann_file', "the boxes by key, ReferItGame's referit_bbox.json")
         sizes = self._load_mapping(self.size_file, 'size_file', 'image sizes by name, referit_imsize.json')
-        expressions, instances = [], []
+        expressions: list[dict] = []
+        instances: list[dict] = []
         for split, query_file in queries.items():
             for key, texts in query_file.items():
                 image = key.rpartition('_')[0]

@@ -1,4 +1,4 @@
-"""How far a model gets that sees every object but does not read the expression."""
+"""The best accuracy of a model that knows all objects but ignores the expression."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 def text_blind_accuracy(items: Iterable[dict]) -> float:
     """Acc@0.5, in per cent, of the best guess that knows the image's objects but not the text.
 
-    For each image, the one box that is right (IoU at least 0.5) for the most of its expressions is the answer to all
-    of them. Tried are every target's box and every box that just encloses two of them, which may be right for both if
-    they touch. A model that ignores the text answers one box an image, so it cannot do better.
+    For each image, the answer to all its expressions is the one box that is correct (IoU at least 0.5) for most of them.
+    The candidates are each target's box and the smallest box around each pair of targets, which may be correct for both
+    if they touch. A model that ignores the text gives one box per image, so it cannot be better.
 
     Args:
         items: data items of one split, with ``img_id`` and one instance each, whose ``bbox`` is xyxy.

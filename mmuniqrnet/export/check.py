@@ -30,7 +30,7 @@ IMAGE_TOLERANCE = 2e-3
 ANSWERS = {'box (share of the longer side)': 1e-2, 'score': 1e-2, 'mask (share of the pixels)': 1e-2}
 BATCHES = (1, 3)
 
-Question = tuple[str, str]
+ImageAndExpression = tuple[str, str]
 Run = Callable[[NetworkInputs], Mapping[str, np.ndarray]]
 
 
@@ -42,7 +42,7 @@ class Difference(NamedTuple):
     limit: float
 
 
-def refshapes_questions(folder: Path, count: int = 6) -> list[Question]:
+def refshapes_questions(folder: Path, count: int = 6) -> list[ImageAndExpression]:
     """Pictures made in ``folder`` and expressions about them: (path, expression)."""
     root = folder / 'refshapes'
     make_refshapes(str(root), num_images=dict(val=(count + 1) // 2), workers=1)
@@ -59,7 +59,7 @@ def refshapes_questions(folder: Path, count: int = 6) -> list[Question]:
     return questions[:count]
 
 
-def in_batches(questions: Sequence[Question]) -> list[list[Question]]:
+def in_batches(questions: Sequence[ImageAndExpression]) -> list[list[ImageAndExpression]]:
     """Each question alone, and all in batches of three, those of the last batch taken from the start again."""
     repeated = [*questions, *questions, *questions]
     return [repeated[i : i + size] for size in BATCHES for i in range(0, len(questions), size)]
@@ -67,7 +67,7 @@ def in_batches(questions: Sequence[Question]) -> list[list[Question]]:
 
 @torch.no_grad()
 def compare_network(
-    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question], run: Run
+    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression], run: Run
 ) -> list[Difference]:
     """The outputs of an exported network, ``run``, against the model's own on what its test pipeline makes of them.
 
@@ -99,7 +99,7 @@ def compare_network(
 
 
 def compare_preparation(
-    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question], predictor: OnnxPredictor
+    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression], predictor: OnnxPredictor
 ) -> list[Difference]:
     """What the predictor makes of pictures and texts against what the test pipeline makes of them."""
     image, window, tokens = 0.0, 0.0, 0.0
@@ -120,7 +120,7 @@ def compare_preparation(
 
 
 def compare_answers(
-    inferencer: UniQRNetInferencer, questions: Sequence[Question], predictor: OnnxPredictor
+    inferencer: UniQRNetInferencer, questions: Sequence[ImageAndExpression], predictor: OnnxPredictor
 ) -> list[Difference]:
     """The predictor's answers against the inferencer's, in original pixels."""
     box, score, pixels = [], [], []
@@ -140,7 +140,9 @@ def compare_answers(
     return [Difference(f'answers: {what}', max(values), ANSWERS[what]) for what, values in found.items() if values]
 
 
-def prepare(model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[Question]) -> tuple[torch.Tensor, list]:
+def prepare(
+    model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression]
+) -> tuple[torch.Tensor, list]:
     """Images [B, 3, H, W] and data samples, by the test pipeline."""
     with DefaultScope.overwrite_default_scope('mmuniqrnet'):
         compose = Compose([dict(step) for step in pipeline])

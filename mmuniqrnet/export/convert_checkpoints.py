@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmuniqrnet.checkpoints import qrnet, swin
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
-from mmuniqrnet.checkpoints.fit import Fit, judge, require
+from mmuniqrnet.checkpoints.fit import FitReport, compare_state_dicts, require_fit
 from mmuniqrnet.checkpoints.loading import NEW_IN_SWIN, backbone_weights
 from mmuniqrnet.models import QRNetSwin
 from mmuniqrnet.utils.errors import CheckpointError
@@ -21,7 +21,7 @@ from .expected_tensors import uniqrnet_tensors
 LEFT_OUT = 'left_out_of_qrnet'
 
 
-def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> Fit:
+def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> FitReport:
     """A published QRNet file as a checkpoint of ``UniQRNet``, for ``load_from``.
 
     The tensors that QRNet itself does not use are kept aside in the file, under ``left_out_of_qrnet``.
@@ -42,15 +42,15 @@ def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = Fals
             f'{source} is no published QRNet file: none of its tensors is under visumodel.backbone; '
             f'the names begin with {", ".join(list(state)[:3])}.'
         )
-    out, left_out, unexpected = qrnet.to_ours(state)
+    out, left_out, unexpected = qrnet.to_uniqrnet(state)
     with _named(source):
         fit = _fit(out, uniqrnet_tensors(out, additions=True), left_out, unexpected)
-    require(fit, 'backbone.', share, str(source))
+    require_fit(fit, 'backbone.', share, str(source))
     write_checkpoint(dict(meta=_meta('QRNet'), state_dict=out, **{LEFT_OUT: left_out}), target)
     return fit
 
 
-def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> Fit:
+def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> FitReport:
     """A checkpoint of ``UniQRNet`` as a published QRNet file; mask, score and guidance are left out.
 
     What QRNet's code holds without using (RPN, BERT's pooler) is in the file only if the source was converted from a
@@ -82,7 +82,7 @@ def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = F
             left_out,
             unexpected,
         )
-    require(fit, 'backbone.', share, str(source))
+    require_fit(fit, 'backbone.', share, str(source))
     write_checkpoint(dict(model=out | checkpoint.get(LEFT_OUT, {})), target)
     return fit
 
@@ -94,7 +94,7 @@ def convert_swin(
     share: float = 0.95,
     layout: str = 'auto',
     window_size: int | None = None,
-) -> Fit:
+) -> FitReport:
     """A Swin of any known layout as a backbone's checkpoint (``backbone.*``, mmdet's layout), for ``init_cfg``.
 
     Args:
@@ -127,7 +127,7 @@ def convert_swin(
         unexpected,
         [f'backbone.{prefix}' for prefix in NEW_IN_SWIN],
     )
-    require(fit, 'backbone.', share, str(source))
+    require_fit(fit, 'backbone.', share, str(source))
     write_checkpoint(
         dict(meta=_meta('Swin'), state_dict={f'backbone.{name}': value for name, value in out.items()}), target
     )
@@ -149,8 +149,8 @@ def _fit(
     left_out: Mapping[str, Tensor],
     unexpected: list[str],
     new: list[str] | None = None,
-) -> Fit:
-    fit = judge(state, reference, left_out=left_out, **({} if new is None else dict(new=new)))
+) -> FitReport:
+    fit = compare_state_dicts(state, reference, left_out=left_out, **({} if new is None else dict(new=new)))
     fit.unexpected.extend(unexpected)
     return fit
 

@@ -1,4 +1,4 @@
-"""What a model of given sizes consists of, to judge a checkpoint by, when there is no config that says so."""
+"""The tensors of a model of given sizes, to compare a checkpoint with if there is no config."""
 
 import re
 from collections.abc import Mapping
@@ -76,7 +76,9 @@ def gate_settings(state: Mapping[str, Tensor]) -> dict:
         for name, value in state.items()
         if re.fullmatch(r'backbone\.gates\..*\.V', name)
     }
-    settings = {f'{kind}_gate': any(f'.{kind}.' in name for name in gates) for kind in ('channel', 'spatial')}
+    settings: dict[str, int | bool] = {
+        f'{kind}_gate': any(f'.{kind}.' in name for name in gates) for kind in ('channel', 'spatial')
+    }
     for stage in sorted({name.split('.')[0] for name in gates}):
         squeeze, excite = (gates.get(f'{stage}.channel.{layer}.V') for layer in ('squeeze', 'excite'))
         if squeeze is not None and excite is not None:

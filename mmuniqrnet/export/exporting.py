@@ -11,7 +11,8 @@ from mmuniqrnet.export import predictor
 
 from .check import (
     Difference,
-    Question,
+    ImageAndExpression,
+    Run,
     compare_answers,
     compare_network,
     compare_preparation,
@@ -31,7 +32,7 @@ def export(
     *,
     opset: int = DEFAULT_OPSET,
     torch_export: bool = False,
-    questions: Sequence[Question] = (),
+    questions: Sequence[ImageAndExpression] = (),
     overwrite: bool = False,
 ) -> list[Difference]:
     """Write a network as ``model.onnx``, and what a predictor needs beside it, once they answer as PyTorch does.
@@ -86,7 +87,7 @@ def export(
     return differences
 
 
-def onnx_runner(onnx: predictor.OnnxPredictor):
+def onnx_runner(onnx: predictor.OnnxPredictor) -> Run:
     """:class:`NetworkInputs` -> outputs by name, in onnxruntime."""
 
     def run(inputs: NetworkInputs) -> dict:
@@ -96,7 +97,7 @@ def onnx_runner(onnx: predictor.OnnxPredictor):
     return run
 
 
-def program_runner(path: Path, output_names: Sequence[str]):
+def program_runner(path: Path, output_names: Sequence[str]) -> Run:
     """The same of a ``.pt2``, read again."""
     module = torch.export.load(path).module()
 

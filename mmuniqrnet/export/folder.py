@@ -21,7 +21,7 @@ def require_room(folder: str | Path, overwrite: bool = False) -> Path:
     """
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     if not folder.parent.is_dir():
-        raise UserError(f'{folder} can not be written: there is no folder {folder.parent}.')
+        raise UserError(f'{folder} cannot be written: there is no folder {folder.parent}.')
     if not folder.exists():
         return folder
     if not folder.is_dir():

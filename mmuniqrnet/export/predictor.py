@@ -11,12 +11,12 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-ImageLike = str | Path | Image.Image | np.ndarray
+ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 
 
 class Placed(NamedTuple):
@@ -34,7 +34,7 @@ class Placed(NamedTuple):
 
 
 class OnnxPredictor:
-    """Answers expressions about images with the box and the mask of what they name.
+    """Predicts the box and the mask of the object that an expression refers to.
 
     Args:
         folder: What ``tools/export.py`` wrote: ``model.onnx``, ``tokenizer.json`` and ``preprocess.json``. By default
@@ -119,11 +119,11 @@ class OnnxPredictor:
 
     def place(self, image: ImageLike) -> Placed:
         """Read, resize, normalise and put on the canvas, as the test pipeline did."""
-        image = read_rgb(image)
+        pixels = read_rgb(image)
         settings = self.settings['image']
         height, width = settings['canvas_size']
-        new = new_size(image.shape[:2], settings['scale'], settings['keep_ratio'])
-        resized = resize_image(image, new)
+        new = new_size(pixels.shape[:2], settings['scale'], settings['keep_ratio'])
+        resized = resize_image(pixels, new)
         if settings['channels'] == 'BGR':
             resized = resized[..., ::-1]
         if new[0] > height or new[1] > width:
@@ -135,7 +135,7 @@ class OnnxPredictor:
         mean, std = (np.array(settings[key], dtype=np.float32) for key in ('mean', 'std'))
         canvas = np.zeros((3, height, width), dtype=np.float32)
         canvas[:, top : top + new[0], left : left + new[1]] = ((resized - mean) / std).transpose(2, 0, 1)
-        return Placed(canvas, (left, top, left + new[1], top + new[0]), image.shape[:2])
+        return Placed(canvas, (left, top, left + new[1], top + new[0]), pixels.shape[:2])
 
     def inputs(self, placed: Placed, expressions: Sequence[str]) -> dict[str, np.ndarray]:
         """What the graph takes, for some expressions on one image; texts are padded to the longest of them."""

@@ -34,7 +34,7 @@ def publish(
         overwrite: Whether the target may be there already.
 
     Returns:
-        The words that the file carries: ``config``, ``mmuniqrnet_version``, ``weights`` (whether they are averaged)
+        The metadata of the file: ``config``, ``mmuniqrnet_version``, ``weights`` (whether they are averaged)
         and, as far as they are known, ``command``, ``seed`` and ``figures``.
 
     Raises:
@@ -46,7 +46,7 @@ def publish(
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, source)
     meta = checkpoint.get('meta') or {}
-    words = dict(
+    known = dict(
         config=_config_text(source, config, checkpoint),
         command=command,
         seed=meta.get('seed'),
@@ -54,9 +54,9 @@ def publish(
         weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
         mmuniqrnet_version=__version__,
     )
-    words = {name: str(word) for name, word in words.items() if word is not None}
-    write_checkpoint(dict(meta=words, state_dict=state), target)
-    return words
+    metadata = {name: str(value) for name, value in known.items() if value is not None}
+    write_checkpoint(dict(meta=metadata, state_dict=state), target)
+    return metadata
 
 
 def _config_text(source: str | Path, config: str | Path | None, checkpoint: dict) -> str:

@@ -99,14 +99,13 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             if key == 'type':
                 continue
             if key not in settings:
-                raise UserError(f'the predictor of an export can not follow {key}={value!r} of {name}.')
-            if settings[key] is not None and value not in settings[key]:
-                raise UserError(
-                    f'the predictor of an export can follow {key}={settings[key][0]!r} of {name}, not {value!r}.'
-                )
+                raise UserError(f'the predictor of an export cannot follow {key}={value!r} of {name}.')
+            allowed = settings[key]
+            if allowed is not None and value not in allowed:
+                raise UserError(f'the predictor of an export can follow {key}={allowed[0]!r} of {name}, not {value!r}.')
     if pipeline[0].get('color_type') is None:
         raise UserError(
-            f'{names[0]} turns images by their EXIF, which the predictor of an export can not follow; '
+            f'{names[0]} turns images by their EXIF, which the predictor of an export cannot follow; '
             "give it color_type='color_ignore_orientation'."
         )
     return pipeline[1]
@@ -121,7 +120,7 @@ def exported_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int) -> T
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if not isinstance(backend, Tokenizer):
         raise UserError(
-            f'{type(tokenizer).__name__} is a tokenizer in Python only and can not be exported; take one '
+            f'{type(tokenizer).__name__} is a tokenizer in Python only and cannot be exported; take one '
             "of transformers' fast tokenizers."
         )
     copy = Tokenizer.from_str(backend.to_str())

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ..
 
 
 @contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Without the exporters' remarks on what is not installed and not folded: errors are raised, not logged."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]

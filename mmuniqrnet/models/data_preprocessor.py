@@ -14,12 +14,12 @@ from mmuniqrnet.registry import MODELS
 class ReferDataPreprocessor(DetDataPreprocessor):
     """Normalises images and places each on a canvas of fixed size, as QRNet's recipe does.
 
-    Normalising comes first, so that the padding is zero in normalised units. The place (top, left) is kept as
-    ``canvas_offset`` for :class:`mmuniqrnet.structures.Placement`; boxes and masks of the truth move along.
+    Normalisation comes first, so that the padding is zero after it. The position (top, left) is stored in the metainfo
+    as ``canvas_offset``, for :class:`mmuniqrnet.structures.Placement`. In training, the ground truth is moved likewise.
 
     Args:
         canvas_size: Side of the square canvas, or its (height, width), in pixels.
-        placement: Where images lie in training: ``'random'``, ``'center'`` or ``'corner'`` (top left).
+        placement: Position of the images in training: ``'random'``, ``'center'`` or ``'corner'`` (top left).
         test_placement: The same for validation and test.
         mean: Pixel mean of the channels, in 0..255, in the order after ``bgr_to_rgb``.
         std: Pixel standard deviation likewise.
@@ -49,12 +49,12 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         self.test_placement = test_placement
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """``inputs`` (B uint8 images [3, h, w]) and ``data_samples`` -> ``inputs`` [B, 3, H, W] and ``data_samples``."""
+        """B uint8 images [3, h, w] in ``inputs``, and ``data_samples`` -> ``inputs`` [B, 3, H, W], ``data_samples``."""
         data = self.cast_data(data)
         data_samples = data.get('data_samples') or [DetDataSample() for _ in data['inputs']]
         samplelist_boxtype2tensor(data_samples)
         images = data['inputs']
-        # Stored pixels first, then the arithmetic on all of them at once: small images would pay for each call.
+        # Normalise the whole batch at once: for small images, the calls would take longer than the arithmetic.
         canvas = images[0].new_zeros((len(images), 3, *self.canvas_size))
         inside = images[0].new_zeros((len(images), 1, *self.canvas_size), dtype=torch.bool)
         for i, (image, sample) in enumerate(zip(images, data_samples)):
@@ -89,7 +89,8 @@ class ReferDataPreprocessor(DetDataPreprocessor):
             return 0, 0
         if placement == 'center':
             return free[0] // 2, free[1] // 2
-        return tuple(int(torch.randint(n + 1, ())) for n in free)
+        top, left = (int(torch.randint(n + 1, ())) for n in free)
+        return top, left
 
     def _move_truth(self, sample: DetDataSample, top: int, left: int) -> None:
         truth = sample.get('gt_instances')

@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
-from mmuniqrnet.registry import MODELS
+from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
 
 
@@ -28,7 +28,7 @@ class Features(NamedTuple):
 
 
 class ImageFeatures(NamedTuple):
-    """What the network computes of images without a text, so that several expressions can share it.
+    """The features of images that do not depend on a text, so that several expressions can share them.
 
     Attributes:
         backbone: The maps of a text-agnostic backbone; for a backbone that takes a sentence, the output of its
@@ -46,7 +46,7 @@ class ImageFeatures(NamedTuple):
 
 @MODELS.register_module()
 class UniQRNet(BaseDetector):
-    """Given an image and an expression, the box and the mask of what it names (Ye et al., ACM TOMM 2024).
+    """Predicts the box and the mask of the object that an expression refers to (Ye et al., ACM TOMM 2024).
 
     Text encoder -> backbone, gated by the sentence after every stage -> neck, gated by the sentence -> joint head. The
     backbone and the neck may be any of mmdet's: those that take a sentence
@@ -65,22 +65,18 @@ class UniQRNet(BaseDetector):
 
     def __init__(
         self,
-        text_encoder: dict | nn.Module,
-        backbone: dict | nn.Module,
-        head: dict | nn.Module,
-        neck: dict | nn.Module | None = None,
-        data_preprocessor: dict | nn.Module | None = None,
+        text_encoder: ModuleOrConfig,
+        backbone: ModuleOrConfig,
+        head: ModuleOrConfig,
+        neck: ModuleOrConfig | None = None,
+        data_preprocessor: ModuleOrConfig | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        super().__init__(data_preprocessor=self._build(data_preprocessor), init_cfg=init_cfg)
-        self.text_encoder = self._build(text_encoder)
-        self.backbone = self._build(backbone)
-        self.neck = self._build(neck)
-        self.head = self._build(head)
-
-    @staticmethod
-    def _build(part: dict | nn.Module | None) -> nn.Module | None:
-        return MODELS.build(part) if isinstance(part, dict) else part
+        super().__init__(data_preprocessor=build_module(data_preprocessor), init_cfg=init_cfg)
+        self.text_encoder = build_module(text_encoder)
+        self.backbone = build_module(backbone)
+        self.neck = build_module(neck)
+        self.head = build_module(head)
 
     def extract_feat(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Features:
         """Images [B, 3, H, W] and their data samples, each with ``text``, -> :class:`Features`."""
@@ -106,23 +102,23 @@ class UniQRNet(BaseDetector):
         return self.answer(self.look(batch_inputs), batch_data_samples)
 
     def look(self, images: Tensor) -> ImageFeatures:
-        """What can be computed of images [I, 3, H, W] without a text."""
-        seen = _before_text(self.backbone, images)
+        """Compute the features of images [I, 3, H, W] that do not depend on a text."""
+        features = _before_text(self.backbone, images)
         if any(_takes_sentence(part) for part in (self.backbone, self.neck)):
-            return ImageFeatures(seen, None)
-        return ImageFeatures(None, self._levels(tuple(seen), None))
+            return ImageFeatures(features, None)
+        return ImageFeatures(None, self._levels(tuple(features), None))
 
-    def answer(self, seen: ImageFeatures, data_samples: list[DetDataSample]) -> list[DetDataSample]:
-        """The rest of :meth:`predict`.
+    def answer(self, images: ImageFeatures, data_samples: list[DetDataSample]) -> list[DetDataSample]:
+        """Complete :meth:`predict` from the features of :meth:`look`.
 
         Args:
-            seen: One row per expression (:meth:`ImageFeatures.of`).
+            images: The features, with one row per expression (:meth:`ImageFeatures.of`).
             data_samples: One per expression, as the data preprocessor returns them, each with ``text``.
         """
         text = self.text_encoder(self._expressions(data_samples))
-        levels = seen.levels
+        levels = images.levels
         if levels is None:
-            levels = self._levels(tuple(_after_text(self.backbone, seen.backbone, text.sentence)), text.sentence)
+            levels = self._levels(tuple(_after_text(self.backbone, images.backbone, text.sentence)), text.sentence)
         padding_mask = self._padding(levels[0].device, data_samples)
         return self.add_pred_to_datasample(data_samples, self.head.predict(levels, text, padding_mask, data_samples))
 
@@ -130,14 +126,14 @@ class UniQRNet(BaseDetector):
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
     ) -> dict[str, Tensor]:
         """The outputs of the head's branches, on the canvas."""
-        _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples)
+        _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples or [])
         return self.head(levels, text, padding_mask)
 
     def _levels(self, stages: tuple[Tensor, ...], sentence: Tensor | None) -> tuple[Tensor, ...]:
         return stages if self.neck is None else tuple(call_with_sentence(self.neck, stages, sentence))
 
     @staticmethod
-    def _expressions(data_samples: list[DetDataSample] | None) -> list[str]:
+    def _expressions(data_samples: list[DetDataSample]) -> list[str]:
         if not data_samples or any('text' not in sample for sample in data_samples):
             raise ValueError(
                 "UniQRNet: every data sample needs its expression as metainfo 'text'; pack samples with "
@@ -160,7 +156,7 @@ def _before_text(backbone: nn.Module, images: Tensor) -> Any:
     return backbone.before_text(images) if hasattr(backbone, 'before_text') else images
 
 
-def _after_text(backbone: nn.Module, seen: Any, sentence: Tensor) -> Sequence[Tensor]:
+def _after_text(backbone: nn.Module, features: Any, sentence: Tensor) -> Sequence[Tensor]:
     if not _takes_sentence(backbone):
-        return seen
-    return backbone.after_text(seen, sentence) if hasattr(backbone, 'before_text') else backbone(seen, sentence)
+        return features
+    return backbone.after_text(features, sentence) if hasattr(backbone, 'before_text') else backbone(features, sentence)

@@ -15,18 +15,18 @@ def best_index(scores: Any | None) -> int:
 
 
 def is_refused(score: float | None, refuse_below: float | None) -> bool:
-    """Whether an answer means "there is no such object": its score is below the threshold. None never refuses."""
+    """Whether an answer means "there is no such object": its score is below the threshold. Without one, never."""
     return score is not None and refuse_below is not None and score < refuse_below
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an expression names, or is said to name.
+    """The box and the mask of an expression: its ground truth, or a prediction.
 
     Attributes:
-        boxes: xyxy, continuous, in pixels of the image; several in the truth of several objects.
-        mask: bool [H, W] of the image's size; None where there is none to show.
-        score: 0..1; None where there is none to tell.
+        boxes: xyxy, continuous, in pixels of the image; several if the ground truth is several objects.
+        mask: bool [H, W] of the image's size, or None.
+        score: 0..1, or None.
     """
 
     boxes: Sequence[Sequence[float]] = ()
@@ -35,7 +35,7 @@ class Answer:
 
     @classmethod
     def of_truth(cls, instances: Sequence[Mapping[str, Any]], height: int, width: int) -> 'Answer':
-        """From the ``instances`` of an item, in pixels of an image [height, width]."""
+        """The ground truth, from the ``instances`` of an item, in pixels of an image [height, width]."""
         boxes = [list(map(float, i['bbox'])) for i in instances if i.get('bbox') is not None]
         return cls(boxes, truth_mask(instances, height, width))
 
@@ -58,7 +58,7 @@ class Answer:
 
 
 def without_low_score(answer: Answer, threshold: float) -> tuple[Answer, str]:
-    """The answer, emptied where its score is below ``threshold``, and a note that says so."""
+    """The answer and an empty note; if its score is below ``threshold``, without box and mask, and a note on it."""
     if not is_refused(answer.score, threshold):
         return answer, ''
     return replace(answer, boxes=(), mask=None), f'below {threshold:.2f}: not drawn'

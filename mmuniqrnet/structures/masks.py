@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 from scipy.io import loadmat
 
-# No mode with alpha: opaque background would count as object.
+# No mode with an alpha channel: opaque background would count as object.
 MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'RGB')
 
 Polygons = list[list[float]]
@@ -33,9 +33,9 @@ def as_mask(segmentation: list | dict | None) -> Mask | None:
 
 
 def is_polygon(part: object) -> bool:
-    """Whether this is ``[x1, y1, x2, y2, ...]`` with three points or more.
+    """Whether this is ``[x1, y1, x2, y2, ...]`` with at least three points.
 
-    Fewer numbers would not fail: pycocotools reads four as a box (x, y, width, height).
+    This must be checked because pycocotools accepts four numbers and reads them as a box (x, y, width, height).
     """
     return isinstance(part, list | tuple | np.ndarray) and len(part) >= 6 and len(part) % 2 == 0
 
@@ -50,7 +50,7 @@ def to_rle(mask: Mask, height: int, width: int) -> dict:
 
 
 def with_text_counts(rle: dict) -> dict:
-    """The same RLE with its compressed counts as str, as JSON and mmdet have them, where pycocotools gives bytes."""
+    """The same RLE with its compressed counts as str, which JSON and mmdet need; pycocotools gives bytes."""
     return dict(rle, counts=rle['counts'].decode('ascii')) if isinstance(rle['counts'], bytes) else rle
 
 
@@ -58,7 +58,7 @@ def decode_mask(mask: Mask | Mapping, height: int, width: int) -> np.ndarray:
     """Polygons or RLE as a bool mask [height, width].
 
     Raises:
-        ValueError: It is neither, or an RLE of another size.
+        ValueError: If it is neither, or an RLE of another size.
     """
     if isinstance(mask, Mapping) and 'counts' in mask:
         size = list(mask.get('size', ()))
@@ -90,12 +90,12 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
 
     Args:
         path: ``.mat`` of SAIAPR TC-12 (``segimg_t``, zero on the object), or an image (non-zero on the object).
-        height: Height of the image in pixels; not compared if None.
-        width: Width of the image in pixels; not compared if None.
+        height: Height of the image in pixels; None skips the check of the size.
+        width: Width of the image in pixels; None skips the check of the size.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no mask, empty, or not of the image's size.
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a mask, is empty, or is not of the image's size.
     """
     try:
         if path.endswith('.mat'):
@@ -103,7 +103,7 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
         else:
             with Image.open(path) as image:
                 if image.mode not in MASK_MODES:
-                    raise ValueError(f'of mode {image.mode}; save it with one channel')
+                    raise ValueError(f'its mode is {image.mode}; save it with one channel')
                 mask = np.asarray(image) != 0
     except FileNotFoundError:
         raise FileNotFoundError(f'The mask {path} does not exist.') from None
@@ -111,14 +111,14 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
         raise ValueError(f'{path} is not a readable mask ({type(error).__name__}: {error}).') from None
     mask = mask.any(axis=-1) if mask.ndim == 3 else mask
     if height is not None and width is not None and mask.shape != (height, width):
-        raise ValueError(f'The mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels, its image {width}x{height}.')
+        raise ValueError(f'The mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels, but its image {width}x{height}.')
     if not mask.any():
         raise ValueError(f'The mask {path} is empty.')
     return mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 
 def xywh_to_xyxy(bbox: Sequence[float]) -> list[float]:
-    """COCO's box (x, y, width, height) as (x1, y1, x2, y2): float pixels, continuous edges, hence no "+1"."""
+    """COCO's box (x, y, width, height) as (x1, y1, x2, y2): float pixels, continuous edges, so there is no "+1"."""
     x, y, width, height = map(float, bbox)
     return [x, y, x + width, y + height]
 
@@ -126,7 +126,7 @@ def xywh_to_xyxy(bbox: Sequence[float]) -> list[float]:
 def mask_to_box(mask: Mask) -> list[float]:
     """The box (x1, y1, x2, y2; float pixels, continuous edges) around a mask.
 
-    Around polygons it is the extent of their points, as COCO's own boxes are; around an RLE that of its pixels.
+    For polygons it is the extent of their points, as in COCO's own boxes; for an RLE the extent of its pixels.
     """
     if isinstance(mask, list):
         points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in mask])

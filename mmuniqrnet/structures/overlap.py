@@ -1,4 +1,4 @@
-"""Overlap of boxes and masks: pure functions on arrays, in whatever pixels their arguments are in."""
+"""Overlap of boxes and masks: pure functions on arrays, in any pixel coordinates that both arguments share."""
 
 from typing import Literal
 
@@ -28,23 +28,24 @@ def mask_overlap(pred: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
     """Pixels in the intersection and in the union of two bool masks [H, W].
 
     Raises:
-        ValueError: The masks differ in size (numpy would broadcast some of them without a word).
+        ValueError: If the masks differ in size (numpy would silently broadcast some of them).
     """
     if pred.shape != truth.shape:
-        raise ValueError(f'masks to compare must have one size, but one is {pred.shape} and one {truth.shape}')
+        raise ValueError(f'masks to compare must have the same size, but one is {pred.shape} and one {truth.shape}')
     return int(np.count_nonzero(pred & truth)), int(np.count_nonzero(pred | truth))
 
 
 def ratio(intersection: int, union: int, empty: float = 1.0) -> float:
-    """IoU from pixel counts; ``empty`` is what it is where nothing was there and nothing was found (0/0)."""
+    """IoU from pixel counts; ``empty`` is its value if both masks are empty (0/0)."""
     return intersection / union if union else empty
 
 
 def resize_nearest(mask: np.ndarray, height: int, width: int, like: Literal['pillow', 'opencv']) -> np.ndarray:
-    """A bool mask [H, W] on a grid [height, width] by nearest neighbour.
+    """Resize a bool mask [H, W] to [height, width] by nearest neighbour.
 
-    Published test scripts take different neighbours: Pillow the source pixel under the centre of the target pixel,
-    OpenCV the one under its top left corner. Both are asked themselves, for ties fall by their rounding errors.
+    Published test scripts use different neighbours: Pillow takes the source pixel under the centre of the target pixel,
+    OpenCV the one under its top left corner. The two libraries themselves are called, because their rounding errors
+    decide ties.
     """
     source = mask.astype(np.uint8)
     if like == 'pillow':

@@ -1,15 +1,16 @@
-"""Where an image lies on the network's canvas."""
+"""The position of an image on the network's canvas."""
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies on the network's canvas: the only code that maps between original and network pixels.
+    """The position of an image on the network's canvas: the only code that maps between original and canvas pixels.
 
     The image of ``ori_shape`` was resized to ``img_shape`` and put on a canvas of ``canvas_shape`` with its top left
     corner at ``offset``. All are (height, width) or (top, left), in pixels.
@@ -21,8 +22,8 @@ class Placement:
     offset: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, data_sample) -> 'Placement':
-        """Read it off a data sample that a data preprocessor (ours or mmdet's, which pads bottom right) has seen."""
+    def of(cls, data_sample: BaseDataElement) -> 'Placement':
+        """From the metainfo that a data preprocessor (ours, or mmdet's, which pads bottom right) has added."""
         meta = data_sample.metainfo
         return cls(
             ori_shape=tuple(meta.get('ori_shape', meta['img_shape'])[:2]),
@@ -49,9 +50,9 @@ class Placement:
         return torch.stack([boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)], dim=-1).flatten(1)
 
     def map_to_input(self, values: Tensor) -> Tensor:
-        """A map over the whole canvas [N, h, w], at any stride, as a map [N, h', w'] over ``img_shape``: un-padded.
+        """From a map over the whole canvas [N, h, w], at any stride, to a map [N, h', w'] of ``img_shape``.
 
-        Mask logits or probabilities, resized bilinearly.
+        The map holds mask logits or probabilities. It is resized to the canvas bilinearly, then the padding is cut off.
         """
         values = values[None].float()
         if values.shape[-2:] != self.canvas_shape:
@@ -60,9 +61,10 @@ class Placement:
         return values[0, :, top : top + height, left : left + width]
 
     def map_to_original(self, values: Tensor) -> Tensor:
-        """A map over the whole canvas [N, h, w], at any stride, as a map [N, H, W] of the original image.
+        """From a map over the whole canvas [N, h, w], at any stride, to a map [N, H, W] of the original image.
 
-        Mask logits or probabilities: brought to canvas size, un-padded, then resized, bilinearly.
+        The map holds mask logits or probabilities. It is resized to the canvas bilinearly, the padding is cut off, and
+        the rest is resized to the original image bilinearly.
         """
         values = self.map_to_input(values)[None]
         if values.shape[-2:] != self.ori_shape:

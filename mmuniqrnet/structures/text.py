@@ -1,4 +1,4 @@
-"""The text's features, and the protocol of modules that take them."""
+"""Text features, and the protocol of modules that take them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class TextFeatures(NamedTuple):
-    """What the text encoder says of a batch of B expressions, each L tokens long and D wide.
+    """The text encoder's output for B expressions: L tokens each, features of width D.
 
     Attributes:
         tokens: [B, L, D], one feature per token, [CLS] first.
@@ -23,16 +23,18 @@ class TextFeatures(NamedTuple):
 
 @runtime_checkable
 class SentenceConditioned(Protocol):
-    """A backbone or neck whose ``forward(x, sentence=None)`` takes the text's feature [B, D].
+    """A backbone or neck whose ``forward(x, sentence=None)`` takes the sentence feature [B, D].
 
-    It says so with ``takes_sentence = True``; any other backbone or neck is called with images or maps alone. Without a
-    sentence such a part acts as its plain self.
+    It sets ``takes_sentence = True``; any other backbone or neck is called with images or maps only. Called without a
+    sentence, it works as a plain backbone or neck, without gates.
     """
 
     takes_sentence: bool
 
 
-def call_with_sentence(part: torch.nn.Module, x: Tensor | Sequence[Tensor], sentence: Tensor | None):
+def call_with_sentence(
+    part: torch.nn.Module, x: Tensor | Sequence[Tensor], sentence: Tensor | None
+) -> Sequence[Tensor]:
     """Call a backbone or neck, with the sentence if it takes one."""
     if getattr(part, 'takes_sentence', False):
         return part(x, sentence)

@@ -1,4 +1,4 @@
-"""The truth of an expression, from the ``instances`` of its item: one box, one mask, in original pixels."""
+"""The ground truth of an expression, from the ``instances`` of its item: one box, one mask, in original pixels."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,10 @@ from .masks import decode_mask
 
 
 def truth_box(instances: Sequence[Mapping]) -> list[float] | None:
-    """The box (xyxy) of the one object an expression names.
+    """The box (xyxy) of the one object that an expression refers to.
 
-    None where there is no object, where there are several (a single box cannot answer those, and the box around all of
-    them is nobody's annotation), or where the data has no box.
+    None if there is no object, if there are several (a single box cannot answer them, and the box around all of them
+    was not annotated), or if the data has no box.
     """
     if len(instances) != 1 or instances[0].get('bbox') is None:
         return None
@@ -19,12 +19,12 @@ def truth_box(instances: Sequence[Mapping]) -> list[float] | None:
 
 
 def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndarray | None:
-    """The union of the masks of all instances, bool [height, width]; all False where there is no instance.
+    """The union of the masks of all instances, bool [height, width]; all False if there is no instance.
 
-    None where any instance has no mask: half a truth is none.
+    None if any instance has no mask, because the union would be incomplete.
 
     Raises:
-        ValueError: A mask is neither polygons nor RLE, or not of this size.
+        ValueError: If a mask is neither polygons nor RLE, or is not of this size.
     """
     if any(instance.get('mask') is None for instance in instances):
         return None

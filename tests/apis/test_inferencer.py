@@ -323,7 +323,7 @@ def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
         'this is of type int',
         'fetch it first',
         '4000 x 1 pixels',
-        'the PIL image can not be decoded',
+        'the PIL image cannot be decoded',
         None,
     ]
     for answer, error, words in zip(found, errors, expected, strict=True):
@@ -413,7 +413,9 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
     checkpoint = read_checkpoint(weights)
     state = {name: value for name, value in checkpoint['state_dict'].items() if 'score_branch' not in name}
     write_checkpoint(dict(checkpoint, state_dict=state), tmp_path / 'less.safetensors')
-    with pytest.raises(CheckpointError, match='less.safetensors does not fit the model: head.score_branch has 0 of'):
+    with pytest.raises(
+        CheckpointError, match=r'less\.safetensors does not fit the model: 0 of \d+ tensors of head\.score_branch match'
+    ):
         UniQRNetInferencer(weights=tmp_path / 'less.safetensors')
     # what only training needs may be missing
     state = {name: value for name, value in checkpoint['state_dict'].items() if 'pixel_guidance' not in name}
@@ -433,7 +435,7 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
         (
             dict(model=dict(type='UniQRNat'), test_dataloader=dict(dataset=dict(pipeline=[]))),
             None,
-            'the model can not be built: .*UniQRNat is not in the mmuniqrnet::model registry; import the package',
+            'the model cannot be built: .*UniQRNat is not in the mmuniqrnet::model registry; import the package',
         ),
         (None, 'gpu', "there is no device 'gpu'"),
         pytest.param(

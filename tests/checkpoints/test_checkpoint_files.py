@@ -28,7 +28,7 @@ class Bomb:
 def test_a_file_that_would_run_code_is_refused_and_does_not_run(tmp_path, zipped):
     path = tmp_path / 'bomb.pth'
     torch.save(dict(model=WEIGHTS, args=Bomb(tmp_path / 'ran')), path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r'bomb\.pth was not read, for it names .*could run code'):
+    with pytest.raises(CheckpointError, match=r'bomb\.pth was not read: it refers to .*could run code'):
         read_checkpoint(path)
     assert not (tmp_path / 'ran').exists()
 
@@ -82,7 +82,7 @@ def test_a_cut_file_is_named(tmp_path):
     path = tmp_path / 'cut.pth'
     torch.save(WEIGHTS, path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(CheckpointError, match=r'cut\.pth is no checkpoint that torch can read, or is damaged'):
+    with pytest.raises(CheckpointError, match=r'cut\.pth is not a checkpoint that torch can read, or is damaged'):
         read_checkpoint(path)
 
 
@@ -106,7 +106,7 @@ def test_weights_are_found_wherever_they_lie(wrap):
 
 
 def test_a_checkpoint_without_weights_is_refused():
-    with pytest.raises(CheckpointError, match="x.pth holds no weights.*'epoch'"):
+    with pytest.raises(CheckpointError, match="x.pth contains no weights.*'epoch'"):
         state_dict_of(dict(epoch=3), 'x.pth')
 
 
@@ -125,7 +125,7 @@ def test_safetensors_go_out_and_come_in_again(tmp_path):
 
 
 def test_what_safetensors_can_not_hold_is_not_left_out_in_silence(tmp_path):
-    with pytest.raises(CheckpointError, match=r"x.safetensors can't be safetensors.*'optimizer'.*\.pth"):
+    with pytest.raises(CheckpointError, match=r"x.safetensors cannot be safetensors.*'optimizer'.*\.pth"):
         write_checkpoint(dict(state_dict=WEIGHTS, optimizer=dict(lr=1)), tmp_path / 'x.safetensors')
     assert list(tmp_path.iterdir()) == []
 

@@ -39,7 +39,7 @@ def test_values_of_every_kind():
 )
 def test_code_is_refused_and_not_run(text, tmp_path):
     file = tmp_path / 'ran'
-    with pytest.raises(CheckpointError, match='the config that x.safetensors carries was not read, .*; name a config'):
+    with pytest.raises(CheckpointError, match='the config stored in x.safetensors was not read, .*; name a config'):
         config_of(dict(meta=dict(cfg=text.format(file=file))), 'x.safetensors')
     assert not file.exists()
 

@@ -9,12 +9,12 @@ from mmuniqrnet.checkpoints.file_io import CheckpointError
 from mmuniqrnet.checkpoints.swin import (
     SWIN,
     detect_layout,
-    original_order,
+    to_original_order,
     resize_table,
     resize_windows,
     swin_settings,
     to_mmdet,
-    unfold_order,
+    to_unfold_order,
 )
 from mmuniqrnet.models import QRNetSwin
 
@@ -33,7 +33,7 @@ def swin_state(seed: int = 0, **changes) -> dict[str, torch.Tensor]:
 
 def original_state(seed: int = 0, **changes) -> dict[str, torch.Tensor]:
     """The same in the original layout, as the detection code saves it."""
-    return {SWIN.backward(name): original_order(name, value) for name, value in swin_state(seed, **changes).items()}
+    return {SWIN.backward(name): to_original_order(name, value) for name, value in swin_state(seed, **changes).items()}
 
 
 def timm_state(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -69,7 +69,7 @@ def test_merging_gives_the_same_outputs_in_both_layouts(channels, size):
     nn.init.normal_(theirs.norm.bias)
     ours = PatchMerging(channels, 2 * channels)
     state = theirs.state_dict()
-    ours.load_state_dict({name: unfold_order(f'downsample.{name}', value) for name, value in state.items()})
+    ours.load_state_dict({name: to_unfold_order(f'downsample.{name}', value) for name, value in state.items()})
     x = torch.randn(2, *size, channels)
     out, shape = ours(x.flatten(1, 2), size)
     torch.testing.assert_close(out, theirs(x).flatten(1, 2))
@@ -82,10 +82,10 @@ def test_merging_gives_the_same_outputs_in_both_layouts(channels, size):
 @pytest.mark.parametrize('shape', [(12,), (5, 12)])
 def test_the_order_goes_back(shape):
     value = torch.randn(shape)
-    there = unfold_order('stages.0.downsample.norm.weight', value)
+    there = to_unfold_order('stages.0.downsample.norm.weight', value)
     assert not torch.equal(there, value)
-    assert torch.equal(original_order('stages.0.downsample.norm.weight', there), value)
-    assert unfold_order('stages.0.blocks.0.norm1.weight', value) is value
+    assert torch.equal(to_original_order('stages.0.downsample.norm.weight', there), value)
+    assert to_unfold_order('stages.0.blocks.0.norm1.weight', value) is value
 
 
 def test_the_original_layout_is_read_as_mmdet_reads_it():

@@ -57,7 +57,7 @@ def test_a_name_means_the_part_of_its_place():
     assert find_part('Resize', ('train_dataloader', 'dataset', 'pipeline')).__module__.startswith('mmcv.transforms')
     # mmdet has a Resize of its own, and it is the one meant in its configs.
     assert find_part('Resize', ('pipeline',), scope='mmdet').__module__.startswith('mmdet')
-    assert find_part('Pretrained', ('model', 'backbone', 'init_cfg')).__name__ == 'LoudPretrainedInit'
+    assert find_part('Pretrained', ('model', 'backbone', 'init_cfg')).__name__ == 'CheckedPretrainedInit'
     assert find_part('dwa', ('custom_hooks', 'strategy')).__name__ == 'DynamicWeightAverage'
 
 

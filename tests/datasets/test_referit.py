@@ -68,7 +68,7 @@ def test_masks_that_are_missing_or_wrong(tmp_path):
     (tmp_path / 'mask').mkdir()
     savemat(tmp_path / 'mask' / '11_1.mat', dict(segimg_t=OBJECT.T))
     dataset = ReferItDataset(**options)
-    with pytest.raises(ValueError, match=r'11_1\.mat is 6x8 pixels, its image 8x6'):
+    with pytest.raises(ValueError, match=r'11_1\.mat is 6x8 pixels, but its image 8x6'):
         dataset[0]
     with pytest.raises(FileNotFoundError, match=r'The mask .*11_2\.mat does not exist'):
         dataset[2]

@@ -8,7 +8,7 @@ from helpers.checkpoint_samples import SWIN, published_checkpoint, resnet_state,
 
 from mmuniqrnet.checkpoints.file_io import CheckpointError, read_checkpoint
 from mmuniqrnet.checkpoints.swin import SWIN as SWIN_NAMES
-from mmuniqrnet.checkpoints.swin import original_order
+from mmuniqrnet.checkpoints.swin import to_original_order
 from mmuniqrnet.export.convert_checkpoints import convert_qrnet, convert_swin, convert_to_qrnet
 from mmuniqrnet.models import QRNetSwin
 
@@ -37,7 +37,7 @@ def published(tmp_path) -> Path:
 
 def original_swin(**changes) -> dict[str, torch.Tensor]:
     model = QRNetSwin(channel_gate=False, spatial_gate=False, **SWIN | changes)
-    return {SWIN_NAMES.backward(name): original_order(name, value) for name, value in model.state_dict().items()}
+    return {SWIN_NAMES.backward(name): to_original_order(name, value) for name, value in model.state_dict().items()}
 
 
 @pytest.mark.parametrize('gates', [{}, dict(channel_gate=False), dict(spatial_gate=False)])

@@ -48,7 +48,7 @@ def test_every_config_can_be_followed(path, model):
         ([dict(LOAD, color_type='color'), RESIZE, PACK], "not 'color'"),
         ([dict(LOAD, to_float32=True), RESIZE, PACK], 'can follow to_float32=False'),
         ([LOAD, dict(RESIZE, interpolation='area'), PACK], "interpolation='bilinear' of ReferResize, not 'area'"),
-        ([LOAD, dict(type='Resize', scale_factor=2.0), PACK], 'can not follow scale_factor=2.0 of Resize'),
+        ([LOAD, dict(type='Resize', scale_factor=2.0), PACK], 'cannot follow scale_factor=2.0 of Resize'),
     ],
 )
 def test_pipelines_that_can_not_be_followed_are_refused(pipeline, message, model):

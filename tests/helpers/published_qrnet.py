@@ -7,7 +7,7 @@ from reference.qrnet import QRNetInputs, QRNetOutputs, QRNetSizes
 from torch import Tensor, nn
 
 from mmuniqrnet.checkpoints import qrnet
-from mmuniqrnet.checkpoints.fit import judge
+from mmuniqrnet.checkpoints.fit import compare_state_dicts
 from mmuniqrnet.models import BoxBranch, QRNetSwin, QueryAwareFusion, UniQRNet, UniQRNetHead, VisualLinguisticEncoder
 from mmuniqrnet.structures import TextFeatures
 
@@ -50,9 +50,9 @@ def build_uniqrnet(sizes: QRNetSizes) -> UniQRNet:
 def with_published_weights(sizes: QRNetSizes, published: Mapping[str, Tensor], dtype: torch.dtype) -> UniQRNet:
     """Our network with published weights, through the converter, which has to know every one of them."""
     model = build_uniqrnet(sizes).eval()
-    converted = qrnet.to_ours(published)
+    converted = qrnet.to_uniqrnet(published)
     assert not converted.left_out and not converted.unexpected
-    fit = judge(converted.state, model.state_dict(), new=())
+    fit = compare_state_dicts(converted.state, model.state_dict(), new=())
     assert not fit.missing and not fit.mismatched
     # A gate that is switched off has no place in the model, whether or not the file has its weights.
     switched_off = [
@@ -78,7 +78,7 @@ def compute(model: UniQRNet, inputs: QRNetInputs) -> QRNetOutputs:
 def gradients(model: nn.Module) -> dict[str, Tensor]:
     """Every parameter's gradient under our name, in our order of the channels; zero where the loss does not reach."""
     grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in model.named_parameters()}
-    return grads if isinstance(model, UniQRNet) else qrnet.to_ours(grads).state
+    return grads if isinstance(model, UniQRNet) else qrnet.to_uniqrnet(grads).state
 
 
 def one_vector(tensors: Mapping[str, Tensor]) -> Tensor:

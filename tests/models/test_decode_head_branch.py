@@ -125,9 +125,9 @@ def test_it_learns_two_masks_by_heart(name):
 @pytest.mark.parametrize(
     'key, value, says',
     [
-        ('loss_decode', dict(type='mmseg.CrossEntropyLoss'), 'UniQRNetHead has the losses'),
+        ('loss_decode', dict(type='mmseg.CrossEntropyLoss'), 'UniQRNetHead computes the losses'),
         ('num_classes', 2, 'one class'),
-        ('sampler', dict(type='OHEMPixelSampler'), 'no pixel sampler'),
+        ('sampler', dict(type='OHEMPixelSampler'), 'without a pixel sampler'),
     ],
 )
 def test_what_would_be_ignored_is_refused(key, value, says):

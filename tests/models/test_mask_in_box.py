@@ -53,6 +53,6 @@ def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
 def test_a_margin_needs_a_box_and_a_mask():
     for changes in (dict(box_branch=None), dict(mask_branch=None), dict(test_cfg=dict(mask_margin=-0.1))):
         with pytest.raises(
-            ValueError, match='mask_margin=.* needs a box_branch and a mask_branch, and is not negative'
+            ValueError, match='mask_margin=.* needs a box_branch and a mask_branch, and must not be negative'
         ):
             tiny_model(head=head_config(**dict(test_cfg=dict(mask_margin=0.1)) | changes))

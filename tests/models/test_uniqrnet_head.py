@@ -25,6 +25,11 @@ def iou_and_giou(one, other):
     return intersection / union, intersection / union - (hull - union) / hull
 
 
+def score_loss(out, truth):
+    model = head()
+    return model.score_loss(model.loss_score, out, truth)
+
+
 @pytest.mark.parametrize('has_box', [[1.0, 1.0, 1.0], [1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
 def test_box_losses_are_means_over_the_samples_that_have_a_box(has_box):
     boxes, _ = predictions()
@@ -106,7 +111,7 @@ def test_the_score_learns_the_iou_of_the_box():
     boxes, _ = predictions()
     truth = targets(has_box=[1.0, 1.0, 0.0], exists=[1.0, 1.0, 0.0])
     scores = torch.tensor([0.3, -2.0, 1.5])
-    loss = head().score_loss(dict(boxes=boxes, score_logits=scores), truth)
+    loss = score_loss(dict(boxes=boxes, score_logits=scores), truth)
     quality = [iou_and_giou(boxes[i].tolist(), truth.boxes[i].tolist())[0] for i in (0, 1)] + [0]  # none: worth nothing
     expected = cross_entropy(scores.numpy(), np.array(quality)).mean()
     assert loss.item() == pytest.approx(expected, rel=1e-5)
@@ -116,8 +121,8 @@ def test_the_score_learns_the_iou_of_the_box():
 def test_the_score_ignores_samples_whose_answer_is_unknown():
     boxes, _ = predictions()
     scores = torch.tensor([0.3, -2.0, 1.5])
-    loss = head().score_loss(dict(boxes=boxes, score_logits=scores), targets(has_box=[1.0, 0.0, 1.0]))
-    other = head().score_loss(
+    loss = score_loss(dict(boxes=boxes, score_logits=scores), targets(has_box=[1.0, 0.0, 1.0]))
+    other = score_loss(
         dict(boxes=boxes, score_logits=scores * torch.tensor([1, 9, 1])), targets(has_box=[1.0, 0.0, 1.0])
     )
     assert torch.equal(loss, other)
@@ -129,7 +134,7 @@ def test_the_score_of_a_mask_leaves_padding_out():
     truth.masks[..., 8:] = 0
     logits = torch.where(truth.masks > 0, 3.0, -3.0)
     logits[..., 8:] = 3.0  # the prediction says object where there is no image; it will be cut off
-    loss = head().score_loss(dict(mask_logits=logits, score_logits=torch.tensor([2.0])), truth)
+    loss = score_loss(dict(mask_logits=logits, score_logits=torch.tensor([2.0])), truth)
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-2)), rel=1e-5)  # the IoU is 1
 
 

@@ -29,7 +29,7 @@ def data(tmp_path_factory) -> Path:
             'RefShapes is not in nowhere',
         ),
         ('model.text_encoder.model=no-such-bert', "there is no text model 'no-such-bert'"),
-        ('model.backbone.gated_stages=(0,3)', 'gated_stages=(0, 3) names a stage that is not there'),
+        ('model.backbone.gated_stages=(0,3)', 'gated_stages=(0, 3) names a stage that does not exist'),
     ],
 )
 def test_train_says_one_sentence(option, sentence, data, tmp_path):

@@ -5,4 +5,4 @@ from .storage import make_refshapes
 from .vocabulary import VOCAB_DIR
 from .writer import DEFAULT_NUM_IMAGES
 
-__all__ = ['DEFAULT_NUM_IMAGES', 'RefShapesDataset', 'VOCAB_DIR', 'make_refshapes']
+__all__ = ['DEFAULT_NUM_IMAGES', 'VOCAB_DIR', 'RefShapesDataset', 'make_refshapes']

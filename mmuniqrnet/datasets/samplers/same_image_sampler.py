@@ -1,9 +1,9 @@
 """Expressions of one image, one after the other, so that the image need be decoded once for all of them."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 
 import torch
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import BaseDataset, DefaultSampler
 
 from mmuniqrnet.registry import DATA_SAMPLERS
 
@@ -26,7 +26,9 @@ class SameImageSampler(DefaultSampler):
         ValueError: ``group_size`` is less than 1.
     """
 
-    def __init__(self, dataset: Sized, group_size: int = 4, seed: int | None = None, round_up: bool = True) -> None:
+    def __init__(
+        self, dataset: BaseDataset, group_size: int = 4, seed: int | None = None, round_up: bool = True
+    ) -> None:
         if group_size < 1:
             raise ValueError(f'SameImageSampler: group_size must be at least 1, not {group_size}.')
         super().__init__(dataset, shuffle=True, seed=seed, round_up=round_up)

@@ -8,8 +8,8 @@ __all__ = [
     'GuardedCrop',
     'LoadImageOnce',
     'LoadReferAnnotations',
-    'RandomFlipWithText',
-    'swap_left_right',
     'PackReferInputs',
+    'RandomFlipWithText',
     'ReferResize',
+    'swap_left_right',
 ]

@@ -7,6 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmdet.datasets.transforms import RandomFlip, Resize
 from mmdet.structures.mask import BitmapMasks
+from torch import Tensor
 
 from mmuniqrnet.registry import TRANSFORMS
 
@@ -66,18 +67,18 @@ class GuardedCrop(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Needs ``img``, ``text`` and one or more ``gt_bboxes``; cuts them and ``gt_masks``."""
-        crops, short_side, luck = self._draw()
+        crops, short_side, random = self._draw()
         if not crops or not len(results['gt_bboxes']) or self._places.search(results['text']):
             return results
         results = ReferResize(scale=(short_side, 10**6), keep_ratio=True)(results)
         height, width = results['img_shape']
         least, largest = self.crop_size
-        crop_w, crop_h = (min(side, least + int(u * (largest - least + 1))) for side, u in zip((width, height), luck))
+        crop_w, crop_h = (min(side, least + int(u * (largest - least + 1))) for side, u in zip((width, height), random))
         boxes = results['gt_bboxes'].tensor
-        # All centres stay inside, so that several objects that are meant together stay together, if they can.
+        # All centres stay inside, so that an expression of several objects keeps them all, if possible.
         centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-        left = self._start(centers[:, 0], width, crop_w, luck[2])
-        top = self._start(centers[:, 1], height, crop_h, luck[3])
+        left = self._start(centers[:, 0], width, crop_w, random[2])
+        top = self._start(centers[:, 1], height, crop_h, random[3])
         if left is None or top is None:
             return results
         results['img'] = np.ascontiguousarray(results['img'][top : top + crop_h, left : left + crop_w])
@@ -89,11 +90,11 @@ class GuardedCrop(BaseTransform):
         return results
 
     @staticmethod
-    def _start(centers, size: int, crop: int, luck: float) -> int | None:
-        """Where the crop may start so that all centres lie in it; None if it can't."""
+    def _start(centers: Tensor, size: int, crop: int, random: float) -> int | None:
+        """A start of the crop such that it contains all centres, chosen by ``random`` (0..1); None if there is none."""
         low = max(0, int(np.floor(float(centers.max()))) - crop + 1)
         high = min(size - crop, int(np.floor(float(centers.min()))))
-        return None if low > high else low + min(int(luck * (high - low + 1)), high - low)
+        return None if low > high else low + min(int(random * (high - low + 1)), high - low)
 
     def __repr__(self) -> str:
         return (

@@ -8,10 +8,10 @@ from mmuniqrnet.structures.masks import with_text_counts
 
 @TRANSFORMS.register_module()
 class LoadReferAnnotations(LoadAnnotations):
-    """Loads the box and the mask of what an expression names, from those of the two that the item has.
+    """Loads the box and the mask of an expression's objects, or the one of the two that the item has.
 
-    It leaves ``has_box`` and ``has_mask``, which tell losses what the data says nothing about. Polygons and both kinds
-    of RLE become bitmaps. The rest is mmdet's ``LoadAnnotations``.
+    It sets ``has_box`` and ``has_mask``, so that losses ignore what is not annotated. Polygons and both kinds of RLE are
+    converted to bitmaps. The rest is mmdet's ``LoadAnnotations``.
 
     Args:
         with_mask: Whether to load masks; off for boxes only, which saves decoding them.
@@ -52,7 +52,7 @@ class LoadReferAnnotations(LoadAnnotations):
         if has_mask and np.any(loaded['gt_ignore_flags']):
             raise ValueError(
                 f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): its '
-                'mask is neither polygons of three or more points nor an RLE; mend or remove it.'
+                'mask is neither polygons of three or more points nor an RLE; fix or remove it.'
             )
         loaded.update(instances=instances, has_box=has_box, has_mask=has_mask)
         return loaded
@@ -84,16 +84,17 @@ class LoadImageOnce(LoadImageFromFile):
             stored pixels.
     """
 
-    _path: str | None = None
-    _image = None
+    _last: tuple[str, np.ndarray] | None = None  # path and pixels
 
     def transform(self, results: dict) -> dict | None:
         """Needs ``img_path``; adds ``img`` (the caller's own copy), ``img_shape`` and ``ori_shape``."""
-        if results['img_path'] != self._path:
+        path, image = self._last or (None, None)
+        if image is None or path != results['img_path']:
             loaded = super().transform(results)
             if loaded is None:
                 return None
-            self._path, self._image = results['img_path'], loaded['img']
-        results['img'] = self._image.copy()
-        results['img_shape'] = results['ori_shape'] = self._image.shape[:2]
+            image = loaded['img']
+            self._last = results['img_path'], image
+        results['img'] = image.copy()
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

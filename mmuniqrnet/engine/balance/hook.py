@@ -1,10 +1,11 @@
-"""Balance the losses of the tasks of any multi-loss model, from the outside."""
+"""Balance the losses of the tasks of any model with several losses, without changes to the model."""
 
 import inspect
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
@@ -20,29 +21,34 @@ from mmuniqrnet.registry import HOOKS
 
 from .strategies import BALANCE_STRATEGIES, BalanceStrategy
 
+RawLosses = dict[str, Tensor | list[Tensor]]
+ParsedLosses = tuple[Tensor, dict[str, Tensor]]
+# The attribute of the replacement of parse_losses that has the replaced method; None if the class's own was replaced.
+REPLACED = 'replaced'
+
 
 @HOOKS.register_module()
 class LossBalanceHook(Hook):
     """Multiply the losses of each task by a weight that a strategy adapts.
 
-    The hook stands at ``model.parse_losses``, where mmengine sums up the raw losses, from the start of the training to
-    its end; the model's parts are not touched. The logged ``loss`` is the weighted total; the losses of the tasks are
-    logged unweighted, and with them ``balance/weight_<task>`` and ``balance/raw_<task>`` (the task's unweighted sum).
+    During training, the hook replaces ``model.parse_losses``, the method in which mmengine sums the raw losses; the rest
+    of the model is not changed. The logged ``loss`` is the weighted total; the losses of the tasks are logged unweighted,
+    together with ``balance/weight_<task>`` and ``balance/raw_<task>`` (the task's unweighted sum).
 
-    The weights change after an optimiser step and never between the batches it accumulates. The strategy sees the
-    losses averaged over these batches and over all ranks. Steps that did not happen (AMP's overflows) and steps with a
-    loss that is not finite leave the weights as they were. A loss of exactly zero is taken as a batch without
-    supervision for the task, and left out of its mean; a step in which a task had none at all changes no weight.
+    The weights change only after an optimiser step, not between the batches that it accumulates. The strategy gets the
+    losses averaged over these batches and over all ranks. Skipped steps (overflows of AMP) and steps with a loss that is
+    not finite do not change the weights. A loss of exactly zero means a batch without supervision for the task and is
+    excluded from its mean; if a task has no supervision in a whole step, no weight changes.
 
     Args:
-        tasks: for each task the prefix, or prefixes, of the names of its losses, which may hold wildcards:
+        tasks: The prefix, or prefixes, of the loss names of each task; wildcards are allowed:
             ``dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'))``. Losses of no task keep weight 1.
-        strategy: name of one of ``BALANCE_STRATEGIES``, or ``dict(type=name, ...)`` with its options.
-        shared_parameters: names of parameters or modules of the model, for strategies that look at gradients
-            ("gradnorm"): best the last ones that all tasks share. None asks the model's ``shared_parameters()``.
+        strategy: The name of one of ``BALANCE_STRATEGIES``, or ``dict(type=name, ...)`` with its options.
+        shared_parameters: Names of parameters or modules of the model, for strategies that need gradients
+            ("gradnorm"): preferably the last ones that all tasks share. None uses the model's ``shared_parameters()``.
 
     Raises:
-        ValueError: in the first step, if a task has no loss or a loss several tasks.
+        ValueError: In the first step, if a task has no loss, or if a loss belongs to several tasks.
     """
 
     priority = 'NORMAL'
@@ -59,7 +65,7 @@ class LossBalanceHook(Hook):
         self.strategy = build_strategy(strategy, list(tasks))
         self.weights = self._check_weights(self.strategy.initial_weights())
         self.shared_parameters = [shared_parameters] if isinstance(shared_parameters, str) else shared_parameters
-        self._model: nn.Module | None = None
+        self._model: nn.Module = None  # set in before_train
         self._task_of: dict[str, str | None] = {}
         self._batches: list[Tensor] = []
         self._stepped = False
@@ -73,7 +79,7 @@ class LossBalanceHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._model, self._optim_wrapper = model, runner.optim_wrapper
         self._batches, self._stepped = [], False
-        self._take_seam(model)
+        self._replace_parse_losses(model)
         wrappers = runner.optim_wrapper
         wrappers = list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
         self._listeners = [w.optimizer.register_step_post_hook(self._note_step) for w in wrappers]
@@ -81,35 +87,36 @@ class LossBalanceHook(Hook):
     def after_train(self, runner: Runner) -> None:
         for listener in self._listeners:
             listener.remove()
-        release_seam(self._model)
+        restore_parse_losses(self._model)
 
-    def _take_seam(self, model: nn.Module) -> None:
-        release_seam(model)  # a training that was broken off could not give it back
+    def _replace_parse_losses(self, model: nn.Module) -> None:
+        restore_parse_losses(model)  # it is still replaced if an earlier training was interrupted
         original = model.parse_losses
 
-        # A plain function, and not a bound method, because a deep copy of the model must not copy hook and runner.
+        # A plain function instead of a bound method, so that a deep copy of the model does not copy hook and runner.
         @torch.compiler.disable
-        def parse_losses(losses: dict[str, Tensor | list[Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        def parse_losses(losses: RawLosses) -> ParsedLosses:
             return self._parse(losses, original) if model.training else original(losses)
 
-        parse_losses.stands_before = vars(model).get('parse_losses')
+        setattr(parse_losses, REPLACED, vars(model).get('parse_losses'))
         model.parse_losses = parse_losses
 
     def _note_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        # GradScaler calls fused optimisers even after an overflow, and leaves it to them to do nothing.
+        # After an overflow, GradScaler calls fused optimisers all the same; they skip the step themselves.
         overflow = getattr(optimizer, 'found_inf', None)
         self._stepped = self._stepped or overflow is None or not bool(overflow)
 
-    def _parse(self, losses: dict, original) -> tuple[Tensor, dict[str, Tensor]]:
+    def _parse(self, losses: RawLosses, original: Callable[[RawLosses], ParsedLosses]) -> ParsedLosses:
         if not self._task_of:
             self._assign(losses)
         raw: dict[str, Tensor] = {}
-        scaled, per_task = {}, {task: [] for task in self.tasks}
+        scaled: RawLosses = {}
+        per_task: dict[str, list[Tensor]] = {task: [] for task in self.tasks}
         for name, value in losses.items():
             task = self._find_task(name)
             scaled[name] = value
             if task is not None:
-                # Multiplied also if the weight is zero: DDP waits for the gradients of every branch.
+                # A weight of zero is applied, too, instead of dropping the loss: DDP waits for gradients of all branches.
                 weight = self.weights[task]
                 scaled[name] = value * weight if isinstance(value, Tensor) else [v * weight for v in value]
                 raw[name] = value.mean() if isinstance(value, Tensor) else sum(v.mean() for v in value)
@@ -133,7 +140,7 @@ class LossBalanceHook(Hook):
 
     def _gradient_norms(self, sums: dict[str, Tensor]) -> Tensor:
         parameters = self._find_shared_parameters()
-        # Gradients of half precision need AMP's scale as much here as in the backward pass.
+        # Gradients in half precision need AMP's loss scale here as in the backward pass.
         scaler = getattr(self._optim_wrapper, 'loss_scaler', None)
         scale = 1.0 if scaler is None else scaler.get_scale()
         norms = []
@@ -176,16 +183,18 @@ class LossBalanceHook(Hook):
             raise ValueError('LossBalanceHook: all the shared parameters are frozen, choose others')
         return parameters
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
         if not self._batches:
             raise RuntimeError(
-                f'LossBalanceHook saw no losses, because train_step of {type(self._model).__name__} '
+                f'LossBalanceHook received no losses, because train_step of {type(self._model).__name__} '
                 'does not call its parse_losses'
             )
         several = isinstance(runner.optim_wrapper, OptimWrapperDict)
         if not (self._stepped if several else runner.optim_wrapper.should_update()):
             return
-        # Every rank takes part, also one that skipped its step; what is not finite on one becomes so on all.
+        # Every rank takes part, also one that skipped its step. A value that is not finite on one rank is so on all.
         statistics = torch.stack(self._batches).sum(0)
         statistics = torch.cat([statistics, statistics.new_tensor([float(self._stepped)])])
         self._batches, self._stepped = [], False
@@ -199,8 +208,8 @@ class LossBalanceHook(Hook):
         if not all(map(math.isfinite, values)):
             if not self._warned:
                 print_log(
-                    'LossBalanceHook: a loss or its gradient is not finite; such steps leave the weights as '
-                    'they are (said once)',
+                    'LossBalanceHook: a loss or its gradient is not finite; such steps do not change the '
+                    'weights (this is logged once)',
                     'current',
                     logging.WARNING,
                 )
@@ -246,7 +255,7 @@ class LossBalanceHook(Hook):
                 raise ValueError(
                     f'LossBalanceHook: {name} belongs to several tasks, {", ".join(matches)}: correct `tasks`'
                 )
-            # What has no "loss" in its name is only logged by parse_losses, not summed up.
+            # parse_losses sums only values with "loss" in their name and logs the others.
             self._task_of[name] = matches[0] if matches and 'loss' in name else None
         return self._task_of[name]
 
@@ -256,7 +265,7 @@ class LossBalanceHook(Hook):
         )
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # Called for load_from, too; only before_train can tell whether the training goes on.
+        # Called for load_from, too; only in before_train it is known whether the training is resumed.
         self._loaded = checkpoint.get('loss_balance')
 
     def _restore(self, runner: Runner) -> None:
@@ -277,19 +286,20 @@ class LossBalanceHook(Hook):
                 'LossBalanceHook: the checkpoint to resume has strategy and tasks {} {}, but the config '
                 '{} {}: keep them, or start afresh with load_from'.format(*saved, *wanted)
             )
-        # Resuming loads onto the model's device, strategies live on the CPU.
+        # mmengine loads a resumed state to the model's device; strategies are on the CPU.
         state = apply_to(loaded['state'], lambda value: isinstance(value, Tensor), lambda value: value.cpu())
         self.strategy.load_state_dict(state)
         self.weights = dict(loaded['weights'])
 
 
-def release_seam(model: nn.Module) -> None:
-    """Give ``parse_losses`` back, if a :class:`LossBalanceHook` stands before it."""
-    seam = vars(model).get('parse_losses')
-    if hasattr(seam, 'stands_before'):
+def restore_parse_losses(model: nn.Module) -> None:
+    """Restore the model's ``parse_losses``, if a :class:`LossBalanceHook` has replaced it."""
+    current = vars(model).get('parse_losses')
+    if hasattr(current, REPLACED):
         del model.parse_losses
-        if seam.stands_before is not None:
-            model.parse_losses = seam.stands_before
+        replaced = getattr(current, REPLACED)
+        if replaced is not None:
+            model.parse_losses = replaced
 
 
 def build_strategy(strategy: str | dict, tasks: Sequence[str]) -> BalanceStrategy:

@@ -9,7 +9,7 @@ strategy for new weights after every optimiser step. A strategy is therefore pla
         def update(self, losses, gradient_norms=None):
             return {task: 1 / loss for task, loss in losses.items()}
 
-What it has to remember between steps it names in ``remembers``; that much is saved in checkpoints and restored.
+A strategy lists the attributes that make up its state in ``remembers``; these are saved in checkpoints and restored.
 """
 
 import math
@@ -23,7 +23,7 @@ import torch
 from mmuniqrnet.registry import BALANCE_STRATEGIES
 
 Floats = dict[str, float]
-TINY = 1e-12
+EPS = 1e-12
 
 
 class BalanceStrategy(ABC):
@@ -44,7 +44,7 @@ class BalanceStrategy(ABC):
         return dict.fromkeys(self.tasks, 1.0)
 
     def wants_gradient_norms(self) -> bool:
-        """Whether the next ``update`` is to be given gradient norms, each a partial backward pass."""
+        """Whether the next ``update`` needs gradient norms; each costs a partial backward pass."""
         return False
 
     @abstractmethod
@@ -81,8 +81,8 @@ class BalanceStrategy(ABC):
 class LearnedVector:
     """Numbers that Adam (without weight decay) moves along gradients given to it, in float64 on the CPU.
 
-    Adam rather than plain descent, for its steps are about ``lr`` at most whatever the scale of the losses is, and an
-    untrained model's first losses can be in the thousands.
+    Adam is used instead of plain gradient descent because its steps are at most about ``lr`` at any scale of the losses,
+    and the first losses of an untrained model can be in the thousands.
     """
 
     def __init__(self, values: Sequence[float], lr: float) -> None:
@@ -146,7 +146,7 @@ class Magnitude(BalanceStrategy):
         for task, loss in losses.items():
             self.averages[task] = self.decay * self.averages.get(task, loss) + (1 - self.decay) * loss
         # The numerator is common to all tasks and cancels in the scaling.
-        return self._with_sum([1 / max(self.averages[task], TINY) for task in self.tasks])
+        return self._with_sum([1 / max(self.averages[task], EPS) for task in self.tasks])
 
 
 @BALANCE_STRATEGIES.register_module(name='dwa')
@@ -181,7 +181,7 @@ class DynamicWeightAverage(BalanceStrategy):
             self.sums, self.steps = dict.fromkeys(self.tasks, 0.0), 0
             if len(self.history) == 2:
                 before, last = self.history
-                logits = [last[task] / max(before[task], TINY) / self.temperature for task in self.tasks]
+                logits = [last[task] / max(before[task], EPS) / self.temperature for task in self.tasks]
                 self.weights = self._with_sum([math.exp(logit - max(logits)) for logit in logits])
         return dict(self.weights)
 
@@ -221,7 +221,7 @@ class GradNorm(BalanceStrategy):
     relative inverse training rate, and T_i = mean_j(w_j G_j) r_i^alpha, taken as constant.
 
     Args:
-        alpha: 0 makes the norms equal; larger lets tasks that lag behind pull harder.
+        alpha: 0 makes the norms equal; with larger values, tasks that train more slowly get larger weights.
         lr: learning rate of the weights.
         interval: optimiser steps from one change of the weights to the next.
         min_weight: floor that keeps every weight positive.
@@ -266,10 +266,10 @@ class RandomWeights(BalanceStrategy):
     """Control that a real strategy must beat (RLW, Lin et al. 2022): softmax of normal noise, new at every step.
 
     Args:
-        seed: the weights depend on it and on the number of the step alone, so that all ranks draw the same and the
-            run's own generators are left in peace.
-        total: what the weights sum to. None is n, as for the other strategies, so that nothing but the balance
-            differs from theirs; the paper has 1.
+        seed: the weights depend only on it and on the number of the step, so that all ranks have the same weights and
+            the other random generators of the run are not affected.
+        total: sum of the weights. None is n, as in the other strategies, so that only the balance differs from theirs;
+            the paper has 1.
     """
 
     remembers = ('draws',)

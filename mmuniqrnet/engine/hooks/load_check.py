@@ -1,4 +1,4 @@
-"""Refuse a checkpoint that does not fit, where mmengine would go on without a word."""
+"""Refuse a checkpoint that does not fit; mmengine would only log what is missing."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,26 @@ from mmengine.runner import Runner
 
 from mmuniqrnet.checkpoints.file_io import state_dict_of
 from mmuniqrnet.checkpoints.fit import NEW_BY_DESIGN
-from mmuniqrnet.checkpoints.loading import check_fit, report
+from mmuniqrnet.checkpoints.loading import check_fit, log_fit
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import CheckpointError
 
 
 @HOOKS.register_module()
 class CheckLoadHook(Hook):
-    """Judge what ``load_from`` brings, part by part, before it is loaded.
+    """Checks the checkpoint of ``load_from`` or ``resume`` part by part before it is loaded.
 
-    mmengine loads what has the right name and shape and logs the rest. Here a part (backbone, neck, head.encoder,
-    head.box_branch, ...) of which the checkpoint has anything must match; a part of which it has nothing is new and is
-    listed in the log, as a mask branch over a converted QRNet is. A run that resumes must find every part.
+    mmengine loads each tensor that has the right name and shape, and only logs the others. With this hook, a part
+    (backbone, neck, head.encoder, head.box_branch, ...) of which the checkpoint has any tensor must match. A part of
+    which it has none is new and is listed in the log, for example the mask branch if the checkpoint is a converted
+    QRNet. To resume a run, every part must match.
 
     Args:
         share: The share of a part's tensors that must match.
         required: Parts that the checkpoint must have if the model has them.
-        new: Prefixes of what may be absent as a whole within a part.
-        allow: Prefixes of what is not judged, such as ``'head.encoder.position.'`` for another number of tokens
-            (mmengine then leaves it as it is).
+        new: Prefixes, within a part, of what may be absent completely.
+        allow: Prefixes of tensors that are not checked, such as ``'head.encoder.position.'`` for another number of
+            tokens (mmengine then keeps the model's values).
 
     Raises:
         CheckpointError: If the checkpoint does not fit.
@@ -61,11 +62,11 @@ class CheckLoadHook(Hook):
             )
             if 'state_dict' not in checkpoint and 'model' in checkpoint:
                 raise CheckpointError(
-                    "its weights are under 'model', where mmengine does not look: save them under 'state_dict'"
+                    "its weights are under 'model', which mmengine does not read: save them under 'state_dict'"
                 )
         except CheckpointError as error:
             raise CheckpointError(
                 f'{what}: the checkpoint does not fit the model: {error}. '
-                'CheckLoadHook can be told to allow or to require other parts.'
+                'To accept other differences, set the options required, new and allow of CheckLoadHook.'
             ) from None
-        report(what, fit)
+        log_fit(what, fit)

@@ -13,7 +13,7 @@ from mmuniqrnet.registry import MODELS
 
 
 class UngatedTokens(NamedTuple):
-    """Images on their way through the stages, at the first gate.
+    """The state of the backbone before its first gate, which does not depend on the text.
 
     Attributes:
         tokens: [B, N, C], after the blocks of the first gated stage.
@@ -30,9 +30,9 @@ class UngatedTokens(NamedTuple):
 class QRNetSwin(SwinTransformer):
     """Swin whose stages are gated by the text: the query-modulated backbone of QRNet (section 3.2).
 
-    A QD-ATT stands at the end of every stage. The gated tokens go both to that stage's output and to patch merging, so
-    that the next stage sees them. With no sentence it is plain Swin, so it can be pre-trained and used in any mmdet
-    detector; its weights are in mmdet's Swin layout, the gates under ``gates.{stage}``.
+    Each stage ends with a QD-ATT. The gated tokens are both the stage's output and the input of patch merging, so the
+    next stage sees them. Without a sentence this is a plain Swin, so it can be pre-trained and used in any mmdet
+    detector. The weights are in mmdet's Swin layout, the gates under ``gates.{stage}``.
 
     Args:
         text_dim: D, the width of the sentence feature.
@@ -52,10 +52,10 @@ class QRNetSwin(SwinTransformer):
         qkv_bias: Whether queries, keys and values have a bias.
         drop_path_rate: Largest stochastic depth rate, that of the last block.
         with_cp: Recompute the blocks in the backward pass, to save memory.
-        frozen_stages: Patch embedding and the first so many stages are not trained, except for their gates, which a
-            pre-trained Swin does not have; -1 trains all.
-        convert_weights: Insist that the checkpoint of ``init_cfg`` is in original Swin layout; by default the layout
-            is told by the names.
+        frozen_stages: Number of first stages that are not trained, together with patch embedding; -1 trains all. Gates
+            are always trained, because a pre-trained Swin does not have them.
+        convert_weights: Require the checkpoint of ``init_cfg`` to be in the original Swin layout; by default the layout
+            is detected from the names.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=...)`` with a Swin of any layout that
             :func:`mmuniqrnet.checkpoints.load_swin` reads; it fails where the file does not fit.
     """
@@ -96,7 +96,7 @@ class QRNetSwin(SwinTransformer):
             mlp_ratio=mlp_ratio,
             qkv_bias=qkv_bias,
             drop_path_rate=drop_path_rate,
-            with_cp=False,  # mmdet's uses the reentrant kind without saying so, which torch is about to refuse
+            with_cp=False,  # mmdet's does not set use_reentrant, which future versions of torch require
             frozen_stages=frozen_stages,
             convert_weights=convert_weights,
             init_cfg=init_cfg,
@@ -106,7 +106,7 @@ class QRNetSwin(SwinTransformer):
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
         if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
             raise ValueError(
-                f'QRNetSwin: gated_stages={tuple(gated_stages)} names a stage that is not there; depths has '
+                f'QRNetSwin: gated_stages={tuple(gated_stages)} names a stage that does not exist; depths has '
                 f'{len(depths)} stages, 0 to {len(depths) - 1}.'
             )
         gated = set(gated_stages) if channel_gate or spatial_gate else set()
@@ -123,9 +123,9 @@ class QRNetSwin(SwinTransformer):
             else None
             for i, channels in enumerate(self.num_features)
         )
-        # Where there is none, all blocks come before it.
+        # Without any gate, all blocks belong to before_text.
         self.first_gate = min(gated, default=len(depths) - 1)
-        # mmdet's Swin freezes at the first train() only: too late for an optimiser or DDP built before it.
+        # mmdet's Swin freezes at the first train() only, which is too late for an optimiser or DDP built before.
         self._freeze_stages()
 
     def train(self, mode: bool = True) -> 'QRNetSwin':
@@ -133,10 +133,10 @@ class QRNetSwin(SwinTransformer):
         return self  # mmdet's Swin returns None, and so would eval()
 
     def init_weights(self) -> None:
-        """Random, or from ``init_cfg``'s checkpoint; V of gates that are not in it stays as built.
+        """Initialise randomly, or from ``init_cfg``'s checkpoint; the V of gates that it lacks is not changed.
 
         Raises:
-            ValueError: If ``init_cfg`` is of another kind, or its checkpoint can't be read or does not fit.
+            ValueError: If ``init_cfg`` is of another kind, or its checkpoint cannot be read or does not fit.
         """
         if not self.init_cfg:
             super().init_weights()
@@ -162,23 +162,23 @@ class QRNetSwin(SwinTransformer):
         return self.after_text(self.before_text(images), sentence)
 
     def before_text(self, images: Tensor) -> UngatedTokens:
-        """What can be said of images [B, 3, H, W] before any text: all up to the first gate."""
+        """Compute the part that does not depend on the text, up to the first gate, of images [B, 3, H, W]."""
         x, hw = self.patch_embed(images)  # [B, N, C_0]
         x = self.drop_after_pos(x)
-        maps = []
+        maps: list[Tensor] = []
         for stage in range(self.first_gate):
-            x, hw = self._leave(stage, self._blocks(stage, x, hw), hw, maps)
+            x, hw = self._finish_stage(stage, self._blocks(stage, x, hw), hw, maps)
         return UngatedTokens(self._blocks(self.first_gate, x, hw), hw, maps)
 
     def after_text(self, ungated: UngatedTokens, sentence: Tensor | None = None) -> list[Tensor]:
-        """The rest of the way, from the first gate on; sentence [B, text_dim] -> the maps of :meth:`forward`."""
+        """Compute the rest, from the first gate on; sentence [B, text_dim] -> the maps of :meth:`forward`."""
         x, hw, maps = ungated.tokens, ungated.hw, list(ungated.maps)
         for stage in range(self.first_gate, len(self.stages)):
             if stage > self.first_gate:
                 x = self._blocks(stage, x, hw)
             if sentence is not None and self.gates[stage] is not None:
                 x = self.gates[stage](x, sentence)
-            x, hw = self._leave(stage, x, hw, maps)
+            x, hw = self._finish_stage(stage, x, hw, maps)
         return maps
 
     def _blocks(self, stage: int, x: Tensor, hw: tuple[int, int]) -> Tensor:
@@ -186,8 +186,10 @@ class QRNetSwin(SwinTransformer):
             x = checkpoint(block, x, hw, use_reentrant=False) if self.with_cp and self.training else block(x, hw)
         return x
 
-    def _leave(self, stage: int, x: Tensor, hw: tuple[int, int], maps: list[Tensor]) -> tuple[Tensor, tuple[int, int]]:
-        """Add a stage's map to ``maps`` if it is asked for, and merge its patches for the next stage."""
+    def _finish_stage(
+        self, stage: int, x: Tensor, hw: tuple[int, int], maps: list[Tensor]
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """Append a stage's map to ``maps`` if it is in ``out_indices``, and merge its patches for the next stage."""
         if stage in self.out_indices:
             out = getattr(self, f'norm{stage}')(x)
             maps.append(out.transpose(1, 2).unflatten(2, hw).contiguous())

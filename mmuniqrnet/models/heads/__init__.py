@@ -7,10 +7,10 @@ from .uniqrnet_head import UniQRNetHead
 
 __all__ = [
     'BoxBranch',
-    'ScoreBranch',
     'DecodeHeadMaskBranch',
     'MaskBranch',
     'PixelGuidance',
     'PointingBoxBranch',
+    'ScoreBranch',
     'UniQRNetHead',
 ]

@@ -1,4 +1,4 @@
-"""From the outputs of the head's branches to an answer in pixels of the original image."""
+"""Convert the outputs of the head's branches to an answer in pixels of the original image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -17,22 +17,22 @@ EXTRA_MASKS = ('mask_probs', 'input_masks')
 
 @dataclass(frozen=True)
 class TestCfg:
-    """``test_cfg`` of :class:`UniQRNetHead`: what matters in prediction only.
+    """``test_cfg`` of :class:`UniQRNetHead`: options of prediction only.
 
     Args:
         mask_threshold: A pixel belongs to the mask if its probability is higher.
-        mask_margin: Masks are cut to their box, grown on every side by this share of its width or height; None leaves
-            them as they are.
-        extra_masks: Further fields of answers, which published protocols need (``ReferringMetric(protocol=...)``):
+        mask_margin: Cut masks to their box, enlarged on every side by this share of its width or height; None does not
+            cut them.
+        extra_masks: Additional fields of answers, which published protocols need (``ReferringMetric(protocol=...)``):
             ``'mask_probs'``, the probabilities (float [1, H, W], original pixels), for ``cris`` and ``cris_val``, and
             ``'input_masks'`` (bool [1, h, w], pixels of the resized image without padding), for ``lavt`` and
-            ``seqtr``. They cost memory, so they are there only if named.
+            ``seqtr``. By default there are none, because they need memory.
 
     Raises:
         ValueError: An option is unknown or out of range, or needs a branch that the head does not have.
     """
 
-    __test__ = False  # not a class of tests, whatever pytest makes of its name
+    __test__ = False  # tells pytest that this is not a test class
 
     mask_threshold: float = 0.5
     mask_margin: float | None = None
@@ -57,24 +57,24 @@ class TestCfg:
         margin = options.get('mask_margin')
         if margin is not None and (not has_box or not has_mask or margin < 0):
             raise ValueError(
-                f'UniQRNetHead: mask_margin={margin} needs a box_branch and a mask_branch, and is not negative; None '
-                'cuts nothing.'
+                f'UniQRNetHead: mask_margin={margin} needs a box_branch and a mask_branch, and must not be negative; '
+                'None does not cut masks.'
             )
         return cls(**dict(options, extra_masks=tuple(extra)))
 
 
 def to_answer(out: Mapping[str, Tensor], placement: Placement, cfg: TestCfg) -> InstanceData:
-    """The outputs of one sample as one instance in original pixels.
+    """Convert the outputs of one sample to one instance in original pixels.
 
     Args:
-        out: Those of ``boxes`` [4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [1, h, w] (over the canvas) and
-            ``score_logits`` [] that the head has.
-        placement: Where the image lies on the canvas.
+        out: ``boxes`` [4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [1, h, w] (over the canvas) and
+            ``score_logits`` [], as far as the head has them.
+        placement: The position of the image on the canvas.
         cfg: The options.
 
     Returns:
         ``scores`` [1] (1 without a score branch) and ``labels`` [1] (0); ``bboxes`` [1, 4] (xyxy) and ``masks``
-        [1, H, W] (bool) if the head has them; those of ``extra_masks``.
+        [1, H, W] (bool) if the head has them; the fields of ``extra_masks``.
     """
     answer = InstanceData()
     device = next(iter(out.values())).device

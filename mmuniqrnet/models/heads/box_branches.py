@@ -10,8 +10,9 @@ from mmuniqrnet.registry import MODELS
 
 from .mask_branch import merge_maps
 
-# Where the sigmoid is not yet flat: the box around an untrained mask may be the whole canvas.
-STEEP = (0.02, 0.98)
+# References are clamped to this range: outside it the sigmoid is almost flat, and the box around an untrained mask may be
+# the whole canvas.
+REFERENCE_RANGE = (0.02, 0.98)
 
 
 @MODELS.register_module()
@@ -37,35 +38,35 @@ class BoxBranch(BaseModule):
     ) -> Tensor:
         """reg [B, d] -> boxes [B, 4], cxcywh, normalised by the canvas (0..1).
 
-        With a reference, boxes like these, the MLP says how the box differs from it, in logits. What every box branch
-        is given besides, the encoder's maps and the canvas's padding mask, this one has no use for.
+        With ``reference`` (boxes in the same format), the MLP predicts the difference from it, in logits. ``maps`` and
+        ``padding_mask`` are passed to every box branch; this one does not use them.
         """
         logits = self.mlp(reg)
-        # At least float32, whatever autocast says: half precision has too few digits for boxes.
+        # At least float32, also under autocast: half precision is too coarse for boxes.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if reference is not None:
-            logits = logits + inverse_sigmoid(reference.clamp(*STEEP))
+            logits = logits + inverse_sigmoid(reference.clamp(*REFERENCE_RANGE))
         return logits.sigmoid()
 
 
-# A finite one: an image so thin that no token's middle lies in it would have no place to point at, and NaN boxes.
-NOWHERE = -1e4
+# Finite, because a very thin image may contain no token's centre: with -inf for all tokens, the box would be NaN.
+PADDING_LOGIT = -1e4
 
 
 @MODELS.register_module()
 class PointingBoxBranch(BaseModule):
-    """The box from where [REG] points: a place among the visual tokens, and what stands there (our design).
+    """The box from attention of [REG] over the visual tokens (our design).
 
-    TransVG's branch has to recite four coordinates from [REG] alone, into which the encoder's attention carries what
-    tokens look like, but not where they are, since positions join queries and keys only. Here [REG] attends to the
-    visual tokens once more; the mean of their places under that attention is the box's first centre, and an MLP says
-    from [REG] and the mean of the tokens how the box differs from it. So boxes alone can teach a network in a time in
-    which [REG]'s coordinates hardly begin to (the ablations page has the figures).
+    TransVG's branch regresses four coordinates from [REG] alone. The encoder's attention adds positions to queries and
+    keys only, so [REG] receives what the tokens look like, but not where they are. Here [REG] attends to the visual
+    tokens once more. The mean of their positions, weighted by this attention, is the initial centre of the box; an MLP
+    predicts from [REG] and the weighted mean of the tokens how the box differs from it. Trained on boxes alone, this
+    learns much faster than TransVG's branch (figures are on the ablations page).
 
     Args:
         embed_dims: d, the width of the encoder's tokens.
         num_layers: Layers of the MLP.
-        first_size: Width and height that a box starts with where no reference is given, in parts of the canvas.
+        first_size: Initial width and height of the box if there is no reference, as a share of the canvas.
         init_cfg: mmengine initialisation.
     """
 
@@ -81,28 +82,28 @@ class PointingBoxBranch(BaseModule):
     def forward(self, reg: Tensor, reference: Tensor | None, maps: Sequence[Tensor], padding_mask: Tensor) -> Tensor:
         """Boxes [B, 4], cxcywh, normalised by the canvas (0..1).
 
-        reg [B, d]; reference [B, 4], boxes from which to start instead; maps, the encoder's visual maps [B, d, h, w],
-        finest first; padding_mask [B, H, W] of the canvas, True where there is no image.
+        reg [B, d]; reference [B, 4], initial boxes instead of those from the attention; maps, the encoder's visual maps
+        [B, d, h, w], finest first; padding_mask [B, H, W] of the canvas, True where there is no image.
         """
         x = merge_maps(maps)
         tokens = x.flatten(2).transpose(1, 2)  # [B, N, d]
         attention = self.attend(reg, tokens, F.interpolate(padding_mask[:, None].float(), size=x.shape[-2:]).flatten(1))
-        seen = torch.einsum('bn,bnd->bd', attention.to(tokens.dtype), tokens)
+        attended = torch.einsum('bn,bnd->bd', attention.to(tokens.dtype), tokens)
         if reference is None:
-            centre = attention @ places(x)
+            centre = attention @ cell_centres(x)
             reference = torch.cat([centre, torch.full_like(centre, self.first_size)], dim=1)
-        # float32 whatever autocast says: half precision has too few digits for boxes.
-        logits = self.mlp(torch.cat([reg, seen], dim=1)).float() + inverse_sigmoid(reference.clamp(*STEEP))
-        return logits.sigmoid()
+        # float32 also under autocast: half precision is too coarse for boxes.
+        logits = self.mlp(torch.cat([reg, attended], dim=1)).float()
+        return (logits + inverse_sigmoid(reference.clamp(*REFERENCE_RANGE))).sigmoid()
 
     def attend(self, reg: Tensor, tokens: Tensor, padding: Tensor) -> Tensor:
-        """reg [B, d], tokens [B, N, d], padding [B, N] (1 = no image) -> attention [B, N], of sum 1, in float32."""
+        """reg [B, d], tokens [B, N, d], padding [B, N] (1 = no image) -> attention [B, N], float32, which sums to 1."""
         logits = torch.einsum('bd,bnd->bn', self.query(reg), self.key(tokens)).float() / tokens.shape[-1] ** 0.5
-        return logits.masked_fill(padding > 0, NOWHERE).softmax(1)
+        return logits.masked_fill(padding > 0, PADDING_LOGIT).softmax(1)
 
 
-def places(x: Tensor) -> Tensor:
-    """The cells' centres of a map [B, C, h, w], row by row: (x, y) in 0..1, float32 [h * w, 2]."""
+def cell_centres(x: Tensor) -> Tensor:
+    """The centres (x, y) of the cells of a map [B, C, h, w], row by row, in 0..1: float32 [h * w, 2]."""
     height, width = x.shape[-2:]
     ys = (torch.arange(height, device=x.device) + 0.5) / height
     xs = (torch.arange(width, device=x.device) + 0.5) / width

@@ -9,39 +9,39 @@ from mmuniqrnet.registry import MODELS
 
 from .mask_branch import classify_pixels, merge_maps, resized
 
-# What mmseg's heads use only in training and testing of their own, where the head that this branch is in has its ways.
-NOT_OURS = {
-    'loss_decode': 'UniQRNetHead has the losses (loss_mask_bce, loss_mask_dice)',
-    'ignore_index': 'UniQRNetHead leaves padding out of the losses by itself',
-    'sampler': 'UniQRNetHead has the losses and no pixel sampler',
+# Options that mmseg's heads use in their own training and testing, and why they have no effect here.
+UNSUPPORTED_OPTIONS = {
+    'loss_decode': 'UniQRNetHead computes the losses (loss_mask_bce, loss_mask_dice)',
+    'ignore_index': 'UniQRNetHead excludes padding from the losses',
+    'sampler': 'UniQRNetHead computes the losses, without a pixel sampler',
     'num_classes': 'a mask has one class',
     'out_channels': 'a mask has one channel',
-    'threshold': 'UniQRNetHead has it (test_cfg.mask_threshold)',
+    'threshold': 'the threshold is an option of UniQRNetHead (test_cfg.mask_threshold)',
 }
 
 
 @MODELS.register_module()
 class DecodeHeadMaskBranch(BaseModule):
-    """The mask by any decode head of mmseg, such as ``mmseg.FPNHead`` (our design).
+    """The mask from any decode head of mmseg, such as ``mmseg.FPNHead`` (our design).
 
-    The text reaches the decode head in two ways, neither of which depends on what is inside it. The encoder's visual
-    maps, which have seen the text, are projected and added to every level of the neck, so that whichever levels the
-    decode head reads have seen it, too. And in the place of ``conv_seg``, the decode head's last convolution, stands
-    the classifier that is made from [REG] and applied to its pixel features, as in :class:`MaskBranch`.
+    The text enters the decode head in two ways, which work for every decode head. First, the encoder's visual maps,
+    which depend on the text, are projected and added to every level of the neck, so the decode head sees the text in
+    whichever levels it reads. Second, ``conv_seg``, the decode head's last convolution, is replaced by a classifier that
+    is computed from [REG] and applied to the pixel features, as in :class:`MaskBranch`.
 
-    Of the decode head only the way from maps to logits is used: its losses, its sampler and its own prediction are
-    not, and a config that sets them is refused.
+    Only the decode head's path from maps to logits is used. A config that sets its losses, its sampler or options of its
+    own prediction is refused.
 
     Args:
         decode_head: Config of the decode head, which reads the neck's levels (``in_index``, ``in_channels``), finest
-            first. The mask has the stride of the first of them. Without the keys of ``NOT_OURS``.
+            first. The mask has the stride of the first of them. The keys of ``UNSUPPORTED_OPTIONS`` must not be set.
         embed_dims: d, the width of the encoder's tokens.
         in_channels: Channels of the neck's maps.
         norm_cfg: Normalisation of the projected maps.
         init_cfg: mmengine initialisation.
 
     Raises:
-        ValueError: ``decode_head`` sets what is not used.
+        ValueError: If ``decode_head`` sets an unsupported option, or has no ``conv_seg``.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class DecodeHeadMaskBranch(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
-        for key, reason in NOT_OURS.items():
+        for key, reason in UNSUPPORTED_OPTIONS.items():
             if key in decode_head:
                 raise ValueError(
                     f'DecodeHeadMaskBranch: remove {key} from the config of {decode_head["type"]}: {reason}.'
                 )
-        # mmseg looks up the loss without a scope, and warns of its default's averaging, though it will not be called.
+        # The loss is never called; it is set because mmseg warns about the averaging of its default.
         unused = dict(num_classes=1, threshold=0.5, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
         self.decode_head = MODELS.build(dict(decode_head, **unused, _scope_='mmseg'))
         if not isinstance(getattr(self.decode_head, 'conv_seg', None), nn.Conv2d):
             raise ValueError(
-                f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, whose place the '
-                'classifier made from [REG] takes; choose another, such as mmseg.FPNHead.'
+                f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, which the '
+                'classifier computed from [REG] replaces; choose another, such as mmseg.FPNHead.'
             )
         self.decode_head.conv_seg = nn.Identity()
         self.input_proj = ConvModule(embed_dims, in_channels, 1, norm_cfg=norm_cfg, act_cfg=None)

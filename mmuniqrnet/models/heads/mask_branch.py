@@ -12,18 +12,18 @@ from mmuniqrnet.registry import MODELS
 
 @MODELS.register_module()
 class MaskBranch(BaseModule):
-    """The mask, from the encoder's visual maps and the neck's finer levels down to stride 4 (our design).
+    """The mask from the encoder's visual maps and the neck's finer levels, up to stride 4 (our design).
 
-    The encoder's visual tokens, which have seen the text, are laid out as maps again and carried down the neck's
-    pyramid (upsample, add the lateral map, 3x3 convolution) to pixel features. The [REG] token then makes the classifier
-    that is applied to each pixel, as the queries of MaskFormer do: box and mask are two readings of one token, so that
-    what one learns about which object is meant serves the other.
+    The encoder's visual tokens, which depend on the text, are reshaped to maps and combined with the neck's levels, from
+    coarse to fine (upsample, add the lateral map, 3x3 convolution). The result are pixel features. A classifier computed
+    from [REG] is applied to each pixel, as with the queries of MaskFormer. Box and mask are both predicted from this one
+    token, so each task helps the other to find the right object.
 
     Args:
         embed_dims: d, the width of the encoder's tokens.
         in_channels: Channels of the neck's maps.
         feat_channels: Channels of the pixel features.
-        levels: The neck's levels that join on the way down, coarse to fine; the last one's stride is the mask's.
+        levels: Indices of the neck's levels to combine, coarse to fine; the mask has the stride of the last one.
         norm_cfg: Normalisation of the convolutions.
         init_cfg: mmengine initialisation.
     """
@@ -51,7 +51,8 @@ class MaskBranch(BaseModule):
     def forward(self, reg: Tensor, maps: Sequence[Tensor], levels: Sequence[Tensor]) -> Tensor:
         """Mask logits [B, 1, H / 4, W / 4].
 
-        reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's [B, in_channels, h, w].
+        reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's maps
+        [B, in_channels, h, w].
         """
         x = self.input_proj(merge_maps(maps))
         for i, lateral, conv in zip(self.levels, self.lateral_convs, self.convs):
@@ -60,7 +61,7 @@ class MaskBranch(BaseModule):
 
 
 def merge_maps(maps: Sequence[Tensor]) -> Tensor:
-    """The sum of maps, the finest first, at its size: [B, d, h, w] each -> [B, d, h, w]."""
+    """The sum of maps [B, d, h, w], finest first, resized to the finest."""
     x = maps[-1]
     for finer in reversed(maps[:-1]):
         x = finer + resized(x, finer)
@@ -68,11 +69,12 @@ def merge_maps(maps: Sequence[Tensor]) -> Tensor:
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:
+    """A map [B, C, h, w], resized bilinearly to the height and width of another."""
     return F.interpolate(x, size=like.shape[-2:], mode='bilinear', align_corners=False)
 
 
 def classify_pixels(x: Tensor, classifier: Tensor) -> Tensor:
-    """Pixel features [B, c, h, w], to each sample its own weights and bias [B, c + 1] -> logits [B, 1, h, w]."""
+    """Pixel features [B, c, h, w], weights and bias of each sample [B, c + 1] -> logits [B, 1, h, w]."""
     weight, bias = classifier.split([x.shape[1], 1], dim=1)  # [B, c], [B, 1]
     logits = torch.einsum('bc,bchw->bhw', weight, x) / x.shape[1] ** 0.5
     return (logits + bias[..., None]).unsqueeze(1)

@@ -28,9 +28,9 @@ class PixelTextAlignment(nn.Module):
 class PixelGuidance(BaseModule):
     """Pixel supervision of intermediate stages, in training only (our design for the paper's central claim).
 
-    UniQRNet's pixel supervision "directly guides the intermediate layers". Here each chosen stage of the backbone and
-    each chosen level of the neck has to say, pixel by pixel, whether it agrees with the sentence, and is held to the
-    true mask. The stages are gated by the text, so the gradient reaches the gates without passing the later layers.
+    UniQRNet's pixel supervision "directly guides the intermediate layers". Here each selected stage of the backbone and
+    each selected level of the neck predicts for each pixel whether it agrees with the sentence; the target is the true
+    mask. The stages are gated by the text, so the gradient reaches the gates without passing through the later layers.
     Nothing of this is computed at test time.
 
     Args:

@@ -11,7 +11,7 @@ from .targets import Targets
 
 @MODELS.register_module()
 class ScoreBranch(BaseModule):
-    """How good the answer is: the logit of the IoU that the box will have, from the [REG] token.
+    """The score of the answer: the logit of the predicted IoU of the box, from the [REG] token.
 
     Args:
         embed_dims: d, the width of [REG].
@@ -28,13 +28,13 @@ class ScoreBranch(BaseModule):
 
 
 def box_quality(boxes: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """IoU of boxes [B, 4] (cxcywh) with the true ones, and where it is known: both [B]."""
+    """IoU of boxes [B, 4] (cxcywh) with the true ones, and whether it is known: both [B]."""
     iou = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), is_aligned=True)
     return iou, targets.has_box
 
 
 def mask_quality(logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-    """IoU of masks, as logits [B, 1, h, w], with the true ones, padding left out; and where it is known: both [B]."""
+    """IoU of mask logits [B, 1, h, w] with the true masks, without padding, and whether it is known: both [B]."""
     truth, inside = (
         F.adaptive_avg_pool2d(x, logits.shape[-2:]).flatten(1) > 0.5 for x in (targets.masks, targets.inside)
     )

@@ -10,15 +10,15 @@ from mmuniqrnet.structures import Placement
 
 
 class Targets(NamedTuple):
-    """What a batch of B expressions should be answered with, on the canvas.
+    """The training targets of B expressions, on the canvas.
 
     Attributes:
-        boxes: [B, 4], cxcywh, normalised by the canvas; the smallest box around all objects that are meant.
-        has_box: [B] float, 0 where the data says nothing about the box, or no object is meant.
-        masks: [B, 1, H, W] float in 0..1, the union of all objects that are meant.
-        has_mask: [B] float, 0 where the data says nothing about the mask.
-        exists: [B] float, 0 where the expression fits no object.
-        inside: [B, 1, H, W] float, 1 where the image is, 0 on padding.
+        boxes: [B, 4], cxcywh, normalised by the canvas; the smallest box around all target objects.
+        has_box: [B] float, 0 if the box is not annotated, or if there is no target object.
+        masks: [B, 1, H, W] float in 0..1, the union of all target objects.
+        has_mask: [B] float, 0 if the mask is not annotated.
+        exists: [B] float, 0 if the expression fits no object.
+        inside: [B, 1, H, W] float, 1 on the image, 0 on padding.
     """
 
     boxes: Tensor
@@ -30,7 +30,7 @@ class Targets(NamedTuple):
 
 
 def make_targets(data_samples: Sequence[DetDataSample], device: torch.device) -> Targets:
-    """Gather the truth of a batch from ``gt_instances`` (boxes in canvas pixels, bitmap masks of canvas size)."""
+    """Targets from the samples' ``gt_instances`` (boxes in canvas pixels, bitmap masks of canvas size)."""
     boxes, has_box, masks, has_mask, exists, inside = [], [], [], [], [], []
     for sample in data_samples:
         truth, meta = sample.gt_instances, sample.metainfo

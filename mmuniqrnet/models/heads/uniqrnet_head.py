@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from mmuniqrnet.models.losses.loss_check import check_loss
-from mmuniqrnet.registry import MODELS
+from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures
 from mmuniqrnet.utils.deprecation import moved_arguments
 
@@ -20,28 +20,23 @@ from .mask_and_box import box_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
-Part = dict | nn.Module | None
+
 MOVED_TO_TEST_CFG = ('mask_threshold', 'mask_margin', 'extra_masks')
-# Items that have a task's truth may be fewer than one a rank, so their mean count is not held to 1.
+# The lower limit of the mean number of items per rank; not 1, because there may be fewer annotated items than ranks.
 EPS = 1e-6
-
-
-def build(part: Part) -> nn.Module | None:
-    """A module from its config; a module or None is returned as it is."""
-    return MODELS.build(part) if isinstance(part, dict) else part
 
 
 @MODELS.register_module()
 class UniQRNetHead(BaseModule):
     """The joint head: visual-linguistic encoder, box branch, mask branch, score (our design).
 
-    Every branch and every loss but the encoder may be None: boxes only is QRNet, masks only its segmentation twin.
+    Every branch and every loss may be None: with boxes only this is QRNet, with masks only its segmentation variant.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
     ``loss_aux_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so that a hook can balance them by prefix.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
-        box_branch: Boxes from [REG] (:class:`BoxBranch`), or from where it points (:class:`PointingBoxBranch`).
+        box_branch: Boxes from [REG] (:class:`BoxBranch`), or from its attention (:class:`PointingBoxBranch`).
         mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
         score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
         pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
@@ -50,33 +45,34 @@ class UniQRNetHead(BaseModule):
         loss_mask_bce: Loss of the mask logits, pixel by pixel.
         loss_mask_dice: Loss of the mask as a whole.
         loss_aux: Loss of the auxiliary masks, pixel by pixel.
-        loss_score: Loss of the score against the box's IoU (0 where no object is meant).
-        loss_consistency: Loss of box and mask against each other, such as :class:`BoxMaskConsistencyLoss`, where an
-            object is meant.
-        mask_loss_stride: The mask loss is taken at this stride of the canvas, in pixels; 1 resolves edges best.
-        box_from_mask: The box branch says how the box differs from the one that the mask speaks of, instead of the box
-            itself. The box's gradient does not enter the mask by this way.
-        test_cfg: What matters in prediction only: ``mask_threshold``, ``mask_margin`` and ``extra_masks``, see
+        loss_score: Loss of the score; its target is the IoU of the box (0 if there is no target object).
+        loss_consistency: Loss between box and mask, such as :class:`BoxMaskConsistencyLoss`, of samples with a target
+            object.
+        mask_loss_stride: Stride on the canvas, in pixels, at which the mask losses are computed; 1 is the most precise
+            at edges.
+        box_from_mask: Whether the box branch predicts the difference from the box around the predicted mask, instead of
+            the box itself. No gradient passes from the box to the mask this way.
+        test_cfg: Options of prediction only: ``mask_threshold``, ``mask_margin`` and ``extra_masks``, see
             :class:`~mmuniqrnet.models.heads.answering.TestCfg`.
         init_cfg: mmengine initialisation.
-        **moved: The options of ``test_cfg``, which were arguments themselves; accepted for one release,
-            with a warning.
+        **moved: Options of ``test_cfg``, which used to be arguments of their own; accepted for one release, with a
+            warning.
     """
 
     def __init__(
         self,
-        encoder: dict | nn.Module,
-        box_branch: Part = None,
-        mask_branch: Part = None,
-        score_branch: Part = None,
-        pixel_guidance: Part = None,
-        loss_box_l1: Part = dict(type='mmdet.L1Loss', loss_weight=1.0),
-        loss_box_giou: Part = dict(type='mmdet.GIoULoss', loss_weight=1.0),
-        loss_mask_bce: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_mask_dice: Part = dict(type='mmdet.DiceLoss', loss_weight=1.0),
-        loss_aux: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_score: Part = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
-        loss_consistency: Part = None,
+        encoder: ModuleOrConfig,
+        box_branch: ModuleOrConfig | None = None,
+        mask_branch: ModuleOrConfig | None = None,
+        score_branch: ModuleOrConfig | None = None,
+        pixel_guidance: ModuleOrConfig | None = None,
+        loss_box_l1: ModuleOrConfig | None = dict(type='mmdet.L1Loss', loss_weight=1.0),
+        loss_box_giou: ModuleOrConfig | None = dict(type='mmdet.GIoULoss', loss_weight=1.0),
+        loss_mask_bce: ModuleOrConfig | None = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_mask_dice: ModuleOrConfig | None = dict(type='mmdet.DiceLoss', loss_weight=1.0),
+        loss_aux: ModuleOrConfig | None = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_score: ModuleOrConfig | None = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+        loss_consistency: ModuleOrConfig | None = None,
         mask_loss_stride: int = 1,
         box_from_mask: bool = False,
         test_cfg: dict | None = None,
@@ -92,29 +88,29 @@ class UniQRNetHead(BaseModule):
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
             raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
         self.test_cfg = TestCfg.of(test_cfg, has_box=box_branch is not None, has_mask=mask_branch is not None)
-        self.encoder = build(encoder)
-        self.box_branch = build(box_branch)
-        self.mask_branch = build(mask_branch)
-        self.score_branch = build(score_branch)
-        self.pixel_guidance = build(pixel_guidance)
-        self.loss_box_l1 = build(loss_box_l1)
-        self.loss_box_giou = build(loss_box_giou)
-        self.loss_mask_bce = build(loss_mask_bce)
-        self.loss_mask_dice = build(loss_mask_dice)
-        self.loss_aux = build(loss_aux)
-        self.loss_score = build(loss_score)
-        self.loss_consistency = build(loss_consistency)
+        self.encoder = build_module(encoder)
+        self.box_branch = build_module(box_branch)
+        self.mask_branch = build_module(mask_branch)
+        self.score_branch = build_module(score_branch)
+        self.pixel_guidance = build_module(pixel_guidance)
+        self.loss_box_l1 = build_module(loss_box_l1)
+        self.loss_box_giou = build_module(loss_box_giou)
+        self.loss_mask_bce = build_module(loss_mask_bce)
+        self.loss_mask_dice = build_module(loss_mask_dice)
+        self.loss_aux = build_module(loss_aux)
+        self.loss_score = build_module(loss_score)
+        self.loss_consistency = build_module(loss_consistency)
         for name in ('loss_mask_bce', 'loss_aux', 'loss_mask_dice'):
             check_loss(name, getattr(self, name), whole=name == 'loss_mask_dice')
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
-        """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> what each branch says.
+        """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> the outputs of the branches.
 
         Returns:
-            Those of ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and
-            ``score_logits`` [B] whose branch is there. With a ``mask_margin`` the mask is [B, 1, H, W] but in training.
+            ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and ``score_logits`` [B],
+            each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training.
         """
         joint = self.encoder(levels, text, padding_mask)
         out = {}
@@ -131,10 +127,10 @@ class UniQRNetHead(BaseModule):
         return out
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The last parameters that box, mask and score share, which the encoder names.
+        """The last parameters that box, mask and score share, as given by the encoder.
 
-        Strategies of :class:`LossBalanceHook` that look at gradients compare the tasks there. Pixel guidance acts on
-        earlier layers, so a task of its losses alone has no gradient at these.
+        Strategies of :class:`LossBalanceHook` that need gradients compare the tasks at these parameters. Pixel guidance
+        acts on earlier layers, so a task that consists of its losses only has no gradient here.
         """
         if not hasattr(self.encoder, 'shared_parameters'):
             raise ValueError(
@@ -154,7 +150,7 @@ class UniQRNetHead(BaseModule):
         """Losses of a batch. ``stages`` are the backbone's maps; the rest as in :meth:`forward`."""
         out = self(levels, text, padding_mask)
         targets = make_targets(data_samples, padding_mask.device)
-        losses = {}
+        losses: dict[str, Tensor] = {}
         if 'boxes' in out:
             losses |= self.box_losses(out['boxes'], targets)
         if 'mask_logits' in out:
@@ -163,9 +159,9 @@ class UniQRNetHead(BaseModule):
             for name, logits in self.pixel_guidance(stages, levels, text.sentence).items():
                 losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
         if 'score_logits' in out and self.loss_score is not None:
-            losses['loss_score'] = self.score_loss(out, targets)
+            losses['loss_score'] = self.score_loss(self.loss_score, out, targets)
         if self.loss_consistency is not None:
-            losses['loss_consistency'] = self.consistency_loss(out, targets)
+            losses['loss_consistency'] = self.consistency_loss(self.loss_consistency, out, targets)
         return losses
 
     def box_losses(self, boxes: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -190,7 +186,7 @@ class UniQRNetHead(BaseModule):
             losses['loss_mask_bce'] = self.pixel_loss(self.loss_mask_bce, logits, targets)
         if self.loss_mask_dice is not None:
             masks, inside = (F.adaptive_avg_pool2d(x, size) for x in (targets.masks, targets.inside))
-            # Against an empty truth Dice is 1 whatever the answer: it teaches nothing, and BCE has to.
+            # For an empty target, Dice loss is 1 for every prediction and has no gradient; only BCE trains these.
             counted = targets.has_mask * targets.exists
             count = reduce_mean(counted.sum()).clamp(min=EPS)
             losses['loss_mask_dice'] = self.loss_mask_dice(
@@ -205,8 +201,8 @@ class UniQRNetHead(BaseModule):
         count = reduce_mean(weight.sum()).clamp(min=EPS)
         return loss(logits.flatten(1), masks.flatten(1), weight.flatten(1), avg_factor=count)
 
-    def score_loss(self, out: dict[str, Tensor], targets: Targets) -> Tensor:
-        """The score learns the IoU that the answer has: of the box where there is one, of the mask otherwise."""
+    def score_loss(self, loss: nn.Module, out: dict[str, Tensor], targets: Targets) -> Tensor:
+        """Loss of the score; its target is the IoU of the box, or of the mask if the head predicts no box."""
         with torch.no_grad():
             if 'boxes' in out:
                 quality, known = box_quality(out['boxes'], targets)
@@ -214,16 +210,14 @@ class UniQRNetHead(BaseModule):
                 quality, known = mask_quality(out['mask_logits'], targets)
             known = torch.maximum(known, 1 - targets.exists)
             count = reduce_mean(known.sum()).clamp(min=EPS)
-        return self.loss_score(
-            out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count
-        )
+        return loss(out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
 
-    def consistency_loss(self, out: dict[str, Tensor], targets: Targets) -> Tensor:
-        """Box against mask, averaged over the samples that mean an object, whatever their truth consists of."""
+    def consistency_loss(self, loss: nn.Module, out: dict[str, Tensor], targets: Targets) -> Tensor:
+        """Consistency of box and mask, averaged over the samples with a target object, whichever of the two it has."""
         count = reduce_mean(targets.exists.sum()).clamp(min=EPS)
         logits = out['mask_logits'].float()
         inside = F.adaptive_avg_pool2d(targets.inside, logits.shape[-2:])
-        return self.loss_consistency(out['boxes'], logits, inside, targets.exists, avg_factor=count)
+        return loss(out['boxes'], logits, inside, targets.exists, avg_factor=count)
 
     @torch.no_grad()
     def predict(
@@ -232,8 +226,8 @@ class UniQRNetHead(BaseModule):
         """One instance per expression, in pixels of the original image.
 
         Returns:
-            For each expression ``bboxes`` [1, 4] (xyxy), ``scores`` [1], ``labels`` [1] (0) and ``masks`` [1, H, W]
-            (bool); boxes or masks are missing if the head has no such branch. Those of ``extra_masks`` besides.
+            For each expression ``bboxes`` [1, 4] (xyxy), ``scores`` [1], ``labels`` [1] (0), ``masks`` [1, H, W] (bool)
+            and the fields of ``extra_masks``; boxes or masks are missing if the head has no such branch.
         """
         out = self(levels, text, padding_mask)
         return [

@@ -1,3 +1,3 @@
 from .query_dynamic_attention import ChannelGate, DynamicLinear, QueryDynamicAttention, SpatialGate
 
-__all__ = ['DynamicLinear', 'ChannelGate', 'SpatialGate', 'QueryDynamicAttention']
+__all__ = ['ChannelGate', 'DynamicLinear', 'QueryDynamicAttention', 'SpatialGate']

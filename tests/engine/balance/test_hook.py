@@ -373,7 +373,7 @@ def test_zero_weight_keeps_the_branch_in_the_graph(tmp_path):
     assert gradients[0] is not None and not gradients[0].any()
 
 
-def test_the_seam_is_given_back(tmp_path):
+def test_parse_losses_is_restored(tmp_path):
     runner, _ = train(tmp_path, dict(type='magnitude'))
     model = runner.model
     assert 'parse_losses' not in vars(model)
@@ -396,7 +396,7 @@ def test_someone_else_s_parse_losses_is_respected_and_given_back(tmp_path):
     assert record.outputs[0]['balance/raw_box'] == pytest.approx(raw['box'].item(), rel=1e-5)
 
 
-def test_training_again_after_a_broken_one_does_not_stack_the_seam(tmp_path):
+def test_training_again_after_an_interrupted_one_replaces_parse_losses_once(tmp_path):
 
     class Break(Hook):
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
