@@ -127,7 +127,7 @@ def test_bad_arguments_of_train(arguments, message):
     'arguments, message',
     [
         ([CONFIG, 'nowhere.pth'], 'there is no checkpoint nowhere.pth'),
-        ([CONFIG, CONFIG, '--out', 'answers.json'], r'let the name end in \.pkl'),
+        ([CONFIG, CONFIG, '--out', 'answers.json'], r'the name must end in \.pkl'),
     ],
 )
 def test_bad_arguments_of_test(arguments, message):
