@@ -115,7 +115,7 @@ class Visit:
 
     def open(self, url: str) -> None:
         self.driver.get(url)
-        self.until(lambda: self.all('#find') and self.all('#examples img'))
+        self.until(lambda: self.all('#find') and self.all('#examples button'))
 
     def upload(self, path: Path) -> None:
         self.until(lambda: self.all('#picture input[type=file]'))[0].send_keys(str(path))
