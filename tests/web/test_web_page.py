@@ -103,7 +103,7 @@ def test_without_gradio_or_with_another_the_fix_is_told(monkeypatch):
 
 @needs_gradio
 def test_weights_that_are_not_there_are_told():
-    with pytest.raises(UserError, match='nowhere.safetensors'):
+    with pytest.raises(UserError, match=r'nowhere\.safetensors'):
         main(['--weights', 'nowhere.safetensors'])
 
 

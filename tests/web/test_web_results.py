@@ -106,7 +106,7 @@ def test_an_answer_is_drawn_where_it_is(height, width):
     assert np.abs(ends - np.array([x * scale_x, y * scale_y, 4 * x * scale_x, 5 * y * scale_y])).max() <= 3
     assert opacity[int(2.5 * y * scale_y), int(2.5 * x * scale_x)] == 0.5
     assert opacity[int(4 * y * scale_y), int(2.5 * x * scale_x)] == 0
-    assert 0 <= opacity.min() and opacity.max() == 1
+    assert opacity.min() >= 0 and opacity.max() == 1
 
 
 def test_what_is_refused_or_failed_is_not_drawn():

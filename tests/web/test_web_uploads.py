@@ -86,19 +86,19 @@ def test_what_can_not_be_used_is_told(tmp_path, content, message):
 def test_a_photograph_cut_off_is_told(tmp_path, pixels):
     Image.fromarray(pixels).resize((600, 400)).save(tmp_path / 'whole.png')
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:50])
-    with pytest.raises(UserError, match='cut.png can not be read as a picture'):
+    with pytest.raises(UserError, match=r'cut\.png can not be read as a picture'):
         read_upload(tmp_path / 'cut.png')
 
 
 def test_a_large_file_is_not_even_opened(tmp_path):
     with open(tmp_path / 'big.png', 'wb') as file:
         file.truncate((MAX_MEGABYTES + 2) * 2**20)
-    with pytest.raises(UserError, match='big.png has 22 MB'):
+    with pytest.raises(UserError, match=r'big\.png has 22 MB'):
         read_upload(tmp_path / 'big.png')
 
 
 def test_no_picture_and_one_that_is_gone_are_told(tmp_path):
     with pytest.raises(UserError, match='There is no picture yet'):
         read_upload(None)
-    with pytest.raises(UserError, match='a.png is not here any more: upload it again'):
+    with pytest.raises(UserError, match=r'a\.png is not here any more: upload it again'):
         read_upload(tmp_path / 'hash', 'a.png')
