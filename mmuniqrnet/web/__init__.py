@@ -1,6 +1,6 @@
-"""The web page: ask a picture, see the answers, take them along (``mmuniqrnet web``, ``python -m mmuniqrnet.web``).
+"""The web page: ask about a picture, see the answers, download them (``mmuniqrnet web``, ``python -m mmuniqrnet.web``).
 
-``command`` starts it and ``page`` wires it up; all else is plain functions that know nothing of Gradio.
+``command`` starts it, ``page`` has its components and their events; the other modules do not need Gradio.
 """
 
 from .command import main

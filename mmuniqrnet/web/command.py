@@ -26,7 +26,8 @@ VISITORS, KEEP = 20, 3600
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog='mmuniqrnet web', description='Ask pictures on a web page of this machine. Nothing is sent elsewhere.'
+        prog='mmuniqrnet web',
+        description='Ask about pictures on a web page that this machine serves. Nothing is sent elsewhere.',
     )
     parser.add_argument('--config', help='config file (default: the one that the weights carry)')
     parser.add_argument(
@@ -41,7 +42,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def require_gradio() -> None:
-    """Say how to get gradio where it is not installed, or is another than the page is made for."""
+    """Check that a gradio is installed that the page works with.
+
+    Raises:
+        UserError: It is not; the message has the command that installs it.
+    """
     try:
         version = metadata.version('gradio')
     except metadata.PackageNotFoundError:
@@ -51,7 +56,7 @@ def require_gradio() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Show the page until Ctrl+C or SIGTERM; all that was uploaded is removed then.
+    """Serve the page until Ctrl+C or SIGTERM; then everything that was uploaded is removed.
 
     Raises:
         UserError: gradio is not installed, the model can't be loaded, or the port is taken.
@@ -73,7 +78,7 @@ def about_model(config: str | None, weights: str | None) -> str:
 
 @contextmanager
 def end_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl+C and SIGTERM set, so that what stands after it is still done."""
+    """An event that Ctrl+C and SIGTERM set instead of ending the process, so that files can still be removed."""
     ended = threading.Event()
     before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -86,16 +91,17 @@ def end_signals() -> Iterator[threading.Event]:
 def serve(
     inferencer: 'UniQRNetInferencer', folder: Path, host: str, port: int, about: str, ended: threading.Event
 ) -> None:
-    """Serve the page, all its files under ``folder``, until the event is set."""
-    os.environ['GRADIO_TEMP_DIR'] = str(folder / 'uploads')  # gradio reads these two while it is imported
+    """Serve the page, with all its files under ``folder``, until the event is set."""
+    os.environ['GRADIO_TEMP_DIR'] = str(folder)  # gradio reads these two while it is imported
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-    from .page import Page
-    from .pictures import MAX_MEGABYTES
-    from .style import CSS, theme
+    import gradio as gr
 
-    page = Page(inferencer, folder, about).build(keep=KEEP)
+    from .page import Page
+    from .uploads import MAX_MEGABYTES
+
+    blocks = Page(inferencer, folder, about, KEEP).blocks
     try:
-        page.launch(
+        blocks.launch(
             server_name=host,
             server_port=port,
             share=False,
@@ -108,20 +114,19 @@ def serve(
             run_history=False,
             enable_monitoring=False,
             footer_links=[],
-            theme=theme(),
-            css=CSS,
+            theme=gr.themes.Default(primary_hue='blue'),
         )
     except OSError as error:
         raise UserError(
             f'the page can not be served at {host}:{port} ({error}); name another port, as in `--port {port + 1}`.'
         ) from error
     try:
-        print(f'The page is at http://{host}:{port} (Ctrl+C ends it).', flush=True)
+        print(f'The page is at http://{host}:{port} (Ctrl+C stops it).', flush=True)
         if host not in LOOPBACK:
-            print('Whoever can reach this machine can use it, with no password.', flush=True)
+            print('Anyone who can reach this machine can use it, without a password.', flush=True)
         ended.wait()
     finally:
-        # uvicorn would wait for every browser that still shows the page, or tell of it in a trace
-        page.server.force_exit = True
+        # uvicorn would wait for every browser that still shows the page, or print a trace for it
+        blocks.server.force_exit = True
         logging.getLogger('uvicorn.error').disabled = True
-        page.close(verbose=False)
+        blocks.close(verbose=False)

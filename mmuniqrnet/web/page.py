@@ -1,101 +1,97 @@
-"""The page's wiring in Gradio; what it shows and writes comes from the plain functions beside this file."""
+"""The page's components and what happens on their events."""
 
-import shutil
+import html
 import tempfile
 import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import gradio as gr
 import numpy as np
 
+from mmuniqrnet.datasets.refshapes.writer import draw_scene
 from mmuniqrnet.utils.errors import sentence_of
 
-from .asking import Answers, ask, cut_phrases, gates_for, phrases_of, unknown_words
-from .drawing import draw_answers, draw_gates
-from .examples import write_examples
-from .files import write_files
-from .pictures import LIMITS, read_picture
-from .text import answer_table, error_line, gate_figures, heading, status_line
+from .asking import ask, gates_of, phrases_of, reading_notes
+from .results import (
+    COLOURS,
+    HEADERS,
+    fit,
+    gate_pictures,
+    labels_of,
+    opacity_of,
+    refuse,
+    table_rows,
+    write_files,
+)
+from .uploads import LIMITS, read_upload
 
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer
 
-PRIVACY = (
-    f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a temporary folder; '
-    'they are removed after an hour or so, and when the page is ended.'
-)
-START = '<p class="status">The answers come here: choose a picture, type phrases, press Find.</p>'
-GATES = (
-    "How far each gate lets each place through, under the phrase chosen: from blue, that gate's least value, to "
-    'yellow, its greatest.'
-)
+# No data set is made with this seed.
+EXAMPLE_SEED, EXAMPLES = 20240, 5
+NO_GATES = -1
+START = 'Choose a picture, type phrases, press Find.'
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What one visitor sees, and the folder of its files."""
+class Answers:
+    """What one visitor has asked last.
 
-    answers: Answers
-    folder: Path
+    Attributes:
+        picture: RGB uint8 [H, W, 3].
+        predictions: The inferencer's dictionaries, one a phrase, none refused.
+        notes: What the model did not read of each phrase.
+    """
+
+    picture: np.ndarray
+    predictions: list[dict[str, Any]]
+    notes: list[list[str]]
+
+    @property
+    def labels(self) -> list[str]:
+        return labels_of([prediction['expression'] for prediction in self.predictions])
 
 
 class Page:
-    """The page's handlers, which take and return what its components hold.
+    """The page.
 
     Args:
-        inferencer: Answers; one question at a time.
-        folder: An existing temporary one, for all files; it is the caller's to remove.
+        inferencer: The model; it answers one question at a time.
+        folder: An existing temporary folder, for all files; the caller removes it.
         about: The model, in words.
+        keep: Pictures and answers are removed after so many seconds.
     """
 
-    def __init__(self, inferencer: 'UniQRNetInferencer', folder: Path, about: str) -> None:
+    def __init__(self, inferencer: 'UniQRNetInferencer', folder: Path, about: str, keep: int = 3600) -> None:
         self.inferencer = inferencer
-        self.about = about
-        self.answers_folder = folder / 'answers'
-        self.answers_folder.mkdir()
-        scenes = folder / 'scenes'
-        scenes.mkdir()
-        self.examples = write_examples(scenes)
+        self.folder = folder
+        self.examples = self._examples()
+        self.blocks = self._build(about, keep)
 
-    def build(self, keep: int) -> gr.Blocks:
-        """The page; it forgets pictures and answers ``keep`` seconds after they came."""
-        with gr.Blocks(
-            title='mmuniqrnet', analytics_enabled=False, fill_width=True, delete_cache=(keep // 4, keep)
-        ) as page:
-            gr.HTML(heading(self.about))
+    def _build(self, about: str, keep: int) -> gr.Blocks:
+        with gr.Blocks(title='mmuniqrnet', analytics_enabled=False, delete_cache=(max(1, keep // 4), keep)) as blocks:
+            gr.Markdown(
+                f'# mmuniqrnet\nAsk for objects in a picture: each phrase gives a box and a mask. Model: {about}.'
+            )
             with gr.Row():
-                with gr.Column(scale=4):
+                with gr.Column(scale=2):
                     picture = gr.Image(
-                        label='Picture',
-                        type='filepath',
-                        image_mode=None,
-                        sources=['upload', 'clipboard'],
-                        height=300,
-                        buttons=[],
-                        elem_id='picture',
+                        label='Picture', type='filepath', sources=['upload', 'clipboard'], height=300, elem_id='picture'
                     )
-                    # The path as uploaded: gradio would decode it here, whatever its size, and show its own error.
+                    # Gradio would open any file here, with an error of its own; uploads.py checks it first. A subclass
+                    # would do, but Gradio writes a .pyi file beside the module of every subclass.
                     picture.preprocess = lambda payload: payload and (payload.path, payload.orig_name)
-                    gr.HTML('<p class="caption">Or choose an example, with phrases:</p>')
-                    scenes = gr.Gallery(
-                        [str(example.path) for example in self.examples],
-                        show_label=False,
-                        columns=len(self.examples),
-                        allow_preview=False,
-                        object_fit='contain',
-                        buttons=[],
-                        format='png',
-                        elem_id='examples',
-                    )
                     phrases = gr.Textbox(
                         label='Phrases, one a line',
                         lines=4,
                         max_lines=8,
-                        elem_id='phrases',
                         placeholder='the red circle\nlargest shape',
+                        elem_id='phrases',
                     )
                     below = gr.Slider(
                         0,
@@ -103,127 +99,155 @@ class Page:
                         value=self.inferencer.refuse_below or 0,
                         step=0.05,
                         label='Refuse below',
-                        info='Answers with a lower score are not drawn.',
+                        info='Answers with a lower score are not shown.',
                         elem_id='below',
                     )
                     find = gr.Button('Find', variant='primary', elem_id='find')
-                    gr.HTML(f'<p class="note">{PRIVACY}</p>')
-                with gr.Column(scale=6):
-                    status = gr.HTML(START, elem_id='status')
+                    # gr.Examples would replace the picture component, and its preprocess, for this visitor
+                    scenes = gr.Dataset(
+                        components=[picture],
+                        samples=[[path] for path, _ in self.examples],
+                        type='index',
+                        label='Examples, with phrases',
+                        elem_id='examples',
+                    )
+                    gr.Markdown(
+                        f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a '
+                        'temporary folder; they are removed after about an hour, and when the page is stopped.'
+                    )
+                with gr.Column(scale=3):
+                    status = gr.Markdown(START, min_height=56, container=True, elem_id='status')
                     with gr.Column(visible=False) as results:
-                        drawn = gr.Image(
-                            label='Answers',
+                        drawn = gr.AnnotatedImage(label='Answers', format='png', height=560, elem_id='drawn')
+                        table = gr.Dataframe(
+                            headers=list(HEADERS),
+                            datatype='str',
+                            label='Answers. Boxes are in pixels of the picture, masks in percent of it; the score is '
+                            'the IoU with the right box that the model expects.',
                             interactive=False,
+                            wrap=True,
+                            column_widths=[40, 220, 150, 80, 140, 80],
+                            buttons=[],
+                            elem_id='table',
+                        )
+                        everything = gr.DownloadButton('Download all files as a zip', elem_id='everything')
+                        with gr.Accordion('The files one by one', open=False, elem_id='files'):
+                            files = gr.File(label='Files', file_count='multiple', interactive=False)
+                        gate_phrase = gr.Radio(
+                            label='Show gates for',
+                            info="How much each gate lets pass at each place: from blue, that gate's lowest value, to "
+                            'yellow, its highest.',
+                            elem_id='gate-phrase',
+                        )
+                        gates = gr.Gallery(
+                            label='Gates',
+                            columns=2,
+                            height='auto',
+                            object_fit='contain',
                             format='png',
-                            buttons=['download', 'fullscreen'],
-                            elem_id='drawn',
+                            visible=False,
+                            elem_id='gates',
                         )
-                        table = gr.HTML(elem_id='table')
-                        everything = gr.DownloadButton(
-                            'Download all: masks, predictions.json and this picture, as a zip',
-                            size='md',
-                            elem_id='everything',
-                        )
-            with gr.Column(visible=False) as gate_panel:
-                gates_on = gr.Checkbox(label='Show gates', info=GATES, elem_id='gates-on')
-                gate_phrase = gr.Radio(label='Gates of which phrase?', visible=False, elem_id='gate-phrase')
-                gates = gr.HTML(elem_id='gates')
-            shown = gr.State(time_to_live=keep, delete_callback=self.forget)
+            answers = gr.State(time_to_live=keep)
 
             model = dict(concurrency_id='model', concurrency_limit=1, api_visibility='private')
-            quick = dict(queue=False, show_progress='hidden', api_visibility='private')
-            everywhere = [status, results, drawn, table, everything, gate_panel, shown]
-            gate_inputs, gate_outputs = [shown, gates_on, gate_phrase], [gate_phrase, gates]
-            for ask_event in (find.click, phrases.submit):
-                ask_event(self.find, [picture, phrases, below, shown], [*everywhere, gate_phrase], **model).then(
-                    self.gates, gate_inputs, gate_outputs, **model
-                )
+            shown = [drawn, table, everything, files]
+            gr.on(
+                [find.click, phrases.submit],
+                self.find,
+                [picture, phrases, below],
+                [status, results, *shown, gate_phrase, gates, answers],
+                **model,
+            )
             below.change(
-                self.refuse,
-                [shown, below],
-                [drawn, table, everything, shown],
+                self.show,
+                [answers, below],
+                shown,
                 trigger_mode='always_last',
                 show_progress='hidden',
                 api_visibility='private',
             )
-            for gate_event in (gates_on.input, gate_phrase.input):
-                gate_event(self.gates, gate_inputs, gate_outputs, **model)
-            picture.change(self.clear, [shown], everywhere, **quick)
-            scenes.select(self.choose, None, [picture, phrases], **quick)
-        return page
+            gate_phrase.input(self.show_gates, [answers, gate_phrase], gates, **model)
+            quick = dict(queue=False, show_progress='hidden', api_visibility='private')
+            scenes.click(self.examples.__getitem__, scenes, [picture, phrases], **quick)
+            picture.change(self.clear, None, [status, results, answers], **quick)
+        return blocks
 
-    def choose(self, event: gr.SelectData) -> tuple[str, str]:
-        example = self.examples[event.index]
-        return str(example.path), '\n'.join(example.phrases)
+    def _examples(self) -> list[list[str]]:
+        """Scenes of RefShapes that no training has seen, with a phrase for every object."""
+        examples = []
+        for number in range(1, EXAMPLES + 1):
+            scene, _, described = draw_scene(EXAMPLE_SEED, 'val', number)
+            path = self.folder / f'scene_{number}.png'
+            cv2.imwrite(str(path), scene)
+            phrases = [expression.raw for expressions in described for expression in expressions]
+            examples.append([str(path), '\n'.join(phrases)])
+        return examples
 
-    def find(self, picture: tuple[str, str | None] | None, text: str, below: float, shown: Shown | None) -> tuple:
-        """The answers, or one sentence that says why there are none."""
+    def find(self, picture: tuple[str, str | None] | None, text: str, below: float) -> tuple:
+        """Ask, and show the answers.
+
+        Raises:
+            gr.Error: What is wrong, in one sentence.
+        """
         start = time.perf_counter()
         try:
             path, original = picture or (None, None)
-            name = Path(original or path).name if path else ''
-            pixels, phrases = read_picture(path, name), phrases_of(text)
-            answers = ask(self.inferencer, pixels, name, phrases)
-            *parts, new = self._present(answers, below)
-            line = status_line(
-                len(phrases),
-                name,
-                time.perf_counter() - start,
-                unknown_words(self.inferencer, phrases),
-                cut_phrases(self.inferencer, phrases),
-            )
+            name = Path(original or path).name if path else None
+            pixels, phrases = read_upload(path, name), phrases_of(text)
+            predictions = ask(self.inferencer, pixels, name, phrases)
+            answers = Answers(pixels, predictions, [reading_notes(self.inferencer, phrase) for phrase in phrases])
+            shown = self.show(answers, below)
         except Exception as error:
-            return *self.clear(shown, error_line(_sentence(error))), gr.skip()
-        self.forget(shown)
-        choices = [(f'{number}  {phrase}', number - 1) for number, phrase in enumerate(phrases, 1)]
-        visible = gr.update(visible=True)
-        return line, visible, *parts, visible, new, gr.update(choices=choices, value=0)
-
-    def refuse(self, shown: Shown | None, below: float) -> tuple:
-        """The same answers under another threshold."""
-        if shown is None:
-            return (gr.skip(),) * 4
-        parts = self._present(shown.answers, below)
-        self.forget(shown)
-        return parts
-
-    def gates(self, shown: Shown | None, wanted: bool, phrase: int | None) -> tuple:
-        """The choice of a phrase, and the heat maps of the one chosen, or a sentence where there are no gates."""
-        if shown is None or not wanted:
-            return gr.update(visible=False), ''
-        answers = shown.answers
-        try:
-            gates = gates_for(self.inferencer, answers.picture, answers.predictions[phrase or 0]['expression'])
-            figures = gate_figures(draw_gates(answers.picture, gates))
-        except Exception as error:
-            return gr.update(visible=False), error_line(_sentence(error))
-        return gr.update(visible=True), figures
-
-    def clear(self, shown: Shown | None, line: str = START) -> tuple:
-        """Nothing but a line, at first what to do."""
-        self.forget(shown)
+            raise _as_shown(error) from error
+        status = f'{len(phrases)} phrase{"s" if len(phrases) > 1 else ""} asked in {time.perf_counter() - start:.1f} s.'
+        if any(answers.notes):
+            gr.Warning('The model did not understand everything: see the answers in the table.')
+        choices = [('none', NO_GATES), *((label, index) for index, label in enumerate(answers.labels))]
         hidden = gr.update(visible=False)
-        return line, hidden, None, '', None, hidden, None
+        return status, gr.update(visible=True), *shown, gr.update(choices=choices, value=NO_GATES), hidden, answers
+
+    def show(self, answers: Answers | None, below: float) -> tuple:
+        """Picture, table and files of the answers, with those below the threshold refused."""
+        if answers is None:
+            return (gr.skip(),) * 4
+        predictions = refuse(answers.predictions, below)
+        shown = fit(answers.picture)
+        opacities = [opacity_of(prediction, *shown.shape[:2]) for prediction in predictions]
+        annotations = [pair for pair in zip(opacities, answers.labels) if pair[0] is not None]
+        everything, *files = write_files(Path(tempfile.mkdtemp(dir=self.folder)), predictions, shown, opacities)
+        return (
+            gr.update(value=(shown, annotations), color_map=dict(zip(answers.labels, COLOURS))),
+            table_rows(predictions, below, answers.notes),
+            str(everything),
+            [str(file) for file in files],
+        )
+
+    def show_gates(self, answers: Answers | None, index: int) -> Any:
+        """The heat maps of the gates for one phrase.
+
+        Raises:
+            gr.Error: The model has none.
+        """
+        if answers is None or index == NO_GATES:
+            return gr.update(value=None, visible=False)
+        try:
+            gates = gates_of(self.inferencer, answers.picture, answers.predictions[index]['expression'])
+        except Exception as error:
+            raise _as_shown(error) from error
+        return gr.update(value=gate_pictures(answers.picture, gates), visible=True)
 
     @staticmethod
-    def forget(shown: Shown | None) -> None:
-        if shown is not None:
-            shutil.rmtree(shown.folder, ignore_errors=True)
-
-    def _present(self, answers: Answers, below: float) -> tuple[np.ndarray, str, str, Shown]:
-        """Picture, table and zip."""
-        predictions = answers.refusing(below)
-        picture = draw_answers(answers.picture, predictions)
-        folder = Path(tempfile.mkdtemp(dir=self.answers_folder))
-        files = write_files(folder, answers.name, predictions, picture)
-        table = answer_table(predictions, below, files.masks)
-        return picture, table, str(files.everything), Shown(answers, folder)
+    def clear() -> tuple:
+        """Answers belong to a picture, so they go with it."""
+        return START, gr.update(visible=False), None
 
 
-def _sentence(error: Exception) -> str:
-    """What the user can mend, or that it is not theirs to mend, with the trace in the terminal."""
+def _as_shown(error: Exception) -> gr.Error:
+    """What the visitor can fix; for any other error, its trace goes to the terminal."""
     sentence = sentence_of(error)
     if sentence is None:
         traceback.print_exception(error)
-        return f'That went wrong inside ({type(error).__name__}); the terminal that runs this page says more.'
-    return sentence
+        sentence = f'Internal error ({type(error).__name__}); the terminal that runs this page says more.'
+    # Gradio takes the message for HTML, and names of files and phrases are part of it.
+    return gr.Error(html.escape(sentence), duration=None, print_exception=False)

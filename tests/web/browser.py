@@ -80,6 +80,10 @@ def browsing(url: str, downloads: Path, width: int = 1200, height: int = 1400) -
         '--disable-dev-shm-usage',
         '--disable-gpu',
         '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-quic',
+        '--disable-sync',
+        '--no-first-run',
         '--force-color-profile=srgb',
         f'--window-size={width},{height}',
     ):
@@ -115,7 +119,7 @@ class Visit:
 
     def open(self, url: str) -> None:
         self.driver.get(url)
-        self.until(lambda: self.all('#find') and self.all('#examples img'))
+        self.until(lambda: self.all('#find') and self.all('#examples button'))
 
     def upload(self, path: Path) -> None:
         self.until(lambda: self.all('#picture input[type=file]'))[0].send_keys(str(path))
@@ -135,21 +139,33 @@ class Visit:
         field.send_keys(value, Keys.TAB)
 
     def find(self) -> str:
-        """Click; returns what the page says then, which must differ from what it said before."""
-        line = self.one('#status p').get_attribute('outerHTML')
+        """Click; returns the status once it says that the phrases were asked."""
+        self.until(lambda: self.picture_shown())
         self.one('#find').click()
-        self.until(lambda: self.one('#status p').get_attribute('outerHTML') != line)
-        return self.one('#status p').text
+        self.until(lambda: ' asked in ' in self.one('#status').text and self.all('#table .virtual-row'))
+        return self.one('#status').text
+
+    def error_after_find(self) -> str:
+        """Click; returns the error that is shown then, and closes it."""
+        self.one('#find').click()
+        body = self.until(lambda: self.all('.toast-body.error'))[0]
+        text = self.until(lambda: body.find_element(By.CSS_SELECTOR, '.toast-message-text').text)
+        body.find_element(By.CSS_SELECTOR, '.toast-close').click()
+        self.until(lambda: not self.all('.toast-body.error'))
+        return text
 
     def rows(self) -> list[list[str]]:
-        """The table's texts, once there are any."""
-        self.until(lambda: self.all('#table tbody tr'))
-        return [[cell.text for cell in row.find_elements(By.TAG_NAME, 'td')] for row in self.all('#table tbody tr')]
+        """The texts of the table's cells."""
+        self.until(lambda: self.all('#table .virtual-row'))
+        return [
+            [cell.text for cell in row.find_elements(By.CSS_SELECTOR, '[role=gridcell]')]
+            for row in self.all('#table .virtual-row')
+        ]
 
     def gates(self, count: int) -> list[str]:
         """The captions of the heat maps, once there are ``count``."""
-        self.until(lambda: len(self.all('#gates img')) == count)
-        return [caption.text for caption in self.all('#gates figcaption')]
+        self.until(lambda: len(self.all('#gates .thumbnail-item img')) == count)
+        return [caption.text for caption in self.all('#gates .caption-label')]
 
     def downloaded(self, selector: str) -> Path:
         """Click a link or button that downloads; returns the file."""

@@ -1,9 +1,12 @@
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import pytest
 from web_samples import make_weights
 
 from mmuniqrnet.apis import UniQRNetInferencer
+from mmuniqrnet.datasets.refshapes.writer import draw_scene
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -23,9 +26,15 @@ def inferencer(weights) -> UniQRNetInferencer:
     return UniQRNetInferencer(weights=weights, device='cpu', show_progress=False)
 
 
-@pytest.fixture(scope='session')
-def scene(tmp_path_factory):
-    """An example as the page has them: a path and its phrases."""
-    from mmuniqrnet.web.examples import write_examples
+class Scene(NamedTuple):
+    path: Path
+    phrases: list[str]
 
-    return write_examples(tmp_path_factory.mktemp('scenes'), count=1)[0]
+
+@pytest.fixture(scope='session')
+def scene(tmp_path_factory) -> Scene:
+    """A picture of RefShapes and its phrases."""
+    picture, _, described = draw_scene(20240, 'val', 1)
+    path = tmp_path_factory.mktemp('scenes') / 'scene_1.png'
+    cv2.imwrite(str(path), picture)
+    return Scene(path, [expression.raw for expressions in described for expression in expressions])

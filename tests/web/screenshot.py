@@ -21,7 +21,7 @@ def main(target: Path, *options: str) -> None:
         visit.until(visit.picture_shown)
         print(visit.find())
         print(*visit.rows(), sep='\n')
-        visit.one('#gates-on input').click()
+        visit.all('#gate-phrase input')[1].click()
         visit.until(lambda: visit.all('#gates img'))
         visit.screenshot(target)
     if target.stat().st_size > MAX_BYTES:

@@ -9,7 +9,6 @@ import pytest
 
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.web import command, main
-from mmuniqrnet.web.text import error_line
 
 needs_gradio = pytest.mark.skipif(
     not any(found.name == 'gradio' for found in metadata.distributions()), reason='needs gradio'
@@ -24,21 +23,14 @@ def page(inferencer, tmp_path):
 
 
 @needs_gradio
-def test_only_the_last_answers_are_kept(page, scene):
-    picture, text = (str(scene.path), 'C:/me/mine.png'), '\n'.join(scene.phrases)
-    *_, shown, _ = page.find(picture, text, 0.0, None)
-    *_, shown, choices = page.find(picture, text, 0.0, shown)
-    assert list(page.answers_folder.iterdir()) == [shown.folder]
-    assert [p.name for p in shown.folder.iterdir() if p.suffix] == ['mine_answers.zip']
-    assert len(choices['choices']) == len(scene.phrases)
-
-    *_, refused = page.refuse(shown, 1.0)
-    assert list(page.answers_folder.iterdir()) == [refused.folder]
-    assert refused.answers is shown.answers
-
-    line, *_, nothing, _ = page.find(picture, ' ', 0.0, refused)
-    assert 'There is no phrase yet' in line and nothing is None
-    assert not list(page.answers_folder.iterdir())
+def test_another_threshold_shows_the_same_answers(page, scene):
+    *_, answers = page.find((str(scene.path), 'C:/me/mine.png'), '\n'.join(scene.phrases), 0.0)
+    drawn, table, everything, files = page.show(answers, 0.0)
+    assert len(drawn['value'][1]) == len(table) == len(scene.phrases)
+    assert everything.endswith('/mine_answers.zip') and len(files) == len(scene.phrases) + 2
+    drawn, table, everything, files = page.show(answers, 1.0)
+    assert not drawn['value'][1] and {row[2] for row in table} == {'refused, below 1.00'} and len(files) == 2
+    assert all(answer['mask'] for answer in answers.predictions)
 
 
 @needs_gradio
@@ -47,11 +39,13 @@ def test_only_the_last_answers_are_kept(page, scene):
     [
         ('picture', 'There is no picture yet'),
         ('phrase', 'There is no phrase yet'),
-        ('file', 'notes.png can not be read'),
-        ('model', 'That went wrong inside (RuntimeError); the terminal'),
+        ('file', '&lt;b&gt;.png can not be read'),
+        ('model', 'Internal error (RuntimeError); the terminal'),
     ],
 )
 def test_what_is_wrong_is_one_sentence(page, scene, tmp_path, monkeypatch, capsys, what, sentence):
+    import gradio as gr
+
     picture, text = (str(scene.path), None), 'the circle'
     if what == 'picture':
         picture = None
@@ -59,26 +53,27 @@ def test_what_is_wrong_is_one_sentence(page, scene, tmp_path, monkeypatch, capsy
         text = '\n \n'
     elif what == 'file':
         (tmp_path / 'upload').write_text('no picture')
-        picture = (str(tmp_path / 'upload'), 'notes.png')
+        picture = (str(tmp_path / 'upload'), '<b>.png')
     else:
 
         def broken(*_, **__):
             raise RuntimeError('a trace <of> many lines')
 
         monkeypatch.setattr(page, 'inferencer', broken)
-    line, *rest = page.find(picture, text, 0.0, None)
-    assert line.startswith(error_line(sentence).removesuffix('</p>'))
-    assert 'trace' not in line and ('many lines' in capsys.readouterr().err) == (what == 'model')
-    assert rest[-2] is None
+    with pytest.raises(gr.Error) as raised:
+        page.find(picture, text, 0.0)
+    assert raised.value.message.startswith(sentence)
+    assert 'trace' not in raised.value.message
+    assert ('many lines' in capsys.readouterr().err) == (what == 'model')
 
 
 @needs_gradio
 def test_gates_only_where_there_are_answers(page, scene):
-    assert page.gates(None, True, 0)[1] == ''
-    *_, shown, _ = page.find((str(scene.path), None), '\n'.join(scene.phrases), 0.0, None)
-    assert page.gates(shown, False, 0)[1] == ''
-    first, second = (page.gates(shown, True, number)[1] for number in (0, 1))
-    assert first.count('<img') == second.count('<img') == 5 and first != second
+    assert page.show_gates(None, 0)['value'] is None
+    *_, answers = page.find((str(scene.path), None), '\n'.join(scene.phrases), 0.0)
+    assert page.show_gates(answers, -1)['value'] is None
+    first, second = (page.show_gates(answers, index)['value'] for index in (0, 1))
+    assert len(first) == len(second) == 5 and [caption for _, caption in first] != [caption for _, caption in second]
 
 
 @needs_gradio
@@ -108,7 +103,7 @@ def test_without_gradio_or_with_another_the_fix_is_told(monkeypatch):
 
 @needs_gradio
 def test_weights_that_are_not_there_are_told():
-    with pytest.raises(UserError, match='nowhere.safetensors'):
+    with pytest.raises(UserError, match=r'nowhere\.safetensors'):
         main(['--weights', 'nowhere.safetensors'])
 
 

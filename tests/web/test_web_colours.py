@@ -3,7 +3,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mmuniqrnet.web.palette import COLOURS, contrast, ink
+from mmuniqrnet.web.results import COLOURS
 
 # Machado et al. 2009, severity 1: what linear RGB is seen as by those who lack one kind of cone.
 SEEN = {
@@ -16,7 +16,7 @@ TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 
 
 
 def linear(colour):
-    share = np.array(colour) / 255
+    share = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) / 255
     return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
 
 
@@ -30,12 +30,3 @@ def test_any_two_colours_look_different(seen):
     # about 2.3 is just noticeable
     looks = [lab(np.clip(np.array(SEEN[seen]) @ linear(colour), 0, 1)) for colour in COLOURS]
     assert min(np.linalg.norm(a - b) for a, b in combinations(looks, 2)) > 15
-
-
-def test_contrast_is_that_of_wcag():
-    assert contrast((255, 255, 255), (0, 0, 0)) == pytest.approx(21)
-    assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)  # the standard's known example
-
-
-def test_numbers_are_legible_on_every_colour():
-    assert min(contrast(ink(colour), colour) for colour in COLOURS) > 4.5

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mmuniqrnet.utils.errors import UserError
-from mmuniqrnet.web.pictures import MAX_MEGABYTES, read_picture
+from mmuniqrnet.web.uploads import MAX_MEGABYTES, read_upload
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def png_of(width: int, height: int) -> bytes:
 
 def test_pixels_are_those_of_the_file(tmp_path, pixels):
     cv2.imwrite(str(tmp_path / 'a.png'), pixels[..., ::-1])
-    assert (read_picture(tmp_path / 'a.png') == pixels).all()
+    assert (read_upload(tmp_path / 'a.png') == pixels).all()
 
 
 def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
@@ -36,7 +36,7 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     Image.fromarray(lying).save(tmp_path / 'a.jpg', exif=exif, quality=95)
-    picture = read_picture(tmp_path / 'a.jpg')
+    picture = read_upload(tmp_path / 'a.jpg')
     assert picture.shape == (64, 32, 3)
     assert picture[:28, :, 0].min() > 200 and picture[36:, :, 0].max() < 60  # red on top
 
@@ -56,7 +56,7 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
 def test_all_usual_kinds_are_read(tmp_path, mode, name):
     white = {'I;16': 65535, 'CMYK': (0, 0, 0, 0)}.get(mode, 'white')
     Image.new(mode, (30, 20), white).save(tmp_path / name)
-    picture = read_picture(tmp_path / name)
+    picture = read_upload(tmp_path / name)
     assert picture.shape == (20, 30, 3) and picture.dtype == np.uint8
     assert picture.min() > 245
 
@@ -80,25 +80,25 @@ def test_what_can_not_be_used_is_told(tmp_path, content, message):
     path = tmp_path / 'upload'
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
-        read_picture(path, 'holiday.jpg')
+        read_upload(path, 'holiday.jpg')
 
 
 def test_a_photograph_cut_off_is_told(tmp_path, pixels):
     Image.fromarray(pixels).resize((600, 400)).save(tmp_path / 'whole.png')
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:50])
-    with pytest.raises(UserError, match='cut.png can not be read as a picture'):
-        read_picture(tmp_path / 'cut.png')
+    with pytest.raises(UserError, match=r'cut\.png can not be read as a picture'):
+        read_upload(tmp_path / 'cut.png')
 
 
 def test_a_large_file_is_not_even_opened(tmp_path):
     with open(tmp_path / 'big.png', 'wb') as file:
         file.truncate((MAX_MEGABYTES + 2) * 2**20)
-    with pytest.raises(UserError, match='big.png has 22 MB'):
-        read_picture(tmp_path / 'big.png')
+    with pytest.raises(UserError, match=r'big\.png has 22 MB'):
+        read_upload(tmp_path / 'big.png')
 
 
 def test_no_picture_and_one_that_is_gone_are_told(tmp_path):
     with pytest.raises(UserError, match='There is no picture yet'):
-        read_picture(None)
-    with pytest.raises(UserError, match='a.png is not here any more: upload it again'):
-        read_picture(tmp_path / 'hash', 'a.png')
+        read_upload(None)
+    with pytest.raises(UserError, match=r'a\.png is not here any more: upload it again'):
+        read_upload(tmp_path / 'hash', 'a.png')

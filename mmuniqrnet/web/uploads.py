@@ -15,7 +15,7 @@ MAX_ASPECT = 20
 LIMITS = f'at most {MAX_MEGABYTES} MB and {MAX_MEGAPIXELS} megapixels'
 
 
-def read_picture(path: str | Path | None, name: str | None = None) -> np.ndarray:
+def read_upload(path: str | Path | None, name: str | None = None) -> np.ndarray:
     """A picture file as people see it: turned as its EXIF tag says, without transparency.
 
     Args:
