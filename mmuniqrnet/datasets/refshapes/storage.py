@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import temporary_folder_beside
 
 from .writer import DEFAULT_NUM_IMAGES, GENERATOR, VERSION, usable_cores, write_refshapes
@@ -73,7 +74,10 @@ def make_refshapes(
     with temporary_folder_beside(folder) as temporary:
         new = temporary / 'new'
         new.mkdir()
-        made = write_refshapes(new, **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
+        try:
+            made = write_refshapes(new, **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
+        except OSError as error:
+            raise UserError(f'{folder} can not be written ({error.strerror}): choose another folder.') from error
         try:
             if info is not None:
                 folder.rename(temporary / 'old')
