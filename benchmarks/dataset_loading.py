@@ -1,7 +1,7 @@
-"""Time and memory of reading a made-up data set of RefCOCO's size, alone and in forked data loader workers.
+"""Time and memory of reading a synthetic data set of the size of RefCOCO, also in forked data loader workers.
 
-Linux only (memory is read from /proc). Every reading runs in a process of its own; "bare" parses the two files without
-making a data set, "default" keeps the polygons with every expression, as ``BaseDataset.serialize_data`` would.
+Linux only, because memory is read from /proc. Each way of reading runs in its own process: "bare" parses the two files
+without making a data set, "default" stores the polygons with every expression, as ``BaseDataset.serialize_data`` would.
 
     python benchmarks/dataset_loading.py [--expressions 142210] [--workers 4]
 """
@@ -13,23 +13,41 @@ import pickle
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from mmuniqrnet.config import positive_int
 from mmuniqrnet.datasets.instance_store import InstanceStore
 from mmuniqrnet.datasets.refer import ReferDataset
+from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.tables import text_table
 
 # RefCOCO has 142,210 expressions, 50,000 refs, 19,994 images and 196,771 annotations.
 REFS, IMAGES, ANNOTATIONS = 50_000 / 142_210, 19_994 / 142_210, 196_771 / 142_210
-WORDS = 'left right man woman in the red shirt white bowl behind standing zebra person closest to camera'.split()
+WORDS = [
+    'left',
+    'right',
+    'man',
+    'woman',
+    'in',
+    'the',
+    'red',
+    'shirt',
+    'white',
+    'bowl',
+    'behind',
+    'standing',
+    'zebra',
+    'person',
+]
 FORK = multiprocessing.get_context('fork')
 
 
 class DefaultDataset(ReferDataset):
-    """The same items by mmengine's default: instances within every item's own record."""
+    """The same items stored by mmengine's default, with the instances in the record of each item."""
 
     def load_expressions(self):
         expressions, store = super().load_expressions()
@@ -44,7 +62,7 @@ class DefaultDataset(ReferDataset):
 def write_dataset(folder: Path, expressions: int) -> None:
     random = np.random.default_rng(0)
     refs, images, annotations = (int(expressions * share) for share in (REFS, IMAGES, ANNOTATIONS))
-    # About log-normal, as in COCO, and rather many: the median is 48 coordinates, and 35 in a sample of RefCOCO.
+    # About log-normal, as in COCO. The median of 48 coordinates is above the 35 of a sample of RefCOCO.
     lengths = 2 * np.clip(random.lognormal(3.2, 0.85, annotations), 3, 500).astype(int)
     records = []
     for index, length in enumerate(lengths):
@@ -84,13 +102,13 @@ def write_dataset(folder: Path, expressions: int) -> None:
 
 
 def memory(field: str) -> float:
-    """MiB of this process by a field of /proc/self/smaps_rollup."""
+    """Memory of this process in MiB, from a field of /proc/self/smaps_rollup."""
     lines = Path('/proc/self/smaps_rollup').read_text().splitlines()
     return sum(int(line.split()[1]) for line in lines if line.startswith(f'{field}:')) / 1024
 
 
 def own_memory() -> float:
-    """MiB that this process shares with no other."""
+    """Memory in MiB that this process shares with no other."""
     return memory('Private_Dirty') + memory('Private_Clean')
 
 
@@ -100,7 +118,7 @@ def read_all(dataset: ReferDataset, barrier, results) -> None:
     for index in range(len(dataset)):
         dataset[index]
     seconds = time.perf_counter() - start
-    barrier.wait()  # proportional shares are compared while all workers live
+    barrier.wait()  # PSS is only comparable while all workers are alive
     results.put((seconds, memory('Rss') - rss, memory('Pss') - pss, own_memory() - own))
     barrier.wait()
 
@@ -111,25 +129,29 @@ def measure(load: Callable, workers: int, results) -> None:
     dataset = load()
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    figures = dict(seconds=seconds, rss=memory('Rss') - before, peak=peak - before)
+    found = dict(seconds=seconds, rss=memory('Rss') - before, peak=peak - before)
     if isinstance(dataset, BaseDataset):
         buffers = (dataset.data_bytes, dataset.data_address, dataset.instance_store)
-        figures['held'] = sum(buffer.nbytes for buffer in buffers) / 2**20
+        found['held'] = sum(buffer.nbytes for buffer in buffers) / 2**20
         barrier, queue = FORK.Barrier(workers), FORK.Queue()
         children = [FORK.Process(target=read_all, args=(dataset, barrier, queue)) for _ in range(workers)]
         for child in children:
             child.start()
-        figures['workers'] = np.mean([queue.get() for _ in children], axis=0).tolist()
+        found['workers'] = np.mean([queue.get() for _ in children], axis=0).tolist()
         for child in children:
             child.join()
-    results.put(figures)
+    results.put(found)
 
 
-def main() -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--expressions', type=int, default=142_210)
-    parser.add_argument('--workers', type=int, default=4)
-    args = parser.parse_args()
+    parser.add_argument('--expressions', type=positive_int, default=142_210, help='default: as many as RefCOCO')
+    parser.add_argument('--workers', type=positive_int, default=4, help='default: 4')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_dataset(folder, args.expressions)
@@ -142,31 +164,37 @@ def main() -> None:
             ReferDataset=lambda: ReferDataset(**files),
             default=lambda: DefaultDataset(**files),
         )
-        figures = {}
+        measured = {}
         for title, load in loads.items():
             results = FORK.Queue()
             process = FORK.Process(target=measure, args=(load, args.workers, results))
             process.start()
-            figures[title] = results.get()
+            measured[title] = results.get()
             process.join()
-    bare = figures['bare']
-    for title, found in figures.items():
-        print(
-            f'{title}: {found["seconds"]:.1f} s ({found["seconds"] / bare["seconds"]:.2f} of bare), '
-            f'peak RSS +{found["peak"]:.0f} MiB ({found["peak"] / bare["peak"]:.2f} of bare), '
-            f'afterwards +{found["rss"]:.0f} MiB'
-        )
+    bare, default = measured['bare'], measured['default']
+    print('\nReading the files; increase of memory in MiB:')
+    rows = [
+        {
+            '': title,
+            'seconds': found['seconds'],
+            'of bare': found['seconds'] / bare['seconds'],
+            'peak RSS': found['peak'],
+            'peak of bare': found['peak'] / bare['peak'],
+            'RSS after': found['rss'],
+            'buffers': found.get('held'),
+            'of default': found['held'] / default['held'] if 'held' in found else None,
+        }
+        for title, found in measured.items()
+    ]
+    print(text_table(rows, decimals={'seconds': 1, 'peak RSS': 0, 'RSS after': 0, 'buffers': 0}))
+    print(f'\nEach of {args.workers} forked workers reading all items; increase of memory in MiB:')
+    rows = []
+    for title, found in measured.items():
         if 'workers' in found:
-            seconds, rss, pss, own = found['workers']
-            print(
-                f'  held in buffers: {found["held"]:.0f} MiB '
-                f'({found["held"] / figures["default"]["held"]:.2f} of default)'
-            )
-            print(
-                f'  each of {args.workers} forked workers, over all items: {seconds:.1f} s, RSS +{rss:.0f} MiB, '
-                f'PSS {pss:+.0f} MiB, of its own +{own:.1f} MiB ({own / found["held"]:.2f} of what is held)'
-            )
+            row = dict(zip(('seconds', 'RSS', 'PSS', 'private'), found['workers']))
+            rows.append({'': title, **row, 'private of buffers': row['private'] / found['held']})
+    print(text_table(rows, decimals=dict(seconds=1, RSS=0, PSS=0, private=1)))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

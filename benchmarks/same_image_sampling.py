@@ -1,7 +1,7 @@
-"""Time of loading an epoch with SameImageSampler and LoadImageOnce, as a share of that of plain shuffling.
+"""Time of loading an epoch with SameImageSampler and LoadImageOnce relative to plain shuffling.
 
-Made-up photographs (JPEG, 640 x 480) with 7 expressions each, as RefCOCO has; one process, no network, box and mask
-loaded, resized to a canvas of ``--size`` pixels.
+The images are synthetic (JPEG, 640 x 480) with 7 expressions each, as in RefCOCO. One process loads images, boxes and
+masks and resizes them to a canvas of ``--size`` pixels, without a network.
 
     python benchmarks/same_image_sampling.py [--images 60] [--size 640] [--group-sizes 2 4 8]
 """
@@ -9,16 +9,19 @@ loaded, resized to a canvas of ``--size`` pixels.
 import argparse
 import json
 import tempfile
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
+from timing import processor_seconds
 
+from mmuniqrnet.config import positive_int
 from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
+from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.tables import text_table
 
 EXPRESSIONS = 7
 
@@ -26,7 +29,7 @@ EXPRESSIONS = 7
 def write_dataset(folder: Path, images: int) -> None:
     random, lines = np.random.default_rng(0), []
     for number in range(images):
-        # smooth, with some noise: about the bytes a pixel that COCO's photographs have
+        # Smooth with some noise: about as many bytes per pixel as COCO's photographs.
         coarse = random.integers(0, 256, (24, 32, 3), dtype=np.uint8)
         photo = cv2.resize(coarse, (640, 480), interpolation=cv2.INTER_CUBIC) + random.normal(0, 12, (480, 640, 3))
         cv2.imwrite(str(folder / f'{number}.jpg'), photo.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 92])
@@ -52,21 +55,24 @@ def dataset(folder: Path, load: str, size: int) -> ReferJsonlDataset:
     )
 
 
-def processor_seconds(data: ReferJsonlDataset, order: Iterable[int]) -> float:
-    """Of this process's own processor time, so that whatever else runs does not count."""
-    start = time.process_time()
+def read(data: ReferJsonlDataset, order: Iterable[int]) -> None:
     for index in order:
         data[index]
-    return time.process_time() - start
 
 
-def main() -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--images', type=int, default=60)
-    parser.add_argument('--size', type=int, default=640)
-    parser.add_argument('--group-sizes', type=int, nargs='+', default=[2, 4, 8])
-    parser.add_argument('--rounds', type=int, default=3, help='the best of so many counts (default: 3)')
-    args = parser.parse_args()
+    parser.add_argument('--images', type=positive_int, default=60)
+    parser.add_argument('--size', type=positive_int, default=640)
+    parser.add_argument('--group-sizes', type=positive_int, nargs='+', default=[2, 4, 8])
+    parser.add_argument(
+        '--rounds', type=positive_int, default=3, help='measurements of each; the fastest counts (default: 3)'
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     cv2.setNumThreads(1)
     init_default_scope('mmuniqrnet')
     with tempfile.TemporaryDirectory() as name:
@@ -77,13 +83,17 @@ def main() -> None:
         orders = {'plain shuffling': (plain, list(DefaultSampler(plain, seed=0)))}
         for group_size in args.group_sizes:
             orders[f'groups of {group_size}'] = (once, list(SameImageSampler(once, group_size=group_size, seed=0)))
-        processor_seconds(plain, range(0, len(plain), EXPRESSIONS))  # files into the system's cache
-        best = {name: min(processor_seconds(*what) for _ in range(args.rounds)) for name, what in orders.items()}
+        read(plain, range(0, len(plain), EXPRESSIONS))  # so that the files are in the system's cache
+        best = {
+            name: min(processor_seconds(read, *order) for _ in range(args.rounds)) for name, order in orders.items()
+        }
     print(f'{args.images} images of 640 x 480, {size:.0f} KiB each, {len(plain)} expressions, to {args.size} pixels')
-    for name, seconds in best.items():
-        ratio = seconds / best['plain shuffling']
-        print(f'{name:16} {1000 * seconds / len(plain):6.2f} ms an expression, {ratio:.2f} of plain')
+    rows = [
+        {'order': name, 'ms per expression': 1000 * seconds / len(plain), 'of plain': seconds / best['plain shuffling']}
+        for name, seconds in best.items()
+    ]
+    print(text_table(rows))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -1,7 +1,7 @@
-"""Processor time of asking one image many expressions, as a share of asking that many copies of it one expression each.
+"""Processor time of many expressions on one image, relative to the same expressions on copies of the image.
 
-The inferencer decodes and prepares an image once, and computes once what the network does before it meets the text. The
-shipped model, or any other; one thread, the two in turn.
+The inferencer decodes and prepares an image once, and computes once what does not depend on the text. Without --config
+and --weights the shipped model is measured, on one thread.
 
     python benchmarks/shared_images.py [IMAGE] [--expressions 2 4 8 16] [--config C] [--weights W]
 """
@@ -9,26 +9,33 @@ shipped model, or any other; one thread, the two in turn.
 import argparse
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import torch
+from timing import processor_seconds
 
 from mmuniqrnet.apis import UniQRNetInferencer
+from mmuniqrnet.config import positive_int
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
+from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.tables import text_table
 
 ROUNDS = 15
 
 
-def main() -> None:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('image', nargs='?', help='image file (default: a scene of RefShapes)')
-    parser.add_argument('--expressions', nargs='+', type=int, default=[2, 4, 8, 16], metavar='N')
-    parser.add_argument('--config')
-    parser.add_argument('--weights')
-    args = parser.parse_args()
+    parser.add_argument('--expressions', nargs='+', type=positive_int, default=[2, 4, 8, 16], metavar='N')
+    parser.add_argument('--config', help='config file (default: the one in the weights file)')
+    parser.add_argument('--weights', help='checkpoint (default: the shipped model)')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     torch.set_num_threads(1)
     ask = UniQRNetInferencer(args.config, args.weights, show_progress=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -36,26 +43,21 @@ def main() -> None:
         if image is None:
             image = str(Path(folder) / 'scene.png')
             cv2.imwrite(image, draw_scene(1, 'val', 0)[0])
+        rows = []
         for count in args.expressions:
-            texts = [f'the {word} one' for word in ('red', 'blue', 'green', 'left', 'right', 'top', 'white', 'black')]
-            texts = [texts[i % len(texts)] for i in range(count)]
+            words = ('red', 'blue', 'green', 'left', 'right', 'top', 'white', 'black')
+            texts = [f'the {words[i % len(words)]} one' for i in range(count)]
             shared, apart = [], []
             for _ in range(ROUNDS + 1):
-                shared.append(seconds(lambda: ask(image, texts, batch_size=count)))
-                apart.append(seconds(lambda: ask([image] * count, texts, batch_size=count)))
+                shared.append(processor_seconds(ask, image, texts, batch_size=count))
+                apart.append(processor_seconds(ask, [image] * count, texts, batch_size=count))
             ratios = [a / b for a, b in zip(shared[1:], apart[1:])]  # the first round warms up
-            print(
-                f'{count:3} expressions: {statistics.median(ratios):.2f} of the time '
-                f'({min(ratios):.2f} to {max(ratios):.2f} in {ROUNDS} rounds)'
+            rows.append(
+                dict(expressions=count, median=statistics.median(ratios), minimum=min(ratios), maximum=max(ratios))
             )
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Of this process's own processor time, so that whatever else runs does not count."""
-    start = time.process_time()
-    call()
-    return time.process_time() - start
+    print(f'time of one image, relative to that of copies of it, in {ROUNDS} rounds:')
+    print(text_table(rows))
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

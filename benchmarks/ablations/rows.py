@@ -1,4 +1,4 @@
-"""The rows of the ablations: what each changes in the joint model, and the setting that all of them share."""
+"""The rows of the ablations: what each changes in the joint model, and the settings that all of them share."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +12,8 @@ NUM_IMAGES = dict(train=4000, val=250)
 LEARNING_RATE = 1e-3
 SWEEP = (0.05, 0.2, 1, 5, 20)
 
-# As published models start from BERT and a detector's Swin, so do rows here: from a network without gates that has learned
-# the demo's easier data for a while, or from the one that the package ships, which knows these well.
+# Published models start from BERT and the Swin of a detector. Rows here start from a network without gates, trained for
+# a short time on the easier data of the demo, or from the shipped network, which was fully trained on that data.
 STARTS = dict(
     start=Path(__file__).parent / 'start.pth',
     shipped=Path(__file__).parents[2] / 'mmuniqrnet' / 'weights' / 'uniqrnet_swin-nano_refshapes.safetensors',
@@ -26,13 +26,13 @@ class Row:
     """One configuration, trained once for each seed.
 
     Attributes:
-        title: What the tables call it.
-        options: What it changes in the config, by dotted key.
-        iterations: How long it is trained.
-        start: From what its text encoder and its Swin start; what that has not, gates among it, is new. A key of
-            ``STARTS``, or None.
-        crowded: Whether its data are the crowded ones.
-        tests: The row whose weights it tests, not trained any further.
+        title: Its description in the tables.
+        options: What it changes in the config, from dotted key to value.
+        iterations: Length of the training.
+        start: Weights from which its text encoder and its Swin start, a key of ``STARTS``, or None. Parts that these
+            weights lack, such as the gates, are initialized anew.
+        crowded: Whether it is trained on crowded RefShapes.
+        tests: The row whose weights it tests, without further training.
     """
 
     title: str

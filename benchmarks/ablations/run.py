@@ -1,22 +1,21 @@
-"""Train the rows of the ablations, several side by side, each on one core; what is finished is skipped on restart.
+"""Train the rows of the ablations, several in parallel, each on one core; finished runs are skipped.
 
-    python benchmarks/ablations/run.py                       # what is missing in results/ of seeds 0, 1 and 2
-    python benchmarks/ablations/run.py --results mine        # everything anew, with results in mine/
+    python benchmarks/ablations/run.py                       # seeds 0, 1 and 2 of what is missing in results/
+    python benchmarks/ablations/run.py --results mine        # everything, with results in mine/
     python benchmarks/ablations/run.py --results mine --rows joint dwa --seeds 0
     python benchmarks/ablations/report.py                    # tables and plots of results/
 
-The data, crowded RefShapes, is made on first use. All rows have one setting (rows.py) but for what their row says. Most
-start from start.pth beside this file; where it is not there, it is trained first. What is reported is the model after the
-last iteration, none chosen by its figures. A run leaves RESULTS/ROW_seedN.json, and its log and
-weights in work_dirs/ablations/ROW/seedN.
+The data, crowded RefShapes, is made on first use. The rows differ only in what rows.py states. Most start from
+start.pth beside this file, which is trained first if it does not exist. The model after the last iteration is reported, not the
+best one. A run writes RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations/ROW/seedN.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
-import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,24 +32,29 @@ from rows import (
     WARM_UP,
 )
 
+from mmuniqrnet.config import positive_int
+from mmuniqrnet.utils.errors import UserError, run_tool
+
 RESULTS = Path(__file__).parent / 'results'
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--rows', nargs='+', choices=ROWS, metavar='ROW', help=f'which rows: {", ".join(ROWS)}')
     parser.add_argument(
         '--groups', nargs='+', choices=GROUPS, default=[], help='the rows of these groups (default: all rows)'
     )
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), help='runs side by side (default: one a core)')
     parser.add_argument(
-        '--results', type=Path, default=RESULTS, help='folder of the results; what is there is not run again'
+        '--jobs', type=positive_int, default=os.cpu_count(), help='runs in parallel (default: one per core)'
+    )
+    parser.add_argument(
+        '--results', type=Path, default=RESULTS, help='folder of the results; existing ones are not run again'
     )
     parser.add_argument('--data-root', default='data/refshapes-crowded')
     parser.add_argument('--start-data-root', default='data/refshapes', help='what start.pth is trained on')
     parser.add_argument('--work-dir', default='work_dirs/ablations')
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
 def config_of(row: str, seed: int, data_root: str, work_dir: Path):
@@ -101,7 +105,7 @@ def result_file(row: str, seed: int, results: Path) -> Path:
 
 
 def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> None:
-    """One run, in this process; what it says goes to output.log."""
+    """One run in this process; its output goes to output.log."""
     import torch
     from mmengine.runner import Runner
 
@@ -114,8 +118,8 @@ def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> No
     begin = time.time()
     runner = Runner.from_cfg(cfg)
     if ROWS[row].tests:
-        figures = {name.rpartition('/')[2]: value for name, value in runner.val().items()}
-        curve, balance = [{'iter': cfg.train_cfg.max_iters} | figures], []
+        metrics = {name.rpartition('/')[2]: value for name, value in runner.val().items()}
+        curve, balance = [{'iter': cfg.train_cfg.max_iters} | metrics], []
     else:
         runner.train()
         curve, balance = read_log(runner)
@@ -135,7 +139,7 @@ def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> No
 
 
 def read_log(runner) -> tuple[list[dict], list[dict]]:
-    """Of a training, the figures of each validation, and the weights of the losses over time."""
+    """The metrics of each validation of a training, and the weights of the losses over time."""
     scalars = Path(runner.log_dir) / 'vis_data' / 'scalars.json'
     lines = [json.loads(line) for line in scalars.read_text().splitlines()]
     curve = [
@@ -152,7 +156,7 @@ def read_log(runner) -> tuple[list[dict], list[dict]]:
 
 
 def keep_start(weights: Path, target: Path) -> None:
-    """Of a trained network, what rows start from: text encoder and Swin, without gates."""
+    """Save what rows start from of a trained network: text encoder and Swin, without gates."""
     import torch
 
     from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
@@ -163,11 +167,11 @@ def keep_start(weights: Path, target: Path) -> None:
     torch.save(dict(state_dict=kept, meta={}), target)
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_args(argv)
     work_dir = Path(args.work_dir)
     rows = args.rows or [row for row in ROWS if any(row in GROUPS[group] for group in args.groups or GROUPS)]
-    # Seed by seed, so that what is there when it is broken off is a whole table of fewer seeds.
+    # Seed by seed, so that an interrupted run gives complete tables of fewer seeds.
     runs = [(row, seed) for seed in args.seeds for row in rows]
     left = [(row, seed) for row, seed in runs if not result_file(row, seed, args.results).exists()]
     print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
@@ -178,7 +182,7 @@ def main() -> None:
         make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
 
     os.environ['OMP_NUM_THREADS'] = '1'
-    # Every run is a process of its own, forked from one that has imported everything.
+    # Every run is a process, forked from one that has imported everything.
     processes = multiprocessing.get_context('forkserver')
     processes.set_forkserver_preload(
         [
@@ -216,10 +220,10 @@ def main() -> None:
 
     starts = {ROWS[row].start for row, _ in left} - {None}
     if 'start' in starts and not STARTS['start'].exists():
-        print(f'{STARTS["start"]} is not there: it is trained first', flush=True)
+        print(f'{STARTS["start"]} does not exist: it is trained first', flush=True)
         make_refshapes(args.start_data_root)
         if launch(('start', START_SEED)):
-            sys.exit('It failed; without it there is nothing to start from.')
+            raise UserError('the training of start.pth failed, from which the rows start.')
         keep_start(weights_of('start', START_SEED, work_dir), STARTS['start'])
     for name in starts:
         keep_start(STARTS[name], work_dir / f'{name}.pth')
@@ -227,10 +231,8 @@ def main() -> None:
         codes = list(pool.map(launch, [run for run in left if not ROWS[run[0]].tests]))
         codes += pool.map(launch, [run for run in left if ROWS[run[0]].tests])
     if any(codes):
-        sys.exit(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')
+        raise UserError(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')
 
 
 if __name__ == '__main__':
-    from mmuniqrnet.utils.errors import run_tool
-
     run_tool(main)

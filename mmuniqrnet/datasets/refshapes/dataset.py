@@ -1,4 +1,4 @@
-"""RefShapes as a data set: made on first use, then read by the very code that reads RefCOCO."""
+"""RefShapes as a data set: made on first use, then read by the same code as RefCOCO."""
 
 import time
 from collections.abc import Sequence
@@ -18,25 +18,25 @@ class RefShapesDataset(ReferDataset):
     """Synthetic referring expressions: coloured shapes on cluttered backgrounds, with exact masks.
 
     The splits are ``train`` and ``val`` (all kinds of expressions), ``testA`` (attributes only) and ``testB`` (place
-    and relation only). Every object of an image has equally many expressions, so a model that ignores the text is
-    right for about one in four; see :func:`text_blind_accuracy` and ``info.json``.
+    and relation only). All objects of an image have the same number of expressions, so a model that ignores the text
+    is right for about one in four; see :func:`text_blind_accuracy` and ``info.json``.
 
     Args:
-        data_root: The data set's own folder.
+        data_root: Folder of this data set alone.
         split: A split's name, or several.
-        generate: Make the data where ``data_root`` does not exist or is empty.
-        seed: Seed of the data; one that is there must have been made with it.
-        num_images: Images of each split, a split left out has none. None takes what is there, and makes 8000 train,
-            500 val, 400 testA and 400 testB.
-        crowded: The harder setting, 5 to 7 objects an image and twice as many twins.
+        generate: Make the data if ``data_root`` does not exist or is empty.
+        seed: Seed of the data; existing data must have been made with it.
+        num_images: Number of images of each split; a split that is not named has none. None = existing data of any
+            size; new data has 8000 train, 500 val, 400 testA and 400 testB.
+        crowded: The harder setting, 5 to 7 objects per image and twice as many twins.
         no_target: Share of the expressions that fit no object of their image, with empty ``instances``.
         dataset_name: Value of ``dataset`` in the items.
         **kwargs: Keywords of :class:`BaseReferringDataset`, such as ``pipeline``, ``test_mode``, ``lazy_init`` and
             ``indices``.
 
     Raises:
-        FileNotFoundError: The data is absent and ``generate`` is False.
-        FileExistsError: The folder holds something else, or a RefShapes of other settings.
+        FileNotFoundError: The data does not exist and ``generate`` is False.
+        FileExistsError: The folder has other files, or a RefShapes with other settings.
         ValueError: A setting is impossible, or the data has no such split.
     """
 
@@ -72,7 +72,7 @@ class RefShapesDataset(ReferDataset):
         return super().load_expressions()
 
     def _provide(self) -> None:
-        """Makes the data where there is none; refuses data of other settings."""
+        """Make the data if it does not exist; refuse data with other settings."""
         info = read_info(self.data_root)
         if info is None and not self.generate:
             raise FileNotFoundError(
@@ -94,6 +94,6 @@ class RefShapesDataset(ReferDataset):
         difference = settings_difference(info, self.seed, wanted, self.crowded, self.no_target)
         if difference is not None:
             raise FileExistsError(
-                f'{self.data_root} holds {difference}: choose another data_root, ask for what is '
-                f'there, or replace it with "{COMMAND} {self.data_root} --overwrite".'
+                f'{self.data_root} holds {difference}: choose another data_root, use these '
+                f'settings, or replace the data with "{COMMAND} {self.data_root} --overwrite".'
             )

@@ -1,4 +1,4 @@
-"""The wording of RefShapes' expressions: all words and sentence forms, and their drawing for a scene (`describe`)."""
+"""The wording of RefShapes' expressions: all words and sentence forms, and random expressions for a scene."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,16 +8,16 @@ import numpy as np
 from .facts import Facts, Meaning, Noun
 from .scene import COLORS, SHAPES, Layout
 
-# How often each kind is drawn where all are allowed.
+# Probability of each kind if all are allowed.
 KIND_WEIGHTS = dict(attribute=0.3, place=0.3, relation=0.25, size=0.15)
 
-# The whole lexicon stands in these tables; `lexicon` gathers it. Only left, right, leftmost and rightmost tell a
-# horizontal direction, so that a mirrored image needs no other word swapped.
+# These tables have all words; `lexicon` collects them. Only left, right, leftmost and rightmost name a horizontal
+# direction, so when an image is flipped, no other word has to be swapped.
 SHAPE_NAMES = {name: (name,) for name in SHAPES} | {'ring': ('ring', 'donut'), 'cross': ('cross', 'plus')}
 COLOR_NAMES = {name: (name,) for name in COLORS} | {'purple': ('purple', 'violet')}
 ANYTHING = ('thing', 'object', 'shape', 'one')
 
-# Repeated forms are the likelier ones.
+# A form that occurs twice is drawn twice as often.
 BOTH_FORMS = ('{np}', '{np}', '{np}', '{shape} that is {color}', '{shape}, {color}')
 ALONE_FORMS = ('{np}', '{np}', 'only {np}')
 ARTICLE = 'the'
@@ -71,7 +71,7 @@ class Expression(NamedTuple):
 
 
 def lexicon() -> list[str]:
-    """Every word that an expression can hold, sorted, lower-case."""
+    """Every word that can occur in an expression, sorted, in lower case."""
     forms = [*BOTH_FORMS, *ALONE_FORMS, *ANYTHING, ARTICLE]
     for names in (*SHAPE_NAMES.values(), *COLOR_NAMES.values()):
         forms += names
@@ -82,7 +82,7 @@ def lexicon() -> list[str]:
 
 
 class Wording:
-    """Puts meanings into words, drawing synonyms, word order, articles and the odd capital letter from ``rng``."""
+    """Puts meanings into words, with synonyms, word order, articles and a few capital letters drawn from ``rng``."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -102,7 +102,7 @@ class Wording:
             anchor=self._anchor(meaning.anchor),
         )
         if meaning.kind == 'place' and noun == (None, None) and self._chance(0.2):
-            # "top left" alone is how people name whatever is there.
+            # People also say just "top left" for whatever is there.
             text = meaning.spot
         elif self._chance(0.4):
             text = f'{ARTICLE} {text}'
@@ -128,16 +128,16 @@ class Wording:
 def describe(
     layout: Layout, kinds: Sequence[str], count: int, rng: np.random.Generator
 ) -> list[list[Expression]] | None:
-    """Words ``count`` different expressions for each object, so that no object is asked for more often.
+    """Write ``count`` different expressions for each object of a scene.
 
     Args:
         layout: the scene.
         kinds: the kinds of expressions to draw from.
         count: expressions for each object.
-        rng: the only source of chance.
+        rng: source of all random numbers.
 
     Returns:
-        One list for each object; None where some object cannot be singled out by any of ``kinds``.
+        One list for each object; None if no expression of ``kinds`` fits some object alone.
     """
     facts, wording = Facts(layout), Wording(rng)
     described = []
@@ -161,7 +161,10 @@ def describe(
 def draw_kind(
     facts: Facts, target: int, kinds: Sequence[str], meanings: dict[str, list[Meaning]], rng: np.random.Generator
 ) -> str | None:
-    """Draws a kind by weight among those that can single ``target`` out; notes in ``meanings`` the kinds it tried."""
+    """Draw a kind, by weight, among those with a meaning that fits ``target`` alone; None if there is none.
+
+    ``meanings`` is a cache: the meanings of each kind that was tried are added to it.
+    """
     left = list(kinds)
     while left:
         bounds = np.cumsum([KIND_WEIGHTS[kind] for kind in left])

@@ -1,7 +1,7 @@
-"""What expressions of RefShapes mean (`Meaning`), and whom they meet in a scene (`Facts.referents`).
+"""What expressions of RefShapes mean (`Meaning`), and which objects of a scene they refer to (`Facts.referents`).
 
-A meaning is kept only if exactly one object fits it, and fits it clearly: every comparison has a margin, and an object
-that comes close to fitting makes the meaning ambiguous.
+A meaning is used only if exactly one object fits it clearly: every comparison has a margin, and an object that nearly
+fits makes the meaning ambiguous.
 """
 
 from collections.abc import Iterator
@@ -42,14 +42,14 @@ CENTRAL, NEAR_CENTRE = 0.18, 0.3  # distance from the image's centre, in parts o
 
 
 class Noun(NamedTuple):
-    """A description by attributes; None leaves the attribute open."""
+    """A description by attributes; None = any value."""
 
     color: str | None
     shape: str | None
 
 
 class Meaning(NamedTuple):
-    """``spot`` is one of the kind's ``SPOTS``; ``anchor`` is a relation's other object."""
+    """``spot`` is one of the ``SPOTS`` of the kind; ``anchor`` describes the other object of a relation."""
 
     kind: str
     noun: Noun
@@ -58,8 +58,10 @@ class Meaning(NamedTuple):
 
 
 class Facts:
-    """What holds between the objects of one layout, as bit sets: bit j of ``before['left'][i]`` says that object i
-    lies clearly to the left of object j."""
+    """The positions, sizes and relations of the objects of one layout, as bit sets.
+
+    Bit j of ``before['left'][i]`` is set if object i is clearly to the left of object j.
+    """
 
     def __init__(self, layout: Layout) -> None:
         objects = layout.objects
@@ -68,7 +70,8 @@ class Facts:
         boxes = np.array([placed.bbox for placed in objects], dtype=np.float64)
         pixels = [np.nonzero(placed.mask) for placed in objects]
         centroids = np.array([(cols.mean() + 0.5, rows.mean() + 0.5) for rows, cols in pixels])
-        # Both readings of "where it is" (2, n, xy) must agree; a triangle's differ by a sixth of its height.
+        # Positions by centroid and by box centre (2, n, xy); a comparison must hold for both. They differ by a sixth of the
+        # height for a triangle.
         where = np.stack([centroids, boxes[:, :2] + boxes[:, 2:] / 2])
         frame = np.array([layout.width, layout.height], dtype=np.float64)
         gap = where[:, None, :, :] - where[:, :, None, :]
@@ -93,8 +96,11 @@ class Facts:
         self._relate(gap, part)
 
     def _relate(self, gap: np.ndarray, part: np.ndarray) -> None:
-        """Fills ``clear`` and ``likely``: bit i of ``clear['above'][a]`` says that i is plainly above a, of
-        ``likely`` that it is above a by however little, or to the side."""
+        """Fill ``clear`` and ``likely``.
+
+        Bit i of ``clear['above'][a]`` is set if object i is clearly above object a; that of ``likely`` if it is above
+        by any distance, also if it is farther to the side.
+        """
         self.clear, self.likely = {}, {}
         # gap[:, a, i] points from anchor a to object i.
         for spot, axis, sign in (('left of', 0, -1), ('right of', 0, 1), ('above', 1, -1), ('below', 1, 1)):
@@ -114,8 +120,11 @@ class Facts:
         return self._groups[noun]
 
     def referents(self, meaning: Meaning) -> int:
-        """The objects that ``meaning`` clearly fits, as a bit set; none where it is a near thing or says too much
-        (a superlative of a single object)."""
+        """The objects that ``meaning`` clearly fits, as a bit set.
+
+        The set is empty if another object nearly fits, or if a superlative or place is used for the only object of
+        its description.
+        """
         group = self.matching(meaning.noun)
         if meaning.kind == 'attribute':
             return group
@@ -133,8 +142,11 @@ class Facts:
         return self._in_part(group, spot.split())
 
     def fits_nothing(self, meaning: Meaning) -> bool:
-        """Whether plainly no object fits: none is of that description, a relation's other object is not there, or all
-        lie clearly elsewhere. What only is not clear fits something here."""
+        """Whether clearly no object fits ``meaning``.
+
+        That is so if no object has the description, if the other object of a relation does not exist, or if all
+        objects are clearly elsewhere. False if it is uncertain.
+        """
         group = self.matching(meaning.noun)
         if not group:
             return True
@@ -151,14 +163,14 @@ class Facts:
         return not group
 
     def _first(self, group: int, order: str) -> int:
-        """The one object of ``group`` that comes clearly before all its others in ``order``, if there is one."""
+        """The object of ``group`` that is clearly before all others of ``group`` in ``order``, if there is one."""
         for k, later in enumerate(self.before[order]):
             if group >> k & 1 and not group & ~later & ~(1 << k):
                 return 1 << k
         return 0
 
     def _in_part(self, group: int, directions: list[str]) -> int:
-        """Who lies in this half or quarter of the image, provided that all of ``group`` lie clearly in or out."""
+        """The objects of ``group`` in this half or quarter of the image; empty unless each is clearly inside or outside."""
         inside = maybe_inside = group
         for direction in directions:
             inside &= self.inside[direction]
@@ -170,7 +182,7 @@ class Facts:
         if found & ~self.central or found.bit_count() != 1 or group.bit_count() < 3:
             return 0
         k = found.bit_length() - 1
-        # "The middle one" of a row must mean the same object.
+        # "The middle one" can also mean the middle object of a row, so that must be the same object.
         between = all(group & self.before[order][k] for order in ('left', 'right'))
         return found if between else 0
 
@@ -198,7 +210,7 @@ class Facts:
         if kind == 'attribute':
             yield from (Meaning(kind, noun) for noun in nouns[:-1])
             return
-        # The others cannot pass `referents`, and they are many.
+        # Only a speed-up: `referents` rejects the other nouns, and there are many.
         nouns = [noun for noun in nouns if self.matching(noun).bit_count() > 1]
         if kind == 'relation':
             anchors = dict.fromkeys(

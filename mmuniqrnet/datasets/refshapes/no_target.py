@@ -1,4 +1,4 @@
-"""Expressions of RefShapes that fit no object of their scene, for models that are to learn to refuse."""
+"""Expressions of RefShapes that fit no object of their scene, to train models to refuse."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +9,7 @@ from .facts import SPOTS, Facts, Meaning, Noun
 from .scene import COLORS, SHAPES, Layout
 
 KIND = 'none'
-# Places and directions that may stand for each other without making one kind of them more frequent.
+# Groups of places and directions that can replace each other without changing how frequent each kind is.
 ALIKE = (
     SPOTS['relation'],
     ('left', 'right', 'top', 'bottom'),
@@ -18,21 +18,21 @@ ALIKE = (
 
 
 def describe_nothing(layout: Layout, kinds: Sequence[str], count: int, rng: np.random.Generator) -> list[Expression]:
-    """Words ``count`` different expressions that plainly fit no object of a scene.
+    """Write ``count`` different expressions that clearly fit no object of a scene.
 
-    The words alone should not give them away. So each starts as a meaning that fits an object of this very scene,
-    drawn as ``describe`` draws it, and one thing in it is changed until nothing fits: the colour or the shape that is
-    asked for or of a relation's other object, or a place or direction. Where there is the choice, the new colour or
-    shape is one that the scene has elsewhere: a blue circle among blue stars and red circles.
+    They should not be recognizable by their words alone. So each starts as a meaning that fits an object of the scene,
+    drawn as in ``describe``, and one part of it is changed so that nothing fits: the colour or shape of the object or
+    of the other object of a relation, or a place or direction. If possible, the new colour or shape is one that another
+    object of the scene has: a blue circle among blue stars and red circles.
 
     Args:
         layout: the scene.
         kinds: the kinds of expressions to start from.
         count: how many.
-        rng: the only source of chance.
+        rng: source of all random numbers.
 
     Returns:
-        Expressions of kind "none"; fewer than ``count`` where the scene does not give as many.
+        Expressions of kind "none"; fewer than ``count`` if the scene does not allow as many.
     """
     facts, wording = Facts(layout), Wording(rng)
     expressions: dict[str, Expression] = {}
@@ -51,7 +51,7 @@ def describe_nothing(layout: Layout, kinds: Sequence[str], count: int, rng: np.r
 
 
 def _change(meaning: Meaning, facts: Facts, rng: np.random.Generator) -> Meaning | None:
-    """``meaning`` with one thing changed, so that it fits nothing; None where no single change does that."""
+    """``meaning`` with one part changed so that it fits nothing; None if no single change achieves that."""
     present = {value for noun in facts.nouns for value in noun}
     found: list[list[Meaning]] = []
     for options in _changes(meaning):
@@ -66,7 +66,7 @@ def _change(meaning: Meaning, facts: Facts, rng: np.random.Generator) -> Meaning
 
 
 def _changes(meaning: Meaning) -> Iterator[list[tuple[str, Meaning]]]:
-    """For each thing that ``meaning`` says, what else could stand there, and the meaning with it."""
+    """For each part of ``meaning``, the possible other values, each with the changed meaning."""
     for part, noun in (('noun', meaning.noun), ('anchor', meaning.anchor)):
         for attribute, values in (('color', COLORS), ('shape', SHAPES)):
             said = getattr(noun or Noun(None, None), attribute)

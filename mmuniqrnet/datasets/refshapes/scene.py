@@ -1,7 +1,8 @@
-"""Scenes of RefShapes: what stands where (`draw_layout`), and the picture of it (`paint`).
+"""Scenes of RefShapes: the objects and their positions (`draw_layout`), and the picture (`paint`).
 
-Every number comes from the generator that is handed in, and textures use no transcendental function. What is left of
-the machine is OpenCV's polygon filling: versions 4.11, 4.12 and 5.0 agree to the pixel, 4.8 fills edges otherwise.
+All random numbers come from the given generator, and textures use no transcendental function, so that the data is the
+same on every machine. It depends only on the polygon filling of OpenCV: versions 4.11, 4.12 and 5.0 agree to the pixel,
+4.8 fills edges differently.
 """
 
 import colorsys
@@ -13,13 +14,13 @@ import numpy as np
 
 MIN_SIDE, MAX_SIDE = 64, 96
 MIN_ASPECT, MIN_SHORT_SIDE = 0.72, 60
-# An object's longer box side, in parts of the image's shorter side.
+# Longer side of an object's box, relative to the shorter side of the image.
 MIN_SIZE, MAX_SIZE = 0.25, 0.5
 MAX_BOX_OVERLAP = 0.06
 TWIN_PROBABILITY = 0.3
 CROWDED_TWIN_PROBABILITY = 0.6
 
-# Hue in degrees, saturation, value. Backgrounds are dull and of middle brightness, which no colour here is.
+# Hue in degrees, saturation, value. Backgrounds have low saturation and medium brightness, unlike all of these.
 COLORS: dict[str, tuple[float, float, float]] = {
     'red': (356, 0.88, 0.86),
     'yellow': (54, 0.88, 0.97),
@@ -32,7 +33,7 @@ COLORS: dict[str, tuple[float, float, float]] = {
 
 
 class PlacedObject(NamedTuple):
-    """One object of a scene; ``mask`` (H, W) bool holds its visible pixels, ``bbox`` is tight around them."""
+    """One object of a scene: ``mask`` (H, W) bool, its visible pixels, and their tight box ``bbox``."""
 
     shape: str
     color: str

@@ -1,4 +1,4 @@
-"""Keeping RefShapes in a folder: made at most once, whole or not at all, over nothing else's files."""
+"""Storing RefShapes in a folder: made once, completely or not at all, without replacing other files."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import temporary_folder_beside
 
 from .writer import DEFAULT_NUM_IMAGES, GENERATOR, VERSION, usable_cores, write_refshapes
@@ -16,7 +17,7 @@ COMMAND = 'python tools/dataset_tools/make_refshapes.py'
 
 
 class Made(NamedTuple):
-    """``info`` is what ``info.json`` holds; ``created`` is False where the folder was there already."""
+    """``info`` is the content of ``info.json``; ``created`` is False if the data existed already."""
 
     info: dict
     created: bool
@@ -31,24 +32,25 @@ def make_refshapes(
     workers: int | None = None,
     overwrite: bool = False,
 ) -> Made:
-    """Makes RefShapes in the folder ``data_root``, unless it is there already.
+    """Make RefShapes in the folder ``data_root``, unless it exists already.
 
-    The data is written beside its place and then moved there, so a run that is cut off leaves no half of a data set,
-    and of several runs at once the first one counts.
+    The data is written to a temporary folder beside it and then moved, so an interrupted run leaves no incomplete data
+    set, and of several simultaneous runs the first one counts.
 
     Args:
-        data_root: the data set's own folder, made with its parents; it may exist and be empty.
+        data_root: folder of this data set alone, created with its parents; it may exist if it is empty.
         seed: another seed gives other images and expressions.
-        num_images: images of each split, by name; a split left out has none. None means ``DEFAULT_NUM_IMAGES``.
-        crowded: the harder setting, 5 to 7 objects an image instead of 3 to 5, and twice as many twins.
+        num_images: number of images of each split, by name; a split that is not named has none. None means
+            ``DEFAULT_NUM_IMAGES``.
+        crowded: the harder setting, 5 to 7 objects per image instead of 3 to 5, and twice as many twins.
         no_target: share of the expressions, 0 or more and less than 1, that fit no object of their image; images and
             other expressions stay the same.
-        workers: processes to draw with; None means one a core, 8 at most. The data does not depend on it.
+        workers: number of processes; None means one per core, at most 8. The data does not depend on it.
         overwrite: replace a RefShapes made with other settings.
 
     Raises:
         ValueError: a setting is impossible.
-        FileExistsError: the folder holds a RefShapes of other settings and ``overwrite`` is False, or anything else.
+        FileExistsError: the folder has a RefShapes with other settings and ``overwrite`` is False, or other files.
         UserError: the folder cannot be written.
     """
     settings = dict(
@@ -73,7 +75,10 @@ def make_refshapes(
     with temporary_folder_beside(folder) as temporary:
         new = temporary / 'new'
         new.mkdir()
-        made = write_refshapes(new, **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
+        try:
+            made = write_refshapes(new, **settings, workers=workers or min(usable_cores(), MAX_WORKERS))
+        except OSError as error:
+            raise UserError(f'{folder} can not be written ({error.strerror}): choose another folder.') from error
         try:
             if info is not None:
                 folder.rename(temporary / 'old')
@@ -81,13 +86,13 @@ def make_refshapes(
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            # Another process was faster: its data is the same, or this call says how it differs.
+            # Another process was faster: its data is the same, or this call raises an error that tells how it differs.
             return make_refshapes(folder, **settings, workers=workers)
     return Made(made, True)
 
 
 def read_info(folder: str | os.PathLike) -> dict | None:
-    """Reads ``info.json`` of the RefShapes in ``folder``; None where the folder is absent or empty.
+    """Read ``info.json`` of the RefShapes in ``folder``; None if the folder does not exist or is empty.
 
     Raises:
         FileExistsError: ``folder`` is a file, holds other files, or lacks a part of RefShapes.

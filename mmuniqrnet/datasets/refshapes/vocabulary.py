@@ -1,7 +1,7 @@
 """The tokenizer's vocabulary for RefShapes, so that text encoders can be trained without a download.
 
-``VOCAB_DIR`` is a folder for ``transformers.AutoTokenizer.from_pretrained``: a lower-casing BERT tokenizer to which
-every word of RefShapes is one token, and any other word its letters.
+``VOCAB_DIR`` is a folder for ``transformers.AutoTokenizer.from_pretrained``: a lower-casing BERT tokenizer in which
+every word of RefShapes is one token, and any other word is split into its letters.
 """
 
 import json
@@ -22,7 +22,7 @@ def vocabulary() -> list[str]:
 
 
 def write_vocabulary(folder: str) -> None:
-    """Writes ``vocab.txt`` and ``tokenizer_config.json`` into ``folder``; needed after a change of the lexicon."""
+    """Write ``vocab.txt`` and ``tokenizer_config.json`` into ``folder``; needed after the lexicon changes."""
     config = dict(tokenizer_class='BertTokenizer', do_lower_case=True, model_max_length=512, **SPECIAL_TOKENS)
     (Path(folder) / 'vocab.txt').write_text('\n'.join(vocabulary()) + '\n', encoding='ascii')
     (Path(folder) / 'tokenizer_config.json').write_text(json.dumps(config, indent=2) + '\n', encoding='ascii')

@@ -28,12 +28,12 @@ from .no_target import describe_nothing
 from .scene import SHAPES, Layout, draw_layout, paint
 
 GENERATOR = 'RefShapes'
-# To be raised with any change that changes the data.
+# Increased with every change of the data.
 VERSION = 1
 
 
 class SplitPlan(NamedTuple):
-    """``stream`` keeps the splits' random numbers apart; ``twins`` allows objects that no attribute tells apart."""
+    """``stream`` makes the random numbers of the splits independent; ``twins`` allows objects with equal attributes."""
 
     stream: int
     num_images: int
@@ -51,15 +51,17 @@ PLANS = {
 DEFAULT_NUM_IMAGES = {split: plan.num_images for split, plan in PLANS.items()}
 CATEGORIES = [dict(id=k, name=shape, supercategory='shape') for k, shape in enumerate(SHAPES, 1)]
 CATEGORY_IDS = {category['name']: category['id'] for category in CATEGORIES}
-# The annotation of what is not there, as gRefCOCO's refs have it.
+# The annotation of an expression without a target, as in gRefCOCO's refs.
 NOTHING = dict(id=[-1], category_id=[-1])
 
 
 def draw_scene(
     seed: int, split: str, index: int, crowded: bool = False
 ) -> tuple[np.ndarray, Layout, list[list[Expression]]]:
-    """Returns image ``index`` of ``split``: the picture (H, W, 3) uint8 BGR, what is on it, and each object's
-    expressions. Depends on the arguments only, not on how many images there are."""
+    """Image ``index`` of ``split``: the picture (H, W, 3) uint8 BGR, its layout, and the expressions of each object.
+
+    The result depends only on the arguments, not on the number of images.
+    """
     plan = PLANS[split]
     rng = np.random.default_rng(_seeds(seed, split, index, crowded))
     described = None
@@ -76,8 +78,11 @@ def _seeds(seed: int, split: str, index: int, crowded: bool, purpose: tuple[int,
 def draw_nothing(
     seed: int, split: str, index: int, crowded: bool, layout: Layout, num_others: int, share: float
 ) -> list[Expression]:
-    """Returns expressions that fit nothing on image ``index`` of ``split``, so many beside its ``num_others`` others
-    that over all images they are ``share`` of the whole. Their random numbers are apart from those of the rest."""
+    """Expressions that fit nothing on image ``index`` of ``split``.
+
+    Their number depends on the ``num_others`` other expressions of the image, so that over all images they are
+    ``share`` of all expressions. Their random numbers are independent of those of the rest of the data.
+    """
     rng = np.random.default_rng(_seeds(seed, split, index, crowded, purpose=(1,)))
     count = int(num_others * share / (1 - share) + rng.random())
     return describe_nothing(layout, PLANS[split].kinds, count, rng)
@@ -86,7 +91,7 @@ def draw_nothing(
 def write_refshapes(
     folder: Path, seed: int, num_images: dict[str, int], crowded: bool, no_target: float, workers: int
 ) -> dict:
-    """Writes the whole data set into the empty ``folder`` and returns what ``info.json`` holds.
+    """Write the whole data set into the empty ``folder``; returns the content of ``info.json``.
 
     Args:
         folder: exists and is empty.
@@ -94,7 +99,7 @@ def write_refshapes(
         num_images: images of each split.
         crowded: see ``draw_layout``.
         no_target: share of the expressions that fit no object. The rest of the data does not depend on it.
-        workers: processes that draw at once; the outcome does not depend on it.
+        workers: number of processes; the data does not depend on it.
     """
     images, annotations, refs, nothing, splits = [], [], [], [], {}
     fingerprint = hashlib.sha256()
@@ -115,7 +120,7 @@ def write_refshapes(
                     num_sentences += len(expressions)
                 nothing += [(images[-1], split, expression) for expression in scene['nothing']]
             splits[split] = _summary(refs[first_ref:], annotations, len(nothing) - first_nothing)
-    # At the end, so that the others keep their numbers.
+    # Last, so that the ids of the others do not depend on them.
     for image, split, expression in nothing:
         annotation = dict(NOTHING, image_id=image['id'])
         refs.append(_ref(len(refs) + 1, annotation, image, split, [expression], num_sentences))
@@ -163,7 +168,7 @@ def _write_scene(job: tuple[Path, int, str, int, bool, float]) -> dict:
         )
         for placed, rle, rle_area in zip(layout.objects, *_encode(masks))
     ]
-    # Of the pixels, not of the file: another OpenCV may compress them differently.
+    # The digest is of the pixels, not of the file, because OpenCV versions may compress differently.
     described = [name, annotations, expressions, *[nothing] * bool(no_target)]
     digest = hashlib.sha256(picture.tobytes() + json.dumps(described).encode())
     return dict(
@@ -217,7 +222,7 @@ def _summary(refs: list[dict], annotations: list[dict], num_nothing: int) -> dic
 
 @contextmanager
 def _mapping(workers: int) -> Iterator[Callable]:
-    """An ordered map over ``workers`` processes; a plain one where processes cannot be forked."""
+    """An ordered ``map`` over ``workers`` processes; the built-in one if processes can not be forked."""
     forkable = 'fork' in multiprocessing.get_all_start_methods() and not multiprocessing.current_process().daemon
     if workers == 1 or not forkable:
         yield map
