@@ -34,8 +34,8 @@ class UniQRNetInferencer(BaseInferencer):
         ask = UniQRNetInferencer()  # the small model that is part of the package, for scenes of RefShapes
         found = ask('scene.png', ['the red star', 'the blue ring'])['predictions']
 
-    Each image is decoded and prepared once, by the test pipeline of the config, and image features that do not depend on
-    the text are computed once, for any number of expressions.
+    Each image is decoded and prepared once, by the test pipeline of the config, and image features that do not depend
+    on the text are computed once, for any number of expressions.
 
     Args:
         model: A config or its file; None = the config that the weights carry, as published weights and mmengine's
@@ -90,8 +90,8 @@ class UniQRNetInferencer(BaseInferencer):
             return_datasamples: Whether the predictions are mmdet's ``DetDataSample`` with ``pred_instances`` in
                 original pixels, and ``refused`` and ``image_index`` as metainfo.
             return_gates: Whether to add the spatial gates.
-            refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``; if
-                it has none, no answer is refused.
+            refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``;
+                if it has none, no answer is refused.
             out_dir: A folder for ``predictions.json``, ``masks/*.png`` (0 and 255, in the image's size) and, if
                 they are drawn, ``pictures/*.png``. It must not have such files yet.
             draw: Whether to draw the answers.
@@ -99,8 +99,8 @@ class UniQRNetInferencer(BaseInferencer):
         Returns:
             ``predictions``: one for each pair of image and expression, in the order of the inputs, image by image: the
             dictionary of :func:`mmuniqrnet.apis.outputs.to_dict`, with the names of the files if there is an
-            ``out_dir``; or, after an error, a dictionary with ``error``. ``visualization``: as many pictures, RGB uint8,
-            None after an error; empty if nothing is drawn.
+            ``out_dir``; or, after an error, a dictionary with ``error``. ``visualization``: as many pictures, RGB
+            uint8, None after an error; empty if nothing is drawn.
 
         Raises:
             ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is none.

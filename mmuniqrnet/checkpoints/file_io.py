@@ -21,10 +21,10 @@ from mmuniqrnet.utils.io import atomic_path
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint file: ``.safetensors``, or one written by ``torch.save``.
 
-    A ``.safetensors`` file gives ``state_dict`` and ``meta``, as mmengine's checkpoints have them. ``meta`` is the file's
-    metadata (str); if it contains a config, this is also under ``cfg``. Files of ``torch.save`` are read as data: besides
-    tensors and plain containers they may contain an ``argparse.Namespace`` (as published QRNet files do) and what
-    mmengine writes. Addresses with a scheme (``https://``, ``torchvision://``) are read by mmengine's
+    A ``.safetensors`` file gives ``state_dict`` and ``meta``, as mmengine's checkpoints have them. ``meta`` is the
+    file's metadata (str); if it contains a config, this is also under ``cfg``. Files of ``torch.save`` are read as
+    data: besides tensors and plain containers they may contain an ``argparse.Namespace`` (as published QRNet files do)
+    and what mmengine writes. Addresses with a scheme (``https://``, ``torchvision://``) are read by mmengine's
     ``CheckpointLoader``.
 
     Raises:
@@ -102,8 +102,8 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint completely or not at all: as safetensors if the name ends so, else with torch.save.
 
     Raises:
-        CheckpointError: If a ``.safetensors`` is asked for, and there is more than ``state_dict`` (tensors) and ``meta``
-            (strings).
+        CheckpointError: If a ``.safetensors`` is asked for, and there is more than ``state_dict`` (tensors) and
+            ``meta`` (strings).
     """
     with atomic_path(path) as part:
         if path.suffix == '.safetensors':

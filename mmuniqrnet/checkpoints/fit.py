@@ -54,7 +54,8 @@ class FitReport:
     def counts(self, prefix: str = '') -> tuple[int, int]:
         """The number of matched tensors under a prefix, and of all that should have matched, from file and model.
 
-        Tensors that only the file has count as well: a deeper Swin has all tensors of a shallower one, but does not fit.
+        Tensors that only the file has count as well: a deeper Swin has all tensors of a shallower one, but does not
+        fit.
         """
         return (
             sum(name.startswith(prefix) for name in self.matched),

@@ -22,9 +22,9 @@ NEW_IN_SWIN = ('gates.', 'norm0.', 'norm1.', 'norm2.', 'norm3.')
 def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share: float = 0.95) -> FitReport:
     """Initialise a ``QRNetSwin`` from a file, and log which tensors matched.
 
-    The file may be in the layout of mmdet, timm or the original code, of a backbone or of a detector (``backbone.*``), or
-    a published QRNet file. Bias tables are interpolated to the model's window size; gates that the file does not have
-    keep their values.
+    The file may be in the layout of mmdet, timm or the original code, of a backbone or of a detector (``backbone.*``),
+    or a published QRNet file. Bias tables are interpolated to the model's window size; gates that the file does not
+    have keep their values.
 
     Args:
         backbone: The backbone.

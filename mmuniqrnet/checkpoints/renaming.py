@@ -7,8 +7,8 @@ from collections.abc import Sequence
 class Renaming:
     """Renames keys of state dicts by a table of templates.
 
-    In a template, ``{i}`` stands for a number, and ``*`` at the end for any rest of the name. The first row that matches
-    is used.
+    In a template, ``{i}`` stands for a number, and ``*`` at the end for any rest of the name. The first row that
+    matches is used.
 
     Args:
         rows: Pairs of templates: (name in the other layout, our name).

@@ -100,7 +100,7 @@ def _check_rle(mask: dict, size: tuple[int, int] | None) -> dict:
     counts, rle_size = mask.get('counts'), mask.get('size')
     if not (isinstance(rle_size, list) and len(rle_size) == 2 and all(_is_whole(side, 1) for side in rle_size)):
         raise _Bad('"mask" as RLE should have "size", [height, width] in pixels')
-    if not (isinstance(counts, str) or isinstance(counts, list) and all(map(_is_whole, counts))):
+    if not (isinstance(counts, str) or (isinstance(counts, list) and all(map(_is_whole, counts)))):
         raise _Bad('"mask" as RLE should have "counts", a string or a list of whole numbers')
     if size is not None and tuple(rle_size) != size[::-1]:
         raise _Bad(f'"mask" is of size {rle_size} (height, width), but the image has {size[1]}x{size[0]}')

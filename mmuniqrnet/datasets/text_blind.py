@@ -11,9 +11,9 @@ from torch.utils.data import Dataset
 def text_blind_accuracy(items: Iterable[dict]) -> float:
     """Acc@0.5, in per cent, of the best guess that knows the image's objects but not the text.
 
-    For each image, the answer to all its expressions is the one box that is correct (IoU at least 0.5) for most of them.
-    The candidates are each target's box and the smallest box around each pair of targets, which may be correct for both
-    if they touch. A model that ignores the text gives one box per image, so it cannot be better.
+    For each image, the answer to all its expressions is the one box that is correct (IoU at least 0.5) for most of
+    them. The candidates are each target's box and the smallest box around each pair of targets, which may be correct
+    for both if they touch. A model that ignores the text gives one box per image, so it cannot be better.
 
     Args:
         items: data items of one split, with ``img_id`` and one instance each, whose ``bbox`` is xyxy.
@@ -36,7 +36,7 @@ def text_blind_accuracy(items: Iterable[dict]) -> float:
 
 
 def text_blind_by_set(dataset: Dataset) -> dict[str, float]:
-    """:func:`text_blind_accuracy` of each evaluation set ``{dataset}/{split}`` in a data set or a concatenation of them.
+    """:func:`text_blind_accuracy` of each evaluation set ``{dataset}/{split}`` in one or several data sets.
 
     Expressions without exactly one box are left out, and so is a set that has no other ones.
     """

@@ -61,7 +61,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework='pt') as file:
             meta = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name) for name in file.keys()}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict, and cannot be iterated over)
     except Exception as error:
         raise CheckpointError(f'{path} is no safetensors file, or is damaged: {first_line(error)}') from None
     if 'config' in meta:

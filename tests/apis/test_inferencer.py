@@ -15,8 +15,8 @@ from pycocotools import mask as coco_mask
 from mmuniqrnet.apis import UniQRNetInferencer, shipped_weights
 from mmuniqrnet.checkpoints import CheckpointError, read_checkpoint
 from mmuniqrnet.checkpoints.file_io import write_checkpoint
-from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.models.gate_recording import gate_maps, record_gates
+from mmuniqrnet.utils.errors import UserError
 
 CHANNELS = (24, 48, 96)
 FPN = dict(type='mmdet.FPN', in_channels=list(CHANNELS), out_channels=64, num_outs=3)
@@ -290,7 +290,7 @@ def test_images_are_decoded_once_and_anew_in_every_call(weights, files, scenes, 
 
 def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
     picture, (text, *_) = scenes[0]
-    (tmp_path / 'cut.png').write_bytes(open(files[0], 'rb').read()[:-100])
+    (tmp_path / 'cut.png').write_bytes(Path(files[0]).read_bytes()[:-100])
     (tmp_path / 'notes.txt').write_text('no image')
     wide = np.zeros((1, 4000, 3), np.uint8)
     inputs = [

@@ -11,7 +11,7 @@ from mmuniqrnet.checkpoints.file_io import CheckpointError
 from mmuniqrnet.checkpoints.fit import compare_state_dicts
 from mmuniqrnet.checkpoints.loading import check_fit
 from mmuniqrnet.checkpoints.swin import SWIN as NAMES
-from mmuniqrnet.checkpoints.swin import to_original_order, resize_table
+from mmuniqrnet.checkpoints.swin import resize_table, to_original_order
 from mmuniqrnet.models import QRNetSwin, QueryAwareFusion
 
 

@@ -9,11 +9,11 @@ from mmuniqrnet.checkpoints.file_io import CheckpointError
 from mmuniqrnet.checkpoints.swin import (
     SWIN,
     detect_layout,
-    to_original_order,
     resize_table,
     resize_windows,
     swin_settings,
     to_mmdet,
+    to_original_order,
     to_unfold_order,
 )
 from mmuniqrnet.models import QRNetSwin

@@ -23,7 +23,7 @@ def write_files(folder, queries=None, boxes=None):
     content = {
         'referit_query_train.json': queries or {'11_1': [' The wall ', 'wall'], '11_2': ['sky'], '19579_1': ['trees']},
         'referit_query_val.json': {'12_1': ['sea']},
-        'referit_bbox.json': boxes or {key: inclusive for key in ('11_1', '11_2', '12_1', '19579_1')},
+        'referit_bbox.json': boxes or dict.fromkeys(('11_1', '11_2', '12_1', '19579_1'), inclusive),
         'referit_imsize.json': {name: [W, H] for name in ('11.jpg', '12.jpg', '19579.jpg')},
     }
     for name, value in content.items():

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 import mmcv
 import numpy as np
@@ -38,7 +39,7 @@ def test_every_expression_once_and_images_in_groups(dataset, group_size):
     order = list(sampler)
     assert sorted(order) == list(range(len(dataset))) and len(sampler) == len(order)
     images = [image_of(dataset, index) for index in order]
-    decoded = 1 + sum(a != b for a, b in zip(images, images[1:]))
+    decoded = 1 + sum(a != b for a, b in pairwise(images))
     # neighbouring groups of one image need even less
     groups = sum(-(-count // group_size) for count in COUNTS)
     assert decoded <= groups and (group_size < 100 or decoded == len(COUNTS))
@@ -65,7 +66,7 @@ def test_ranks_share_the_order_in_consecutive_parts(dataset, round_up, monkeypat
         sampler = SameImageSampler(dataset, group_size=3, seed=0, round_up=round_up)
         parts.append(list(sampler))
         assert len(parts[-1]) == len(sampler)
-    joined = sum(parts, [])
+    joined = [index for part in parts for index in part]
     assert set(joined) == set(range(len(dataset))) and joined[: len(dataset)] == sampler.order()
     assert len(joined) == (24 if round_up else 22)
 

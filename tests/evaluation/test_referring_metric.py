@@ -66,7 +66,7 @@ def test_box_as_mask_has_the_metrics_of_pycocotools(dataset):
         box_rle = coco_mask.frPyObjects(np.array([coco.anns[item['ann_id']]['bbox']]), height, width)
         mask = coco_mask.decode(box_rle)[..., 0]
         # a shifted box, so that some are wrong
-        shifted = np.array(item['instances'][0]['bbox']) + [40, 0, 40, 0]
+        shifted = np.add(item['instances'][0]['bbox'], [40, 0, 40, 0])
         samples.append(with_prediction(item, shifted, mask))
         truth = coco.annToRLE(coco.anns[item['ann_id']])
         xywh = [*shifted[:2], *(shifted[2:] - shifted[:2])]
@@ -109,25 +109,23 @@ def test_by_hand():
         with_prediction(square(1), (4, 4, 8, 8), rectangle((0, 0, 8, 8))),
     ]
     found = of_set(evaluate(ReferringMetric(), samples, batch_size=2))
-    assert found == dict(
-        [
-            ('N', 2),
-            ('N_box', 2),
-            ('N_mask', 2),
-            ('Acc@0.5', 50),
-            ('box_mIoU', 50),
-            ('oIoU', pytest.approx(100 * 24 / 80)),
-            ('mIoU', 37.5),
-            ('Pr@0.5', 50),
-            ('Pr@0.6', 0),
-            ('Pr@0.7', 0),
-            ('Pr@0.8', 0),
-            ('Pr@0.9', 0),
-            ('agreement', 100),
-            # 8 / 16 and 16 / 64
-            ('box_mask_IoU', 37.5),
-        ]
-    )
+    assert found == {
+        'N': 2,
+        'N_box': 2,
+        'N_mask': 2,
+        'Acc@0.5': 50,
+        'box_mIoU': 50,
+        'oIoU': pytest.approx(100 * 24 / 80),
+        'mIoU': 37.5,
+        'Pr@0.5': 50,
+        'Pr@0.6': 0,
+        'Pr@0.7': 0,
+        'Pr@0.8': 0,
+        'Pr@0.9': 0,
+        'agreement': 100,
+        # 8 / 16 and 16 / 64
+        'box_mask_IoU': 37.5,
+    }
 
 
 def test_oiou_is_not_a_mean_of_batches():

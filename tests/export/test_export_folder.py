@@ -37,7 +37,7 @@ def test_an_older_export_stays_unless_overwritten_and_then_goes_whole(tmp_path):
     assert contents(tmp_path) == dict.fromkeys(CONTENTS, 'old')
     with pytest.raises(ZeroDivisionError), new_export(tmp_path, overwrite=True) as new:
         (new / 'model.onnx').write_text('new')
-        1 / 0
+        raise ZeroDivisionError
     assert contents(tmp_path) == dict.fromkeys(CONTENTS, 'old')
     with new_export(tmp_path, overwrite=True) as new:
         (new / 'model.onnx').write_text('new')
@@ -48,9 +48,9 @@ def test_an_older_export_stays_unless_overwritten_and_then_goes_whole(tmp_path):
 def test_a_folder_with_other_files_is_left_as_it_is(overwrite, tmp_path):
     for name in ('model.onnx', 'thesis.tex'):
         (tmp_path / name).write_text('mine')
-    with pytest.raises(UserError, match='holds thesis.tex, which is no part of an export'):
-        with new_export(tmp_path, overwrite):
-            pytest.fail('must not begin')
+    refused = pytest.raises(UserError, match='holds thesis.tex, which is no part of an export')
+    with refused, new_export(tmp_path, overwrite):
+        pytest.fail('must not begin')
     assert contents(tmp_path) == {'model.onnx': 'mine', 'thesis.tex': 'mine'}
 
 

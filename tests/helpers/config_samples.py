@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config, ConfigDict
 from pycocotools import mask as mask_utils
 from scipy.io import savemat
-import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 

@@ -129,7 +129,7 @@ def test_checkpointing_recomputes_the_blocks():
     counts = []
     for with_cp in (False, True):
         model, calls = backbone(with_cp=with_cp).train(), []
-        model.stages[0].blocks[0].register_forward_pre_hook(lambda *args: calls.append(1))
+        model.stages[0].blocks[0].register_forward_pre_hook(lambda *args, calls=calls: calls.append(1))
         sum(x.sum() for x in model(IMAGES, SENTENCES[0])).backward()
         counts.append(len(calls))
     assert counts == [1, 2]

@@ -27,7 +27,7 @@ def test_shapes():
 
 def attention_by_hand(layer, q, k, v, padding):
     """Multi-head attention of one sample, head by head."""
-    attention, (n, d) = layer.self_attn, q.shape
+    attention, (_, d) = layer.self_attn, q.shape
     q, k, v = (
         F.linear(x, w, b)
         for x, w, b in zip((q, k, v), attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3))
@@ -140,7 +140,7 @@ def test_gradients_reach_every_parameter():
 def test_sine_positions_take_any_canvas():
     model = encoder()
     for canvas in (32, 64, 128):
-        out = model(neck_maps(canvas=canvas)[:4] + [None], text_features(), no_padding(canvas=canvas))
+        out = model([*neck_maps(canvas=canvas)[:4], None], text_features(), no_padding(canvas=canvas))
         assert out.maps[0].shape[-1] == canvas // 16
 
 

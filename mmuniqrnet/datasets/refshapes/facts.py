@@ -70,8 +70,8 @@ class Facts:
         boxes = np.array([placed.bbox for placed in objects], dtype=np.float64)
         pixels = [np.nonzero(placed.mask) for placed in objects]
         centroids = np.array([(cols.mean() + 0.5, rows.mean() + 0.5) for rows, cols in pixels])
-        # Positions by centroid and by box centre (2, n, xy); a comparison must hold for both. They differ by a sixth of the
-        # height for a triangle.
+        # Positions by centroid and by box centre (2, n, xy); a comparison must hold for both. They differ by a sixth of
+        # the height for a triangle.
         where = np.stack([centroids, boxes[:, :2] + boxes[:, 2:] / 2])
         frame = np.array([layout.width, layout.height], dtype=np.float64)
         gap = where[:, None, :, :] - where[:, :, None, :]
@@ -170,7 +170,7 @@ class Facts:
         return 0
 
     def _in_part(self, group: int, directions: list[str]) -> int:
-        """The objects of ``group`` in this half or quarter of the image; empty unless each is clearly inside or outside."""
+        """The objects of ``group`` in this half or quarter of the image; empty unless each is clearly in or out."""
         inside = maybe_inside = group
         for direction in directions:
             inside &= self.inside[direction]

@@ -13,8 +13,8 @@ class SameImageSampler(DefaultSampler):
     """Every expression once an epoch, in groups of up to ``group_size`` that share an image; groups in random order.
 
     It saves decoding where the pipeline begins with ``LoadImageOnce``. A batch then holds fewer different images,
-    whose expressions are negatives to each other: with ``batch_size`` B it has at least B / ``group_size`` of them. Each
-    epoch groups an image's expressions anew. Ranks take consecutive parts of the order, so that groups stay whole.
+    whose expressions are negatives to each other: with ``batch_size`` B it has at least B / ``group_size`` of them.
+    Each epoch groups an image's expressions anew. Ranks take consecutive parts of the order, so that groups stay whole.
 
     Args:
         dataset: Its ``get_data_info`` gives ``img_path``.

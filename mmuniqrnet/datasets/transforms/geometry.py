@@ -17,8 +17,8 @@ class ReferResize(Resize):
     """mmdet's ``Resize``, with masks that stay on their objects.
 
     mmdet resizes bitmap masks by OpenCV's nearest neighbour, whose grid is up to a pixel off that of the bilinearly
-    resized image. At a few hundred pixels this is nothing; on a canvas of 64 it costs a small object a tenth of its IoU.
-    Here masks are resized as the image is, and cut at one half.
+    resized image. At a few hundred pixels this is nothing; on a canvas of 64 it costs a small object a tenth of its
+    IoU. Here masks are resized as the image is, and cut at one half.
     """
 
     def _resize_masks(self, results: dict) -> None:
@@ -145,7 +145,7 @@ class RandomFlipWithText(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Needs ``img`` and ``text``; sets ``flip`` and ``flip_direction``."""
-        if not self._flips() or not results['text'].isascii() and _has_foreign_letters(results['text']):
+        if not self._flips() or (not results['text'].isascii() and _has_foreign_letters(results['text'])):
             results.update(flip=False, flip_direction=None)
             return results
         results = self.flip(results)

@@ -10,8 +10,8 @@ from mmuniqrnet.structures.masks import with_text_counts
 class LoadReferAnnotations(LoadAnnotations):
     """Loads the box and the mask of an expression's objects, or the one of the two that the item has.
 
-    It sets ``has_box`` and ``has_mask``, so that losses ignore what is not annotated. Polygons and both kinds of RLE are
-    converted to bitmaps. The rest is mmdet's ``LoadAnnotations``.
+    It sets ``has_box`` and ``has_mask``, so that losses ignore what is not annotated. Polygons and both kinds of RLE
+    are converted to bitmaps. The rest is mmdet's ``LoadAnnotations``.
 
     Args:
         with_mask: Whether to load masks; off for boxes only, which saves decoding them.
@@ -51,8 +51,8 @@ class LoadReferAnnotations(LoadAnnotations):
         )
         if has_mask and np.any(loaded['gt_ignore_flags']):
             raise ValueError(
-                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): its '
-                'mask is neither polygons of three or more points nor an RLE; fix or remove it.'
+                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
+                'its mask is neither polygons of three or more points nor an RLE; fix or remove it.'
             )
         loaded.update(instances=instances, has_box=has_box, has_mask=has_mask)
         return loaded
@@ -65,9 +65,9 @@ class LoadReferAnnotations(LoadAnnotations):
         height, width = results['ori_shape']
         if tuple(mask['size']) != (height, width):
             raise ValueError(
-                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): its '
-                f'mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if the '
-                "image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
+                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
+                f'its mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if '
+                "the image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
             )
         return with_text_counts(mask)
 

@@ -31,14 +31,14 @@ REPLACED = 'replaced'
 class LossBalanceHook(Hook):
     """Multiply the losses of each task by a weight that a strategy adapts.
 
-    During training, the hook replaces ``model.parse_losses``, the method in which mmengine sums the raw losses; the rest
-    of the model is not changed. The logged ``loss`` is the weighted total; the losses of the tasks are logged unweighted,
-    together with ``balance/weight_<task>`` and ``balance/raw_<task>`` (the task's unweighted sum).
+    During training, the hook replaces ``model.parse_losses``, the method in which mmengine sums the raw losses; the
+    rest of the model is not changed. The logged ``loss`` is the weighted total; the losses of the tasks are logged
+    unweighted, together with ``balance/weight_<task>`` and ``balance/raw_<task>`` (the task's unweighted sum).
 
     The weights change only after an optimiser step, not between the batches that it accumulates. The strategy gets the
-    losses averaged over these batches and over all ranks. Skipped steps (overflows of AMP) and steps with a loss that is
-    not finite do not change the weights. A loss of exactly zero means a batch without supervision for the task and is
-    excluded from its mean; if a task has no supervision in a whole step, no weight changes.
+    losses averaged over these batches and over all ranks. Skipped steps (overflows of AMP) and steps with a loss that
+    is not finite do not change the weights. A loss of exactly zero means a batch without supervision for the task and
+    is excluded from its mean; if a task has no supervision in a whole step, no weight changes.
 
     Args:
         tasks: The prefix, or prefixes, of the loss names of each task; wildcards are allowed:
@@ -116,7 +116,8 @@ class LossBalanceHook(Hook):
             task = self._find_task(name)
             scaled[name] = value
             if task is not None:
-                # A weight of zero is applied, too, instead of dropping the loss: DDP waits for gradients of all branches.
+                # A weight of zero is applied, too, instead of dropping the loss: DDP waits for gradients of all
+                # branches.
                 weight = self.weights[task]
                 scaled[name] = value * weight if isinstance(value, Tensor) else [v * weight for v in value]
                 raw[name] = value.mean() if isinstance(value, Tensor) else sum(v.mean() for v in value)

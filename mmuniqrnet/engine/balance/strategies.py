@@ -81,8 +81,8 @@ class BalanceStrategy(ABC):
 class LearnedVector:
     """Numbers that Adam (without weight decay) moves along gradients given to it, in float64 on the CPU.
 
-    Adam is used instead of plain gradient descent because its steps are at most about ``lr`` at any scale of the losses,
-    and the first losses of an untrained model can be in the thousands.
+    Adam is used instead of plain gradient descent because its steps are at most about ``lr`` at any scale of the
+    losses, and the first losses of an untrained model can be in the thousands.
     """
 
     def __init__(self, values: Sequence[float], lr: float) -> None:
@@ -177,7 +177,7 @@ class DynamicWeightAverage(BalanceStrategy):
         self.sums = {task: self.sums[task] + losses[task] for task in self.tasks}
         self.steps += 1
         if self.steps == self.window:
-            self.history = self.history[-1:] + [{task: self.sums[task] / self.window for task in self.tasks}]
+            self.history = [*self.history[-1:], {task: self.sums[task] / self.window for task in self.tasks}]
             self.sums, self.steps = dict.fromkeys(self.tasks, 0.0), 0
             if len(self.history) == 2:
                 before, last = self.history

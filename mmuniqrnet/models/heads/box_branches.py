@@ -10,8 +10,8 @@ from mmuniqrnet.registry import MODELS
 
 from .mask_branch import merge_maps
 
-# References are clamped to this range: outside it the sigmoid is almost flat, and the box around an untrained mask may be
-# the whole canvas.
+# References are clamped to this range: outside it the sigmoid is almost flat, and the box around an untrained mask may
+# be the whole canvas.
 REFERENCE_RANGE = (0.02, 0.98)
 
 

@@ -26,11 +26,11 @@ class DecodeHeadMaskBranch(BaseModule):
 
     The text enters the decode head in two ways, which work for every decode head. First, the encoder's visual maps,
     which depend on the text, are projected and added to every level of the neck, so the decode head sees the text in
-    whichever levels it reads. Second, ``conv_seg``, the decode head's last convolution, is replaced by a classifier that
-    is computed from [REG] and applied to the pixel features, as in :class:`MaskBranch`.
+    whichever levels it reads. Second, ``conv_seg``, the decode head's last convolution, is replaced by a classifier
+    that is computed from [REG] and applied to the pixel features, as in :class:`MaskBranch`.
 
-    Only the decode head's path from maps to logits is used. A config that sets its losses, its sampler or options of its
-    own prediction is refused.
+    Only the decode head's path from maps to logits is used. A config that sets its losses, its sampler or options of
+    its own prediction is refused.
 
     Args:
         decode_head: Config of the decode head, which reads the neck's levels (``in_index``, ``in_channels``), finest

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# The region is grown on a grid of at most this many cells a side, which limits the number of steps for masks of any size.
+# The region is grown on a grid of at most this many cells a side, which limits the number of steps for masks of any
+# size.
 MAX_CELLS = 32
 
 
@@ -15,10 +16,10 @@ def box_around(mask_logits: Tensor, padding_mask: Tensor | None = None, scale: i
     Padding (``padding_mask`` [B, H, W] of the canvas, True where there is no image) is ignored, because no loss trains
     the mask there.
 
-    If the network is unsure, the mask often covers two objects, and a box around both is wrong for either. So the region
-    is grown from the mask's peak over the connected cells above a threshold (the peak of the blurred mask, which favours
-    large regions), and its box is computed on the logits enlarged ``scale`` times. The box is a reference for the box
-    branch and has no gradient.
+    If the network is unsure, the mask often covers two objects, and a box around both is wrong for either. So the
+    region is grown from the mask's peak over the connected cells above a threshold (the peak of the blurred mask, which
+    favours large regions), and its box is computed on the logits enlarged ``scale`` times. The box is a reference for
+    the box branch and has no gradient.
     """
     logits = mask_logits.float()
     cells = [min(n, MAX_CELLS) for n in logits.shape[-2:]]
@@ -76,8 +77,8 @@ def cut_to_box(mask_logits: Tensor, boxes: Tensor, size: tuple[int, int], margin
     """Resize mask logits [B, 1, h, w] to the canvas's ``size``, and remove the mask outside the box.
 
     If the network is unsure, the mask often covers a second object as well, while the box covers only one. Boxes [B, 4]
-    are cxcywh, 0..1 of the canvas. Each is enlarged on every side by ``margin`` times its width or height, so that a box
-    that is slightly too small does not cut off the edge of the mask.
+    are cxcywh, 0..1 of the canvas. Each is enlarged on every side by ``margin`` times its width or height, so that a
+    box that is slightly too small does not cut off the edge of the mask.
     """
     height, width = size
     logits = F.interpolate(mask_logits.float(), size=size, mode='bilinear', align_corners=False)

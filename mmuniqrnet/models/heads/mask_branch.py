@@ -14,10 +14,10 @@ from mmuniqrnet.registry import MODELS
 class MaskBranch(BaseModule):
     """The mask from the encoder's visual maps and the neck's finer levels, up to stride 4 (our design).
 
-    The encoder's visual tokens, which depend on the text, are reshaped to maps and combined with the neck's levels, from
-    coarse to fine (upsample, add the lateral map, 3x3 convolution). The result are pixel features. A classifier computed
-    from [REG] is applied to each pixel, as with the queries of MaskFormer. Box and mask are both predicted from this one
-    token, so each task helps the other to find the right object.
+    The encoder's visual tokens, which depend on the text, are reshaped to maps and combined with the neck's levels,
+    from coarse to fine (upsample, add the lateral map, 3x3 convolution). The result are pixel features. A classifier
+    computed from [REG] is applied to each pixel, as with the queries of MaskFormer. Box and mask are both predicted
+    from this one token, so each task helps the other to find the right object.
 
     Args:
         embed_dims: d, the width of the encoder's tokens.

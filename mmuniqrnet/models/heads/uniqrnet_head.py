@@ -20,7 +20,6 @@ from .mask_and_box import box_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
-
 MOVED_TO_TEST_CFG = ('mask_threshold', 'mask_margin', 'extra_masks')
 # The lower limit of the mean number of items per rank; not 1, because there may be fewer annotated items than ranks.
 EPS = 1e-6
@@ -109,8 +108,8 @@ class UniQRNetHead(BaseModule):
         """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> the outputs of the branches.
 
         Returns:
-            ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and ``score_logits`` [B],
-            each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training.
+            ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and ``score_logits``
+            [B], each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training.
         """
         joint = self.encoder(levels, text, padding_mask)
         out = {}

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 class DynamicLinear(nn.Module):
     """A linear layer whose weight and bias are made from the text (QRNet, section 3.2).
 
-    The text vector t is mapped to a low-rank factor U [in + 1, rank]; with a factor V [rank, out] shared by all samples,
-    U @ V holds the weight in its first ``in`` rows and the bias in the last. The product is never formed: x goes
-    through U, then through V, which costs rank * (in + out) per token.
+    The text vector t is mapped to a low-rank factor U [in + 1, rank]; with a factor V [rank, out] shared by all
+    samples, U @ V holds the weight in its first ``in`` rows and the bias in the last. The product is never formed: x
+    goes through U, then through V, which costs rank * (in + out) per token.
 
     Args:
         in_features: Width of the input tokens.

@@ -454,7 +454,7 @@ def test_tensorboard_gets_weights_and_raw_losses(tmp_path):
     pytest.importorskip('tensorboard')
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    runner, record = train(
+    _, record = train(
         tmp_path,
         dict(type='magnitude', decay=0.0),
         iters=3,
