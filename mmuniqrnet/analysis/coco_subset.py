@@ -37,7 +37,7 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
         OverwriteError: ``target`` exists and ``overwrite`` is False.
         ValueError: A file is malformed, or no listed image is in ``source``, so they do not belong together.
     """
-    target = refuse_overwriting(target, overwrite)
+    path = refuse_overwriting(target, overwrite)
     listed = 'a JSON list of image ids, which tools/dataset_tools/leakage.py --out makes from the refs files'
     require_file(exclude, '--exclude', listed)
     require_file(source, 'the annotation file', "images and annotations in COCO's format")
@@ -56,7 +56,7 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
         )
     content['images'] = [image for image in content['images'] if image['id'] not in excluded]
     content['annotations'] = [ann for ann in content['annotations'] if ann['image_id'] not in excluded]
-    with atomic_path(target) as part, open(part, 'w', encoding='utf-8') as file:
+    with atomic_path(path) as part, open(part, 'w', encoding='utf-8') as file:
         json.dump(content, file)
     return SubsetCounts(
         len(content['images']), len(content['annotations']), len(there & excluded), len(excluded - there)

@@ -67,7 +67,7 @@ def measure(energy: np.ndarray, masks: Sequence[np.ndarray], target: int) -> Con
 
 def summarise(measured: Mapping[str, Sequence[Consistency]]) -> list[dict[str, float | str | int]]:
     """A row for each map: its name, N and, in per cent, the means of what was measured."""
-    rows = []
+    rows: list[dict[str, float | str | int]] = []
     for name, values in measured.items():
         choices = [value.preferred for value in values if value.preferred is not None]
         rows.append(
@@ -157,7 +157,7 @@ def energies(model: nn.Module, batch: dict) -> tuple[dict[str, Tensor], dict[str
 
 def _objects_of(dataset: Dataset) -> dict[Any, dict[str, dict]]:
     """Image id -> the objects that expressions mean there, each once."""
-    found = defaultdict(dict)
+    found: dict[Any, dict[str, dict]] = defaultdict(dict)
     for index in range(len(dataset)):
         item = dataset.get_data_info(index)
         if _measurable(item['instances']):

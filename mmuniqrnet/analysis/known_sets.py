@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mmuniqrnet.datasets.annotation_files import load_refs
 from mmuniqrnet.datasets.base import BaseReferringDataset
@@ -92,7 +93,9 @@ class KnownSet:
 
     def load(self, data_root: str, splits: Sequence[str]) -> BaseReferringDataset:
         """The data set without a pipeline; whether the images exist is not checked."""
-        common = dict(data_root=data_root, split=list(splits), dataset_name=self.dataset_name, check_images=False)
+        common: dict[str, Any] = dict(
+            data_root=data_root, split=list(splits), dataset_name=self.dataset_name, check_images=False
+        )
         if self.dataset_name == 'referit':
             return ReferItDataset(
                 ann_file='referit/referit_bbox.json',

@@ -83,11 +83,11 @@ def _of_jsonl(path: str, split: str | None) -> set[int]:
                         f'{path}, line {number}, is not a JSON object; tools/dataset_tools/validate.py '
                         'lists all problems of the file.'
                     ) from None
-    for line in _of_split(lines, split, path):
-        match = NUMBERED.search(os.path.basename(str(line.get('image', ''))))
+    for record in _of_split(lines, split, path):
+        match = NUMBERED.search(os.path.basename(str(record.get('image', ''))))
         if match is None:
             raise ValueError(
-                f'{path}, line {line["number"]}: the image {line.get("image")!r} is not named by its '
+                f'{path}, line {record["number"]}: the image {record.get("image")!r} is not named by its '
                 'COCO number, so whether it is held out can not be checked.'
             )
         ids.add(int(match.group(1)))

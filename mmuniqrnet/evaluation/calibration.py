@@ -34,9 +34,9 @@ def expected_calibration_error(scores: Sequence[float], qualities: Sequence[floa
         bins: Number of bins of equal width by score. A score on the edge of two bins belongs to the upper one; 1
             belongs to the last.
     """
-    scores, qualities = (np.asarray(values, dtype=np.float64) for values in (scores, qualities))
-    bin_of = np.clip((scores * bins).astype(int), 0, bins - 1)
-    return float(np.abs(np.bincount(bin_of, weights=scores - qualities, minlength=bins)).sum() / len(scores))
+    predicted, measured = (np.asarray(values, dtype=np.float64) for values in (scores, qualities))
+    bin_of = np.clip((predicted * bins).astype(int), 0, bins - 1)
+    return float(np.abs(np.bincount(bin_of, weights=predicted - measured, minlength=bins)).sum() / len(predicted))
 
 
 class Threshold(NamedTuple):

@@ -111,12 +111,13 @@ def _score_mask(
     if truth is not None and mask is not None:
         compared = truth
         if protocol.mask_field == 'input_masks':
-            compared = resize_nearest(truth, *mask.shape, like=protocol.resize_truth)
+            height, width = mask.shape
+            compared = resize_nearest(truth, height, width, like=protocol.resize_truth)
         intersection, union = mask_overlap(mask, compared)
         crowd = protocol.parts_as_crowd and any(
             isinstance(instance['mask'], list) and len(instance['mask']) > 1 for instance in instances
         )
-        denominator = int(np.count_nonzero(mask)) if crowd else union
+        denominator: float = int(np.count_nonzero(mask)) if crowd else union
         if denominator:
             denominator += protocol.union_epsilon
         result = dict(
@@ -150,7 +151,7 @@ def _best_prediction(instances: Mapping[str, Any], mask_field: str) -> dict[str,
         raise ValueError(f'predicted boxes must be [n, 4], not {list(boxes.shape)}')
     if masks is not None and masks.ndim != 3:
         raise ValueError(f'predicted masks must be [n, H, W], not {list(masks.shape)}')
-    found = dict(has_box=boxes is not None, box=None, score=None, mask=None)
+    found: dict[str, Any] = dict(has_box=boxes is not None, box=None, score=None, mask=None)
     if counts == {0}:
         # No instance means that the model found nothing, which is scored as an empty mask.
         found['mask'] = None if masks is None else np.zeros(masks.shape[1:], dtype=masks.dtype)

@@ -62,10 +62,10 @@ def table_from_metrics(
         unknown = [name for name in values if name not in rows]
         if unknown:
             raise ValueError(f"extra column '{column}' has values for {unknown}, but the rows are {list(rows)}")
-        for name, value in values.items():
+        for name, cell in values.items():
             if column in rows[name]:
                 raise ValueError(f"extra column '{column}' is already in the table")
-            rows[name][column] = value
+            rows[name][column] = cell
     return list(rows.values())
 
 

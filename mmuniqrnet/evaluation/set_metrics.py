@@ -98,7 +98,9 @@ def _of_scores(records: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     # Results files of the first versions do not have 'quality'.
     pairs = [(record['score'], record['quality']) for record in records if record.get('quality') is not None]
     if pairs:
-        result['ECE'] = 100 * expected_calibration_error(*zip(*pairs))
+        result['ECE'] = 100 * expected_calibration_error(
+            [score for score, _ in pairs], [quality for _, quality in pairs]
+        )
     return result
 
 

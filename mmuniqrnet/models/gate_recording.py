@@ -1,6 +1,6 @@
 """Record the gates of QD-ATT (or the outputs of other modules) during a forward pass, by forward hooks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -49,7 +49,7 @@ def record_outputs(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[dict[s
         )
     recorded: dict[str, Tensor] = {}
 
-    def recorder(name: str):
+    def recorder(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
             recorded[name] = output.detach().float().cpu()
 

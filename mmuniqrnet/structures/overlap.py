@@ -35,7 +35,7 @@ def mask_overlap(pred: np.ndarray, truth: np.ndarray) -> tuple[int, int]:
     return int(np.count_nonzero(pred & truth)), int(np.count_nonzero(pred | truth))
 
 
-def ratio(intersection: int, union: int, empty: float = 1.0) -> float:
+def ratio(intersection: float, union: float, empty: float = 1.0) -> float:
     """IoU from pixel counts; ``empty`` is its value if both masks are empty (0/0)."""
     return intersection / union if union else empty
 

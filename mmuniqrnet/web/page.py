@@ -193,7 +193,7 @@ class Page:
         start = time.perf_counter()
         try:
             path, original = picture or (None, None)
-            name = Path(original or path).name if path else None
+            name = Path(original or path).name if path else ''
             pixels, phrases = read_upload(path, name), phrases_of(text)
             predictions = ask(self.inferencer, pixels, name, phrases)
             answers = Answers(pixels, predictions, [reading_notes(self.inferencer, phrase) for phrase in phrases])

@@ -21,7 +21,7 @@ ANYTHING = ('thing', 'object', 'shape', 'one')
 BOTH_FORMS = ('{np}', '{np}', '{np}', '{shape} that is {color}', '{shape}, {color}')
 ALONE_FORMS = ('{np}', '{np}', 'only {np}')
 ARTICLE = 'the'
-FORMS = {
+FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     'place': {
         'leftmost': ('leftmost {np}', 'far left {np}', '{np} on the far left', '{np} that is leftmost'),
         'rightmost': ('rightmost {np}', 'far right {np}', '{np} on the far right', '{np} that is rightmost'),

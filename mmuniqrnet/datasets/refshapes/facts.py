@@ -110,7 +110,8 @@ class Facts:
             self.likely[spot] = _bits((sign * part[..., axis] > 0).any(0))
         self.distance = np.sqrt((gap**2).sum(-1)).max(0)
 
-    def matching(self, noun: Noun) -> int:
+    def matching(self, noun: Noun | None) -> int:
+        noun = noun or Noun(None, None)
         if noun not in self._groups:
             self._groups[noun] = sum(
                 1 << k

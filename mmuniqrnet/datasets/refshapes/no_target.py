@@ -1,6 +1,7 @@
 """Expressions of RefShapes that fit no object of their scene, to train models to refuse."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def describe_nothing(layout: Layout, kinds: Sequence[str], count: int, rng: np.r
     for _ in range(50 * count):
         if len(expressions) == count:
             break
-        target, meanings = int(rng.integers(len(layout.objects))), {}
+        target = int(rng.integers(len(layout.objects)))
+        meanings: dict[str, list[Meaning]] = {}
         kind = draw_kind(facts, target, kinds, meanings, rng)
         if kind is None:
             continue
@@ -67,15 +69,19 @@ def _change(meaning: Meaning, facts: Facts, rng: np.random.Generator) -> Meaning
 
 def _changes(meaning: Meaning) -> Iterator[list[tuple[str, Meaning]]]:
     """For each part of ``meaning``, the possible other values, each with the changed meaning."""
-    for part, noun in (('noun', meaning.noun), ('anchor', meaning.anchor)):
+    for part in ('noun', 'anchor'):
+        noun = getattr(meaning, part) or Noun(None, None)
         for attribute, values in (('color', COLORS), ('shape', SHAPES)):
-            said = getattr(noun or Noun(None, None), attribute)
+            said = getattr(noun, attribute)
             if said is not None:
                 yield [
-                    (value, meaning._replace(**{part: noun._replace(**{attribute: value})}))
-                    for value in values
-                    if value != said
+                    (value, _with(meaning, part, _with(noun, attribute, value))) for value in values if value != said
                 ]
     for alike in ALIKE:
         if meaning.spot in alike:
             yield [(spot, meaning._replace(spot=spot)) for spot in alike if spot != meaning.spot]
+
+
+def _with(record: Any, name: str, value: object) -> Any:
+    """A named tuple with another value in one field."""
+    return record._replace(**{name: value})

@@ -82,19 +82,17 @@ def _cross(arm: float) -> list[tuple[float, float]]:
 
 
 # Outlines with y pointing down; a second contour is a hole.
-OUTLINES: dict[str, list[np.ndarray]] = {
-    name: [np.array(contour, dtype=np.float64) for contour in contours]
-    for name, contours in {
-        'circle': [_circle(1)],
-        'square': [[(-1, -1), (1, -1), (1, 1), (-1, 1)]],
-        'triangle': [[(0, -1), (1, 0.8), (-1, 0.8)]],
-        'star': [_star(0.42)],
-        'ring': [_circle(1), _circle(0.54)],
-        'cross': [_cross(0.34)],
-        'diamond': [[(0, -1), (0.66, 0), (0, 1), (-0.66, 0)]],
-        'heart': [_heart()],
-    }.items()
+_CONTOURS: dict[str, list[list[tuple[float, float]]]] = {
+    'circle': [_circle(1)],
+    'square': [[(-1, -1), (1, -1), (1, 1), (-1, 1)]],
+    'triangle': [[(0, -1), (1, 0.8), (-1, 0.8)]],
+    'star': [_star(0.42)],
+    'ring': [_circle(1), _circle(0.54)],
+    'cross': [_cross(0.34)],
+    'diamond': [[(0, -1), (0.66, 0), (0, 1), (-0.66, 0)]],
+    'heart': [_heart()],
 }
+OUTLINES = {name: [np.array(contour, dtype=np.float64) for contour in contours] for name, contours in _CONTOURS.items()}
 SHAPES = tuple(OUTLINES)
 
 
@@ -158,7 +156,8 @@ def _place(
 ) -> list[PlacedObject] | None:
     # Five large ones would seldom find room.
     largest = {3: MAX_SIZE, 4: MAX_SIZE, 5: 0.4}.get(len(kinds), 0.36)
-    boxes, outlines = [], []
+    boxes: list[np.ndarray] = []
+    outlines = []
     for shape, _ in kinds:
         size = min(height, width) * (MIN_SIZE + (largest - MIN_SIZE) * rng.random())
         contours, w, h = outline(shape, size, 20 * rng.random() - 10)

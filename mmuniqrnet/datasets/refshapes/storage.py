@@ -5,7 +5,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import temporary_folder_beside
@@ -54,7 +54,7 @@ def make_refshapes(
         FileExistsError: the folder has a RefShapes with other settings and ``overwrite`` is False, or other files.
         UserError: the folder cannot be written.
     """
-    settings = dict(
+    settings: dict[str, Any] = dict(
         seed=_checked_seed(seed),
         num_images=_checked_num_images(num_images),
         crowded=bool(crowded),

@@ -101,7 +101,11 @@ def write_refshapes(
         no_target: share of the expressions that fit no object. The rest of the data does not depend on it.
         workers: number of processes; the data does not depend on it.
     """
-    images, annotations, refs, nothing, splits = [], [], [], [], {}
+    images: list[dict] = []
+    annotations: list[dict] = []
+    refs: list[dict] = []
+    nothing: list[tuple[dict, str, Expression]] = []
+    splits: dict[str, dict] = {}
     fingerprint = hashlib.sha256()
     num_sentences = 0
     with _mapping(workers) as run:

@@ -67,7 +67,7 @@ class LoadReferAnnotations(LoadAnnotations):
             raise ValueError(
                 f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
                 f'its mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if '
-                "the image is a photo that was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
+                "the image was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
             )
         return with_text_counts(mask)
 

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmdet.structures import DetDataSample
+from mmengine.dataset import BaseDataset
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -131,7 +132,7 @@ class ReferringVisualizationHook(Hook):
             print_log(f'{self._folder.count} pictures of answers written to {self._folder.folder}', logger='current')
             self._folder = None
 
-    def _choose(self, dataset, count: int | None) -> set[Key] | None:
+    def _choose(self, dataset: BaseDataset, count: int | None) -> set[Key] | None:
         """Keys of the examples; None = all items."""
         if count is None or count == -1:
             return None
