@@ -74,7 +74,9 @@ class Page:
         self.blocks = self._build(about, keep)
 
     def _build(self, about: str, keep: int) -> gr.Blocks:
-        with gr.Blocks(title='mmuniqrnet', analytics_enabled=False, delete_cache=(max(1, keep // 4), keep)) as blocks:
+        with gr.Blocks(
+            title='mmuniqrnet', analytics_enabled=False, fill_width=True, delete_cache=(max(1, keep // 4), keep)
+        ) as blocks:
             gr.Markdown(
                 f'# mmuniqrnet\nAsk for objects in a picture: each phrase gives a box and a mask. Model: {about}.'
             )
@@ -126,7 +128,7 @@ class Page:
                             'the IoU with the right box that the model expects.',
                             interactive=False,
                             wrap=True,
-                            column_widths=[40, 220, 150, 80, 140, 80],
+                            column_widths=[40, 200, 120, 80, 140, 80],
                             buttons=[],
                             elem_id='table',
                         )

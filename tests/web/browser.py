@@ -196,7 +196,7 @@ class Visit:
         """The whole page, as long as it is."""
         self.driver.execute_script('document.documentElement.style.scrollbarWidth = "none"')
         time.sleep(1)  # transitions
-        height = self.driver.execute_script('return document.documentElement.scrollHeight')
+        height = self.driver.execute_script('return document.documentElement.scrollHeight') + 40
         self.driver.execute_cdp_cmd(
             'Emulation.setDeviceMetricsOverride',
             dict(
@@ -206,5 +206,6 @@ class Visit:
                 mobile=False,
             ),
         )
-        time.sleep(0.5)
+        self.driver.execute_script('window.scrollTo(0, 0)')
+        time.sleep(1)
         self.driver.save_screenshot(str(path))

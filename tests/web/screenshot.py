@@ -15,7 +15,7 @@ def main(target: Path, *options: str) -> None:
     with (
         tempfile.TemporaryDirectory() as downloads,
         serving(*options) as served,
-        browsing(served.url, Path(downloads), width=1200) as visit,
+        browsing(served.url, Path(downloads), width=1280) as visit,
     ):
         visit.all('#examples button')[EXAMPLE].click()
         visit.until(visit.picture_shown)
@@ -23,6 +23,7 @@ def main(target: Path, *options: str) -> None:
         print(*visit.rows(), sep='\n')
         visit.all('#gate-phrase input')[1].click()
         visit.until(lambda: visit.all('#gates img'))
+        visit.driver.execute_script('window.scrollTo(0, 0)')
         visit.screenshot(target)
     if target.stat().st_size > MAX_BYTES:
         with Image.open(target) as picture:

@@ -76,7 +76,7 @@ def test_gates_are_all_of_the_models(inferencer, scene):
 @pytest.mark.parametrize(
     'switched_off, message',
     [
-        (dict(channel_gate=False, spatial_gate=False), 'has no channel or spatial gates'),
+        (dict(channel_gate=False, spatial_gate=False), 'has no ChannelGate or SpatialGate'),
         (dict(spatial_gate=False), 'no spatial gates'),
     ],
 )
