@@ -6,8 +6,9 @@
     python benchmarks/ablations/report.py                    # tables and plots of results/
 
 The data, crowded RefShapes, is made on first use. The rows differ only in what rows.py states. Most start from
-start.pth beside this file, which is trained first if it does not exist. The model after the last iteration is reported, not the
-best one. A run writes RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations/ROW/seedN.
+start.pth beside this file, which is trained first if it does not exist. The model after the last iteration is
+reported, not the best one. A run writes RESULTS/ROW_seedN.json, and its log and weights into
+work_dirs/ablations/ROW/seedN.
 """
 
 import argparse

@@ -70,8 +70,8 @@ class Facts:
         boxes = np.array([placed.bbox for placed in objects], dtype=np.float64)
         pixels = [np.nonzero(placed.mask) for placed in objects]
         centroids = np.array([(cols.mean() + 0.5, rows.mean() + 0.5) for rows, cols in pixels])
-        # Positions by centroid and by box centre (2, n, xy); a comparison must hold for both. They differ by a sixth of the
-        # height for a triangle.
+        # Positions by centroid and by box centre (2, n, xy); a comparison must hold for both. Those of a triangle
+        # differ by a sixth of its height.
         where = np.stack([centroids, boxes[:, :2] + boxes[:, 2:] / 2])
         frame = np.array([layout.width, layout.height], dtype=np.float64)
         gap = where[:, None, :, :] - where[:, :, None, :]
@@ -170,7 +170,7 @@ class Facts:
         return 0
 
     def _in_part(self, group: int, directions: list[str]) -> int:
-        """The objects of ``group`` in this half or quarter of the image; empty unless each is clearly inside or outside."""
+        """The objects of ``group`` in a half or quarter of the image; empty unless each is clearly inside or outside."""
         inside = maybe_inside = group
         for direction in directions:
             inside &= self.inside[direction]
@@ -182,7 +182,7 @@ class Facts:
         if found & ~self.central or found.bit_count() != 1 or group.bit_count() < 3:
             return 0
         k = found.bit_length() - 1
-        # "The middle one" can also mean the middle object of a row, so that must be the same object.
+        # "The middle one" can also mean the middle object of a row; that must be the same object.
         between = all(group & self.before[order][k] for order in ('left', 'right'))
         return found if between else 0
 

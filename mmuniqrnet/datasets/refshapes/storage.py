@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -98,7 +99,7 @@ def read_info(folder: str | os.PathLike) -> dict | None:
         FileExistsError: ``folder`` is a file, holds other files, or lacks a part of RefShapes.
     """
     folder = Path(folder)
-    if not folder.exists() or folder.is_dir() and not any(folder.iterdir()):
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not folder.is_dir():
         raise FileExistsError(f'{folder} is a file: choose another folder for RefShapes.')
@@ -110,10 +111,8 @@ def read_info(folder: str | os.PathLike) -> dict | None:
         )
     info = None
     if 'info.json' in found:
-        try:
+        with suppress(ValueError):
             info = json.loads((folder / 'info.json').read_text(encoding='utf-8'))
-        except ValueError:
-            pass
     if not isinstance(info, dict) or info.get('generator') != GENERATOR:
         raise FileExistsError(
             f'{folder} is not empty and has no info.json of RefShapes, so it is left as it is: choose another folder.'
@@ -121,8 +120,8 @@ def read_info(folder: str | os.PathLike) -> dict | None:
     missing = sorted(set(CONTENTS) - found)
     if missing:
         raise FileExistsError(
-            f'{folder} holds a RefShapes without its {missing[0]}: remove the folder or choose '
-            'another, and it is made anew.'
+            f'{folder} holds a RefShapes without its {missing[0]}: remove the folder, or choose '
+            'another one, to make it again.'
         )
     return info
 
@@ -130,9 +129,9 @@ def read_info(folder: str | os.PathLike) -> dict | None:
 def settings_difference(
     info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool, no_target: float
 ) -> str | None:
-    """In words, how the RefShapes of ``info`` differs from the one asked for; None where it does not.
+    """How the RefShapes of ``info`` differs from the given settings, in words; None if it does not.
 
-    ``num_images`` None accepts any numbers.
+    With ``num_images`` None any numbers of images are accepted.
     """
     if info.get('version') != VERSION:
         return f'a RefShapes of version {info.get("version")}, and this is version {VERSION}'
