@@ -97,8 +97,10 @@ SHAPES = tuple(OUTLINES)
 
 
 def outline(shape: str, size: float, degrees: float) -> tuple[list[np.ndarray], int, int]:
-    """Returns the contours of ``shape``, turned by ``degrees``, its longer side ``size`` pixels; and the width and
-    height of the pixels that it takes from (0, 0) on."""
+    """The contours of ``shape``, rotated by ``degrees`` with a longer side of ``size`` pixels, and their size.
+
+    The contours start at (0, 0); the size is (width, height) of the pixels that they cover.
+    """
     angle = math.radians(degrees)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     contours = [contour @ turn for contour in OUTLINES[shape]]
@@ -109,7 +111,7 @@ def outline(shape: str, size: float, degrees: float) -> tuple[list[np.ndarray], 
 
 
 def _draw_kinds(rng: np.random.Generator, count: int, twin_probability: float) -> list[tuple[str, str]]:
-    """Draws (shape, color) pairs from so small a table that some share their shape and some their colour."""
+    """Draw (shape, color) pairs from a small table, so that some have the same shape and some the same colour."""
     table = {3: (2, 2), 4: ((2, 3), (3, 2))[rng.integers(2)]}.get(count, (3, 3))
     shapes = [SHAPES[k] for k in rng.permutation(len(SHAPES))[: table[0]]]
     colors = [tuple(COLORS)[k] for k in rng.permutation(len(COLORS))[: table[1]]]
@@ -121,7 +123,7 @@ def _draw_kinds(rng: np.random.Generator, count: int, twin_probability: float) -
 
 
 def _overlap(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> float:
-    """Intersection of two xywh boxes in parts of the smaller one."""
+    """Intersection of two xywh boxes relative to the area of the smaller one."""
     w = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     h = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     return w * h / min(a[2] * a[3], b[2] * b[3]) if w > 0 and h > 0 else 0
@@ -133,11 +135,11 @@ def _tight_box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 
 def draw_layout(rng: np.random.Generator, twins: bool, crowded: bool = False) -> Layout:
-    """Draws the image's size and 3 to 5 objects that barely overlap.
+    """Draw the size of the image and 3 to 5 objects that overlap very little.
 
     Args:
-        rng: the only source of chance.
-        twins: whether two objects may have the same shape and colour, so that no attribute tells them apart.
+        rng: source of all random numbers.
+        twins: whether two objects may have the same shape and colour, so that no attribute distinguishes them.
         crowded: 5 to 7 objects, and twice as many twins.
     """
     long_side = int(rng.integers(MIN_SIDE, MAX_SIDE + 1))
@@ -154,7 +156,7 @@ def draw_layout(rng: np.random.Generator, twins: bool, crowded: bool = False) ->
 def _place(
     rng: np.random.Generator, height: int, width: int, kinds: list[tuple[str, str]]
 ) -> list[PlacedObject] | None:
-    # Five large ones would seldom find room.
+    # There is rarely room for five large objects.
     largest = {3: MAX_SIZE, 4: MAX_SIZE, 5: 0.4}.get(len(kinds), 0.36)
     boxes: list[np.ndarray] = []
     outlines = []
@@ -169,7 +171,7 @@ def _place(
             return None
         boxes.append(box)
         outlines.append([contour + box[:2] for contour in contours])
-    # The later an object stands in the list, the nearer it lies to the viewer.
+    # Objects later in the list are in front of earlier ones.
     numbered = np.zeros((height, width), np.uint8)
     for number, contours in enumerate(outlines, 1):
         cv2.fillPoly(numbered, [np.round(contour * 16).astype(np.int32) for contour in contours], number, shift=4)
@@ -178,7 +180,7 @@ def _place(
 
 
 def _object_color(rng: np.random.Generator, name: str) -> np.ndarray:
-    """BGR of a colour's name, each object's a little different."""
+    """BGR of a named colour, slightly different for each object."""
     hue, saturation, value = COLORS[name]
     hue = (hue + 12 * rng.random() - 6) % 360 / 360
     saturation = min(1, saturation * (1 + 0.16 * (rng.random() - 0.5)))
@@ -209,7 +211,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _clutter(rng: np.random.Generator, image: np.ndarray) -> None:
-    """Specks and short strokes, all far smaller than an object, drawn in place."""
+    """Draw specks and short strokes, all much smaller than an object, into ``image``."""
     height, width = image.shape[:2]
     for x, y, dx, dy, dot in rng.random((int(rng.integers(12, 40)), 5)):
         color = (image[int(y * height), int(x * width)] + 130 * (rng.random(3) - 0.5)).tolist()
@@ -221,7 +223,7 @@ def _clutter(rng: np.random.Generator, image: np.ndarray) -> None:
 
 
 def paint(rng: np.random.Generator, layout: Layout) -> np.ndarray:
-    """Returns the picture of ``layout``, (H, W, 3) uint8 in BGR order."""
+    """The picture of ``layout``, (H, W, 3) uint8 in BGR order."""
     image = _background(rng, layout.height, layout.width)
     _clutter(rng, image)
     ramp = np.arange(layout.height)[:, None] / layout.height - 0.5

@@ -120,8 +120,8 @@ def read_info(folder: str | os.PathLike) -> dict | None:
     missing = sorted(set(CONTENTS) - found)
     if missing:
         raise FileExistsError(
-            f'{folder} holds a RefShapes without its {missing[0]}: remove the folder or choose '
-            'another, and it is made anew.'
+            f'{folder} holds a RefShapes without its {missing[0]}: remove the folder, or choose '
+            'another one, to make it again.'
         )
     return info
 
@@ -129,9 +129,9 @@ def read_info(folder: str | os.PathLike) -> dict | None:
 def settings_difference(
     info: dict, seed: int, num_images: dict[str, int] | None, crowded: bool, no_target: float
 ) -> str | None:
-    """In words, how the RefShapes of ``info`` differs from the one asked for; None where it does not.
+    """How the RefShapes of ``info`` differs from the given settings, in words; None if it does not.
 
-    ``num_images`` None accepts any numbers.
+    With ``num_images`` None any numbers of images are accepted.
     """
     if info.get('version') != VERSION:
         return f'a RefShapes of version {info.get("version")}, and this is version {VERSION}'
