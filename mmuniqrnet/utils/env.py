@@ -222,8 +222,8 @@ def report() -> int:
         print(f'{name} {version}' + (f', {OPS[found.mmcv_ops]}' if name == found.mmcv else ''))
     if found.mmcv_ops == 'placeholder':
         print(
-            '\nmmcv without compiled ops is enough for mmuniqrnet. Models that call them, such as the Mask R-CNN of the '
-            f'pre-training, need `make env OPS=1`, or outside make `{build_command(found.stack)}`.'
+            '\nmmcv without compiled ops is enough for mmuniqrnet. Models that call them, such as the Mask R-CNN of '
+            f'the pre-training, need `make env OPS=1`, or outside make `{build_command(found.stack)}`.'
         )
     problems = find_problems(found)
     if not any(problem.fatal for problem in problems):
