@@ -21,7 +21,7 @@ INSTALL_REQUIRES = [
     'scipy>=1.9',
     'matplotlib>=3.6',
     'packaging>=23',
-    'tabulate>=0.9',
+    'prettytable>=3.5',
     'tensorboard>=2.14',
 ]
 

@@ -1,14 +1,13 @@
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
-from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
-from mmengine.utils import get_installed_path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -45,7 +44,9 @@ def wheel(source: Path) -> zipfile.ZipFile:
 
 def declared(name: str) -> list[Requirement]:
     lines = (ROOT / 'requirements' / f'{name}.txt').read_text().splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith('#')]
+    included = [line.removeprefix('-r ').removesuffix('.txt') for line in lines if line.startswith('-r ')]
+    pins = [Requirement(line) for line in lines if line and not line.startswith(('#', '-r '))]
+    return pins + [pin for file in included for pin in declared(file)]
 
 
 def setup_lists() -> dict:
@@ -64,7 +65,7 @@ def test_wheel_made_from_the_sdist_has_what_mim_and_the_package_need(wheel):
         wanted = {f'mmuniqrnet/.mim/{path.relative_to(ROOT)}' for path in (ROOT / folder).rglob(pattern)}
         assert len(wanted) > 3
         assert wanted <= names
-    assert 'mmuniqrnet/.mim/model-index.yml' in names
+    assert {'mmuniqrnet/.mim/model-index.yml', 'mmuniqrnet/py.typed'} <= names
     vocab = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmuniqrnet/datasets/refshapes/vocab').iterdir()}
     assert 'mmuniqrnet/datasets/refshapes/vocab/vocab.txt' in vocab
     assert vocab <= names
@@ -86,16 +87,40 @@ def test_version_is_the_same_everywhere(wheel):
     assert yaml.safe_load((ROOT / 'CITATION.cff').read_text())['version'] == version
 
 
-def test_installed_package_shows_mim_its_configs_and_tools():
-    try:
-        metadata.distribution('mmuniqrnet')
-    except metadata.PackageNotFoundError:
-        pytest.skip('needs mmuniqrnet installed, as `make env` does')
-    # openmim finds a package as mmengine's own function does.
-    mim = Path(get_installed_path('mmuniqrnet')) / '.mim'
-    assert (mim / 'configs' / 'uniqrnet_swin-nano_refshapes.py').read_text()
-    assert (mim / 'tools' / 'train.py').read_text()
-    assert (mim / 'model-index.yml').read_text()
+# What the mmengine of this environment does to find a package, and what mmengine 0.10.7 and openmim do.
+FIND = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from importlib import metadata
+from pathlib import Path
+from mmengine.utils import get_installed_path
+print(get_installed_path('mmuniqrnet'))
+distribution = metadata.distribution('mmuniqrnet')
+folder = Path(distribution.locate_file(''))
+beside = folder / 'mmuniqrnet'
+print(beside if beside.exists() else folder / distribution.read_text('top_level.txt').splitlines()[0])
+"""
+
+
+@pytest.mark.parametrize('hook', ['build_editable', 'build_wheel'])
+def test_installed_package_shows_mmengine_and_mim_its_configs_and_tools(source, tmp_path, hook):
+    """The wheels that `pip install -e .` and `pip install .` get from the build backend (PEP 660 and PEP 517)."""
+    project, site = tmp_path / 'project', tmp_path / 'site'
+    shutil.copytree(source, project)
+    code = f'from setuptools import build_meta; build_meta.{hook}({str(tmp_path)!r})'
+    done = subprocess.run([sys.executable, '-c', code], cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob('*.whl')
+    zipfile.ZipFile(wheel).extractall(site)
+    (tmp_path / 'find.py').write_text(FIND)
+    command = [sys.executable, '-W', 'ignore', tmp_path / 'find.py', site]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    folder = (project if hook == 'build_editable' else site) / 'mmuniqrnet'
+    assert done.stdout.split() == [str(folder)] * 2
+    assert (folder / '.mim' / 'configs' / 'uniqrnet_swin-nano_refshapes.py').read_text()
+    assert (folder / '.mim' / 'tools' / 'train.py').read_text()
+    assert (folder / '.mim' / 'model-index.yml').read_text()
 
 
 def test_model_index_names_every_config_and_only_existing_ones():
