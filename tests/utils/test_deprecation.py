@@ -43,3 +43,19 @@ def test_other_names_are_not_touched(old_module):
 
 def test_nothing_is_imported_before_an_old_name_is_used():
     moved_names('somewhere', {'a': 'no_such_package.module:a'})
+
+
+@pytest.mark.parametrize(
+    'module, name',
+    [
+        ('mmuniqrnet.apis.answers', 'to_dict'),
+        ('mmuniqrnet.datasets.annotations', 'InstanceStore'),
+        ('mmuniqrnet.datasets.checks', 'verify_set'),
+        ('mmuniqrnet.engine.balance_strategies', 'BALANCE_STRATEGIES'),
+        ('mmuniqrnet.engine.balance_strategies', 'BalanceStrategy'),
+    ],
+)
+def test_modules_that_the_documentation_named_still_have_their_names(module, name):
+    old = importlib.import_module(module)
+    with pytest.warns(DeprecationWarning, match=rf'{module}\.{name} is deprecated'):
+        assert getattr(old, name).__module__.startswith('mm')
