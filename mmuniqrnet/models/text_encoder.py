@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
 
-# Tokenizers that the package ships, so that nothing has to be downloaded for them.
+# Tokenizers in the package, which need no download.
 SHIPPED_TOKENIZERS = {
     'mmuniqrnet:refshapes': Path(__file__).parents[1] / 'datasets' / 'refshapes' / 'vocab',
 }
@@ -18,20 +18,20 @@ SHIPPED_TOKENIZERS = {
 
 @MODELS.register_module()
 class TextEncoder(BaseModule):
-    """Any Hugging Face encoder: tokenises expressions and returns token features, a sentence feature and the mask.
+    """Any Hugging Face encoder: expressions to token features, a sentence feature and a padding mask.
 
     Args:
         model: A Hugging Face name or a local folder, whose weights are loaded; or a dict with ``model_type`` and the
             arguments of that model's configuration, built with random weights.
-        tokenizer: A Hugging Face name, a local folder, or ``'mmuniqrnet:refshapes'`` (shipped). That of ``model`` if
-            not given.
+        tokenizer: A Hugging Face name, a local folder, or ``'mmuniqrnet:refshapes'`` (in the package); by default that
+            of ``model``.
         max_length: L, the number of tokens that each expression is padded or cut to, [CLS] and [SEP] included.
-        sentence: ``'cls'`` takes the first token's feature as the sentence feature, ``'mean'`` the mean over tokens.
-        frozen: Whether to keep the encoder as it is: no gradients, no dropout.
+        sentence: The sentence feature: ``'cls'`` is the feature of the first token, ``'mean'`` the mean over tokens.
+        frozen: Whether the encoder is not trained: no gradients, no dropout.
         init_cfg: mmengine initialisation.
 
     Raises:
-        ValueError: If ``model`` or ``tokenizer`` can't be found, in one sentence.
+        ValueError: ``model`` or ``tokenizer`` cannot be found, or an argument is out of range.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TextEncoder(BaseModule):
         return self
 
     def init_weights(self) -> None:
-        """Only what ``init_cfg`` says: the encoder comes with weights, or with the random ones of its own library."""
+        """Apply ``init_cfg``, if any: transformers has already initialised or loaded the encoder."""
         if self.init_cfg:
             initialize(self, self.init_cfg)
         self._is_init = True
@@ -115,7 +115,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """A tokenizer by Hugging Face name, local folder or shipped name."""
     try:
         return AutoTokenizer.from_pretrained(str(SHIPPED_TOKENIZERS.get(name, name)))
-    except Exception as error:  # transformers raises a dozen kinds for "not there"
+    except Exception as error:  # transformers raises a dozen types if there is none
         raise ValueError(_not_found('tokenizer', name, error)) from None
 
 
@@ -135,7 +135,7 @@ def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTr
         default = AutoConfig.for_model(model_type)
     except ValueError:
         raise ValueError(f'TextEncoder: transformers knows no model_type {model_type!r}.') from None
-    # transformers keeps any key as an attribute that nothing reads.
+    # transformers accepts any key, and keeps it as an attribute that nothing reads.
     unknown = [key for key in settings if not hasattr(default, key)]
     if unknown:
         near = get_close_matches(unknown[0], default.to_dict(), n=1)

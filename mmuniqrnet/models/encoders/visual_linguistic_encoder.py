@@ -12,7 +12,7 @@ from mmuniqrnet.structures import TextFeatures
 
 
 class EncoderOutput(NamedTuple):
-    """The joint sequence after the last layer, taken apart.
+    """The joint sequence after the last layer, split into its parts.
 
     Attributes:
         reg: [B, d], the [REG] token.
@@ -67,7 +67,7 @@ class EncoderLayer(nn.Module):
 
 @MODELS.register_module()
 class VisualLinguisticEncoder(BaseModule):
-    """Joins [REG], text tokens and visual tokens in one transformer (TransVG, section 3.2; QRNet, section 3.4).
+    """Combines [REG], text tokens and visual tokens in one transformer (TransVG, section 3.2; QRNet, section 3.4).
 
     Args:
         in_channels: Channels of the neck's maps.
@@ -78,12 +78,12 @@ class VisualLinguisticEncoder(BaseModule):
         feedforward_dims: Hidden width of the feed-forward parts.
         dropout: Dropout rate.
         num_text_tokens: L, the text encoder's ``max_length``.
-        num_levels: How many maps the neck gives, each of which has a level embedding.
-        levels: Which of them become tokens, finest first; in the paper the two coarsest.
+        num_levels: Number of maps of the neck, each of which has a level embedding.
+        levels: The maps that become tokens, finest first; the two coarsest in the paper.
         level_sizes: (height, width) of those maps, in tokens; needed for learned positions only.
-        position: ``'learned'`` has one embedding for every slot of the sequence, as published, which fixes the canvas
-            size. ``'sine'`` has fixed two-dimensional codes for visual tokens and learned ones for [REG] and text.
-        norm_first: Pre-norm layers with a last norm, instead of the published post-norm ones.
+        position: ``'learned'``: one embedding for each position of the sequence, as published, for one canvas size
+            only. ``'sine'``: fixed two-dimensional codes for visual tokens and learned ones for [REG] and text.
+        norm_first: Pre-norm layers and a final norm, instead of post-norm layers as published.
         init_cfg: mmengine initialisation.
     """
 
@@ -141,7 +141,7 @@ class VisualLinguisticEncoder(BaseModule):
         chosen = [levels[i] for i in self.levels]
         sizes = tuple(tuple(x.shape[-2:]) for x in chosen)
         self._check(sizes, text.tokens.shape[1])
-        batch = text.tokens.shape[0]  # len() would fix it in an export
+        batch = text.tokens.shape[0]  # len() would be a constant in an export
 
         visual = torch.cat(
             [x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in zip(self.levels, chosen)], dim=1
@@ -160,7 +160,7 @@ class VisualLinguisticEncoder(BaseModule):
         return EncoderOutput(reg.squeeze(1), tokens, maps)
 
     def shared_parameters(self) -> list[nn.Parameter]:
-        """The last layer's parameters: the last ones that everything read off [REG] or off the maps depends on."""
+        """The parameters of the last layer, on which every prediction from [REG] or the maps depends."""
         return list(self.layers[-1].parameters())
 
     def _positions(self, sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:

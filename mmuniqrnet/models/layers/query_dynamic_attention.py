@@ -4,18 +4,18 @@ from torch import Tensor, nn
 
 
 class DynamicLinear(nn.Module):
-    """A linear layer whose weight and bias are made from the text (QRNet, section 3.2).
+    """A linear layer whose weight and bias are computed from the text (QRNet, section 3.2).
 
-    The text vector t is mapped to a low-rank factor U [in + 1, rank]; with a factor V [rank, out] shared by all
-    samples, U @ V holds the weight in its first ``in`` rows and the bias in the last. The product is never formed: x
-    goes through U, then through V, which costs rank * (in + out) per token.
+    The text vector t is mapped to a low-rank factor U [in + 1, rank]; V [rank, out] is a parameter shared by all
+    samples. U @ V contains the weight in its first ``in`` rows and the bias in the last one. The product is not
+    computed: x is multiplied by U, then by V, which costs rank * (in + out) per token.
 
     Args:
         in_features: Width of the input tokens.
         out_features: Width of the output tokens.
         text_dim: Width of the text vector.
         rank: k of the paper.
-        zero_init: Whether V starts at zero, as published: whatever the input, the output is zero at first.
+        zero_init: Whether V starts at zero, as published; the output is then zero at first for any input.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class DynamicLinear(nn.Module):
 
 
 class ChannelGate(nn.Module):
-    """Which channels the text asks for: one weight in 0..1 per channel, from the average- and the max-pooled tokens.
+    """One weight in 0..1 per channel, computed with the text from the average-pooled and the max-pooled tokens.
 
-    It starts at 0.5 everywhere, as published, since the last layer's V is zero. The first layer's V is not zero here,
-    though it is as published: behind it is a ReLU, whose gradient at exactly zero is zero, so it would stay zero for
-    ever, and the gate would never see the image.
+    All weights are 0.5 at first, as published, because V of the last layer is zero. V of the first layer is zero as
+    published, but random here: it is followed by a ReLU, whose gradient at exactly zero is zero, so V would stay zero
+    and the gate would never depend on the image.
     """
 
     def __init__(self, channels: int, text_dim: int, reduction: int = 16, rank: int = 30) -> None:
@@ -61,7 +61,7 @@ class ChannelGate(nn.Module):
 
 
 class SpatialGate(nn.Module):
-    """Where the text looks: one weight in 0..1 per token."""
+    """One weight in 0..1 per token, computed with the text."""
 
     def __init__(self, channels: int, text_dim: int, rank: int = 30) -> None:
         super().__init__()
@@ -73,16 +73,16 @@ class SpatialGate(nn.Module):
 
 
 class QueryDynamicAttention(nn.Module):
-    """QD-ATT: gates image tokens by channel and then by place, with layers that the text makes (QRNet, section 3.2).
+    """QD-ATT: gates image tokens by channel, then by position, with layers computed from the text (QRNet, section 3.2).
 
-    It keeps nothing between calls; to see the gates, put a forward hook on ``channel`` or ``spatial``.
+    It keeps no state between calls; to get the gates, register a forward hook on ``channel`` or ``spatial``.
 
     Args:
         channels: C of the tokens.
         text_dim: Width of the text vector.
         channel_gate: Whether to gate channels (off in the paper's ablation).
-        spatial_gate: Whether to gate places.
-        reduction: The channel gate's hidden layer has C / reduction units.
+        spatial_gate: Whether to gate positions.
+        reduction: The hidden layer of the channel gate has C / reduction units.
         rank: k of the dynamic layers.
     """
 

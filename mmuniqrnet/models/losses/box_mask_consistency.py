@@ -7,18 +7,16 @@ from mmuniqrnet.registry import MODELS
 
 @MODELS.register_module()
 class BoxMaskConsistencyLoss(nn.Module):
-    """How far the predicted box and the predicted mask are from telling the same extent (our design).
+    """Compares the extent of the predicted box with that of the predicted mask (our design).
 
     Both are projected onto the x and the y axis, as BoxInst (Tian et al. 2021) does with a true box: the mask to the
-    largest probability of each column and each row, the box to the share of each column and row that it covers. The
-    loss is one minus the Dice of the two projections, averaged over the axes: 0 where the box is tight around a sure
-    mask, 1 where they are apart. Being a share, a box's projection moves with its edges within a pixel, so the loss
-    has a gradient in box and mask alike: an edge is drawn over columns that the mask fills, off those that it leaves
-    empty, and the mask's surest pixels of each column follow the box. Boxes and masks that do not touch at all are
-    left to their own losses, since only the mask is pulled then.
+    largest probability in each column and each row, the box to the share of each column and row that it covers. The
+    loss is one minus the Dice coefficient of the two projections, averaged over the axes: 0 if the box is tight around
+    a certain mask, 1 if they do not overlap. The share changes continuously with the edges of the box, so that box and
+    mask both have a gradient: an edge moves towards columns that the mask fills and away from empty ones, and the most
+    probable pixel of each column follows the box. If box and mask do not overlap, only the mask has a gradient.
 
-    It compares two answers and no truth, so an item that has a box alone teaches its mask by it, and the other way
-    round.
+    No ground truth is used, so an item with only a box also trains the mask, and the other way round.
 
     Args:
         loss_weight: Multiplies the loss.
@@ -32,7 +30,7 @@ class BoxMaskConsistencyLoss(nn.Module):
         """The weighted sum over samples / ``avg_factor``.
 
         boxes [B, 4] (cxcywh, 0..1 of the canvas); mask_logits [B, 1, h, w] over the canvas; inside [B, 1, h, w], the
-        part of each pixel that is image: padding counts for neither; weight [B].
+        share of each pixel that is image, to exclude padding; weight [B].
         """
         height, width = mask_logits.shape[-2:]
         probs = mask_logits.sigmoid() * inside
@@ -47,6 +45,6 @@ class BoxMaskConsistencyLoss(nn.Module):
 
 
 def covered(first: Tensor, last: Tensor, n: int) -> Tensor:
-    """The share of each of n pixels in a row that lies between two places, in pixels: [B], [B] -> [B, n]."""
+    """The share of each of n pixels in a row that lies between two coordinates, in pixels: [B], [B] -> [B, n]."""
     start = torch.arange(n, device=first.device, dtype=first.dtype)
     return (torch.minimum(last[:, None], start + 1) - torch.maximum(first[:, None], start)).clamp(0, 1)

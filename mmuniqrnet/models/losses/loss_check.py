@@ -1,14 +1,14 @@
-"""Losses of mmdet and mmseg in the head's places: each is tried before it is trusted.
+"""A check of mask losses of mmdet and mmseg when the head is built.
 
-Losses that are called alike do not act alike: mmseg's FocalLoss drops a whole sample whose first object pixel is
-number 255, its LovaszLoss takes weights and does nothing with them, its TverskyLoss is a softmax over a single class.
-So :func:`check_loss` calls a loss as the head will, and looks whether what has weight zero stays out of it.
+Losses with the same signature do not do the same: mmseg's FocalLoss ignores a whole sample whose first object pixel has
+index 255, its LovaszLoss accepts weights and ignores them, its TverskyLoss is a softmax over a single class.
+:func:`check_loss` therefore calls a loss as the head does, and checks that elements of weight zero do not count.
 """
 
 import torch
 from torch import nn
 
-# More than mmseg's usual ignore_index, 255, which is compared with places in some of its losses.
+# More than 255, mmseg's usual ignore_index, which some of its losses compare with pixel indices.
 PIXELS = 300
 REMEDY = "e.g. dict(type='mmdet.FocalLoss') for single pixels, dict(type='mmdet.DiceLoss') for whole masks"
 
@@ -16,20 +16,20 @@ REMEDY = "e.g. dict(type='mmdet.FocalLoss') for single pixels, dict(type='mmdet.
 @torch.inference_mode(False)
 @torch.enable_grad()
 def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
-    """See that a loss does what the head relies on, on the CPU, with a few numbers.
+    """Check on the CPU, with a few numbers, that a loss does what the head relies on.
 
     Args:
-        name: The head's argument.
-        loss: A loss, or None, which passes; so does one with ``loss_weight`` 0.
-        whole: It is of masks [B, 1, h, w] with weights [B], not of single logits [B, P] with weights [B, P].
+        name: The argument of the head, for messages.
+        loss: The loss; None, or a loss with ``loss_weight`` 0, is not checked.
+        whole: Whether it takes masks [B, 1, h, w] with weights [B], instead of logits [B, P] with weights [B, P].
 
     Raises:
-        ValueError: It fails there, does not give one number, counts what has weight 0, leaves out what has weight 1,
-            or is not divided by ``avg_factor``.
+        ValueError: It raises an error, does not return one number, counts elements of weight 0, ignores elements of
+            weight 1, or is not divided by ``avg_factor``.
     """
     if loss is None or getattr(loss, 'loss_weight', 1) == 0:
         return
-    # On the CPU, also where a model is built on another device, or on none (meta).
+    # On the CPU also if the model is built on another device or on the meta device.
     logits = torch.linspace(-1, 1, 3 * PIXELS, device='cpu').view(3, PIXELS)
     target = torch.zeros_like(logits)
     target[:, 255:] = 1

@@ -7,9 +7,9 @@ from mmuniqrnet.registry import MODELS
 class LovaszMaskLoss(nn.Module):
     """mmseg's binary Lovász hinge loss (Berman et al. 2018) of each mask as a whole, for ``loss_mask_dice``.
 
-    mmseg's own class leaves weights and soft truths out of account. Here a pixel is object if half of it is, and a
-    mask of weight zero is ignored. Pixels with a logit far below zero and no object, as the head makes padding, cost
-    nothing.
+    mmseg's own class ignores weights and soft targets. Here a pixel is object if at least half of it is, and masks of
+    weight zero are ignored. Background pixels with a logit far below zero, which the head sets for padding, add
+    nothing to the loss.
 
     Args:
         loss_weight: Multiplies the loss.
@@ -21,6 +21,6 @@ class LovaszMaskLoss(nn.Module):
         self.loss = MODELS.build(dict(type='mmseg.LovaszLoss', loss_type='binary', per_image=True))
 
     def forward(self, pred: Tensor, target: Tensor, weight: Tensor, avg_factor: Tensor) -> Tensor:
-        """Logits and truth [B, 1, h, w], weight [B] (0 or 1) -> the sum over the masks / ``avg_factor``."""
+        """Logits and target [B, 1, h, w], weight [B] (0 or 1) -> the sum over the masks / ``avg_factor``."""
         labels = (target >= 0.5).long().masked_fill(weight[:, None, None, None] == 0, 255)
         return self.loss_weight * self.loss(pred.squeeze(1), labels.squeeze(1), avg_factor=avg_factor)

@@ -13,20 +13,19 @@ from mmuniqrnet.registry import MODELS
 class QueryAwareFusion(BaseModule):
     """The language-conditioned neck: query-aware multiscale fusion (QRNet, section 3.3).
 
-    Lateral 1x1 convolutions, a top-down pass that adds coarse to fine, then a bottom-up pass that gates each level by
-    the text before it is averaged down and added to the next coarser one. With no sentence the bottom-up pass is not
-    gated.
+    Lateral 1x1 convolutions, a top-down pass that adds coarse to fine, then a bottom-up pass in which each level is
+    gated with the text, average-pooled and added to the next coarser level. Without a sentence nothing is gated.
 
     Args:
         in_channels: Channels of each incoming map, finest first.
         out_channels: Channels of every outgoing map.
         text_dim: D, the width of the sentence feature.
-        num_outs: Number of outgoing maps; those beyond ``len(in_channels)`` are max-pooled with stride 2 from the
+        num_outs: Number of outgoing maps; those beyond ``len(in_channels)`` are sub-sampled with stride 2 from the
             coarsest one.
         gated: Whether the bottom-up pass has QD-ATTs at all.
         channel_gate: Whether they gate channels.
-        spatial_gate: Whether they gate places.
-        gate_reduction: The channel gate's hidden layer has out_channels / gate_reduction units.
+        spatial_gate: Whether they gate positions.
+        gate_reduction: The hidden layer of the channel gate has out_channels / gate_reduction units.
         gate_rank: Rank k of the dynamic layers.
         init_cfg: mmengine initialisation.
     """
@@ -83,7 +82,7 @@ class QueryAwareFusion(BaseModule):
             x = levels[i]
             if sentence is not None and gate is not None:
                 x = gate(x.flatten(2).transpose(1, 2), sentence).transpose(1, 2).unflatten(2, x.shape[-2:])
-            # ceil_mode: patch merging rounds odd sizes up, too.
+            # ceil_mode, because patch merging rounds odd sizes up as well.
             levels[i + 1] = levels[i + 1] + F.avg_pool2d(x, 2, ceil_mode=True)
         while len(levels) < self.num_outs:
             levels.append(F.max_pool2d(levels[-1], kernel_size=1, stride=2))
