@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import HOOKS
 
+from .gradient_norms import find_shared_parameters, gradient_norms
 from .strategies import BALANCE_STRATEGIES, BalanceStrategy
 
 RawLosses = dict[str, Tensor | list[Tensor]]
@@ -136,53 +137,11 @@ class LossBalanceHook(Hook):
         values = torch.stack([value.detach().float() for value in sums.values()])
         parts = [values, (values != 0).float()]
         if self.strategy.wants_gradient_norms():
-            parts.append(self._gradient_norms(sums))
+            parameters = find_shared_parameters(self._model, self.shared_parameters)
+            # Gradients in half precision need AMP's loss scale here as in the backward pass.
+            scaler = getattr(self._optim_wrapper, 'loss_scaler', None)
+            parts.append(gradient_norms(sums, parameters, 1.0 if scaler is None else scaler.get_scale()))
         self._batches.append(torch.cat(parts))
-
-    def _gradient_norms(self, sums: dict[str, Tensor]) -> Tensor:
-        parameters = self._find_shared_parameters()
-        # Gradients in half precision need AMP's loss scale here as in the backward pass.
-        scaler = getattr(self._optim_wrapper, 'loss_scaler', None)
-        scale = 1.0 if scaler is None else scaler.get_scale()
-        norms = []
-        for task, value in sums.items():
-            gradients = (
-                torch.autograd.grad(value * scale, parameters, retain_graph=True, allow_unused=True)
-                if value.requires_grad
-                else ()
-            )
-            squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
-            if not squares and value != 0:
-                raise ValueError(
-                    f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared '
-                    'parameters, choose others'
-                )
-            norms.append(sum(squares, torch.zeros((), device=value.device)).sqrt())
-        return torch.stack(norms)
-
-    def _find_shared_parameters(self) -> list[nn.Parameter]:
-        if self.shared_parameters is not None:
-            named = list(self._model.named_parameters())
-            inside = {n: {k for k, _ in named if f'{k}.'.startswith(f'{n}.')} for n in self.shared_parameters}
-            missing = [name for name, keys in inside.items() if not keys]
-            if missing:
-                raise ValueError(
-                    f'LossBalanceHook: {type(self._model).__name__} has no parameter or module '
-                    f'{", ".join(missing)}: correct `shared_parameters`'
-                )
-            parameters = [parameter for key, parameter in named if key in set().union(*inside.values())]
-        elif hasattr(self._model, 'shared_parameters'):
-            parameters = list(self._model.shared_parameters())
-        else:
-            raise ValueError(
-                f'LossBalanceHook: strategy {type(self.strategy).__name__} looks at gradients, so name '
-                'the last parameters or modules that all tasks share, '
-                'as `shared_parameters=["neck"]`'
-            )
-        parameters = [parameter for parameter in parameters if parameter.requires_grad]
-        if not parameters:
-            raise ValueError('LossBalanceHook: all the shared parameters are frozen, choose others')
-        return parameters
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None

@@ -1,0 +1,67 @@
+"""Norms of the tasks' gradients at the parameters that they share, for strategies such as GradNorm."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def find_shared_parameters(model: nn.Module, names: Sequence[str] | None) -> list[nn.Parameter]:
+    """The trained parameters that all tasks share.
+
+    Args:
+        model: The model.
+        names: Names of parameters or modules of the model; None asks the model's ``shared_parameters()``.
+
+    Raises:
+        ValueError: The model does not have a name, has no ``shared_parameters()``, or all of them are frozen.
+    """
+    if names is not None:
+        named = list(model.named_parameters())
+        inside = {name: {key for key, _ in named if f'{key}.'.startswith(f'{name}.')} for name in names}
+        missing = [name for name, keys in inside.items() if not keys]
+        if missing:
+            raise ValueError(
+                f'LossBalanceHook: {type(model).__name__} has no parameter or module {", ".join(missing)}: correct '
+                '`shared_parameters`'
+            )
+        parameters = [parameter for key, parameter in named if key in set().union(*inside.values())]
+    elif hasattr(model, 'shared_parameters'):
+        parameters = list(model.shared_parameters())
+    else:
+        raise ValueError(
+            f'LossBalanceHook: the strategy looks at gradients, and {type(model).__name__} does not name its shared '
+            'parameters: name the last parameters or modules that all tasks share, as `shared_parameters=["neck"]`'
+        )
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
+    if not parameters:
+        raise ValueError('LossBalanceHook: all the shared parameters are frozen, choose others')
+    return parameters
+
+
+def gradient_norms(losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: float = 1.0) -> Tensor:
+    """The norm of the gradient of each task's loss with respect to all parameters, [number of tasks].
+
+    Args:
+        losses: The loss of each task, a scalar; the graph is kept.
+        parameters: The shared parameters.
+        scale: Losses are multiplied by it before the backward pass and gradients divided by it after.
+
+    Raises:
+        ValueError: A loss that is not zero does not depend on any of the parameters.
+    """
+    norms = []
+    for task, loss in losses.items():
+        gradients = (
+            torch.autograd.grad(loss * scale, parameters, retain_graph=True, allow_unused=True)
+            if loss.requires_grad
+            else ()
+        )
+        squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
+        if not squares and loss != 0:
+            raise ValueError(
+                f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared parameters, choose '
+                'others'
+            )
+        norms.append(sum(squares, torch.zeros((), device=loss.device)).sqrt())
+    return torch.stack(norms)
