@@ -148,7 +148,7 @@ def make(env: Environment, stack: str, ops: bool, torch_index: str, wheels: str)
             f'{env.folder} holds STACK={holds}, and the two stacks overwrite each other in one environment: '
             f'give STACK={holds}, or another folder with VENV=.'
         )
-    ops = ops or bool(wheels) or mark.get('ops', False)
+    ops = ops or bool(wheels) or mark.get('ops', 'finished' in mark)  # older marks, with 'finished', had ops
     kind = f'STACK={stack}, mmcv {"with" if ops else "without"} compiled ops'
     if mark.get('recipe') == wanted and mark['ops'] == ops and env.runs('import mmuniqrnet'):
         return say(f'{env.folder} is ready ({kind})')
