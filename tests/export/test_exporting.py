@@ -266,7 +266,7 @@ def test_the_network_itself_is_not_changed():
     [
         (['config.py', 'out'], 'give CONFIG CHECKPOINT OUT_DIR, or --weights WEIGHTS OUT_DIR'),
         (['--weights', 'x.safetensors', 'config.py', 'out'], 'give CONFIG CHECKPOINT OUT_DIR'),
-        (['--weights', 'x.safetensors', 'out', '--cfg-options', 'a=1'], 'the config is the one they carry'),
+        (['--weights', 'x.safetensors', 'out', '--cfg-options', 'a=1'], 'the config is the one in the weights file'),
         (['nowhere.py', 'weights.pth', 'out'], 'there is no config nowhere.py'),
         (['--weights', 'nowhere.safetensors', 'out'], 'there is no checkpoint nowhere.safetensors'),
         (

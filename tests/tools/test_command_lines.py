@@ -42,7 +42,7 @@ def test_every_tool_parses_given_arguments_and_explains_its_options(name, capsys
     said = ' '.join(capsys.readouterr().out.split())
     assert TOOLS[name].read_text().endswith("if __name__ == '__main__':\n    run_tool(main)\n")
     if '--cfg-options' in said:
-        assert 'train_pipeline.3.prob=0.0' in said and 'key="[(1,2),(3,4)]"' in said
+        assert 'custom_hooks.0.strategy=dwa' in said and 'key="[(1,2),(3,4)]"' in said
 
 
 @pytest.mark.parametrize(

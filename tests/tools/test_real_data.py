@@ -44,8 +44,8 @@ test_dataloader = dict(
         for name, refs, splits in {sets!r}]))
 test_evaluator = dict(outfile_prefix={prefix!r})
 default_hooks = dict(visualization=dict(draw=False))
-model = dict(head=dict(test_cfg=dict(mask_threshold=0.4)))  # what has learnt nothing says less than 0.5 of nearly every
-pixel
+# an untrained network gives almost every pixel less than 0.5
+model = dict(head=dict(test_cfg=dict(mask_threshold=0.4)))
 """
 
 
