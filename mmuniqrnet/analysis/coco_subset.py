@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
@@ -43,14 +44,14 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
     require_file(source, 'the annotation file', "images and annotations in COCO's format")
     ids = load_json(exclude)
     if not isinstance(ids, list) or not ids or not all(type(image) is int for image in ids):
-        raise ValueError(f'{exclude} should hold {listed}.')
+        raise UserError(f'{exclude} should hold {listed}.')
     content = load_json(source)
     if not isinstance(content, dict) or not {'images', 'annotations'} <= content.keys():
-        raise ValueError(f'{source} should be a JSON object with "images" and "annotations", as COCO\'s.')
+        raise UserError(f'{source} should be a JSON object with "images" and "annotations", as COCO\'s.')
     excluded = set(ids)
     there = {image['id'] for image in content['images']}
     if not there & excluded:
-        raise ValueError(
+        raise UserError(
             f'{source} has none of the {len(excluded)} images of {exclude}, which belong to COCO train2014 '
             'and train2017: give annotations of one of these.'
         )

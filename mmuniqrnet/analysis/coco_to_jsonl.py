@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.structures.masks import as_mask, with_text_counts, xywh_to_xyxy
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 
@@ -25,7 +26,7 @@ def phrases_by_category(path: str) -> dict[str, list[str]]:
             for texts in phrases.values()
         )
     ):
-        raise ValueError(f'{path} should hold a JSON object of lists of phrases, {{"cup": ["the cup", "a mug"]}}.')
+        raise UserError(f'{path} should hold a JSON object of lists of phrases, {{"cup": ["the cup", "a mug"]}}.')
     return phrases
 
 
@@ -47,7 +48,7 @@ def coco_to_records(
     names = {category['id']: category['name'] for category in coco['categories']}
     unknown = sorted(set(phrases) - set(names.values()))
     if unknown:
-        raise ValueError(
+        raise UserError(
             f'the annotations have no category {", ".join(unknown)}; '
             f'their categories are {", ".join(sorted(names.values()))}.'
         )
@@ -72,7 +73,7 @@ def coco_to_records(
             record['split'] = split
         records.append(record)
     if not records:
-        raise ValueError(
+        raise UserError(
             'no object is left: none has a phrase'
             + (' and is the only one of its category in its image.' if only_single else '.')
         )

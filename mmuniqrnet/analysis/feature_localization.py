@@ -55,7 +55,7 @@ def measure(energy: np.ndarray, masks: Sequence[np.ndarray], target: int) -> Con
         if mask.shape != energy.shape:
             raise ValueError(f'a mask is {list(mask.shape)}, but the map is {list(energy.shape)} (height, width)')
     if not masks[target].any():
-        raise ValueError('the mask of the object that is meant is empty')
+        raise UserError('the mask of the object that is meant is empty')
     means = [float(energy[mask].mean(dtype=np.float64)) if mask.any() else -1.0 for mask in masks]
     return Consistency(
         inside=float(energy[masks[target]].sum(dtype=np.float64)) / total,

@@ -9,6 +9,7 @@ from mmuniqrnet.datasets.annotation_files import load_refs
 from mmuniqrnet.datasets.base import BaseReferringDataset
 from mmuniqrnet.datasets.refer import ReferDataset
 from mmuniqrnet.datasets.referit import ReferItDataset
+from mmuniqrnet.utils.errors import UserError
 
 OFFICIAL_COUNTS: dict[str, dict[str, dict[str, int]]] = {
     'refcoco(unc)': {
@@ -151,6 +152,6 @@ def choose_sets(names: Sequence[str] | None = None) -> list[KnownSet]:
     for name in names:
         found = [known for known in KNOWN_SETS.values() if name in (known.name, known.dataset_name)]
         if not found:
-            raise ValueError(f'there is no known data set {name!r}; known data sets are {", ".join(KNOWN_SETS)}.')
+            raise UserError(f'there is no known data set {name!r}; known data sets are {", ".join(KNOWN_SETS)}.')
         chosen += [known for known in found if known not in chosen]
     return chosen

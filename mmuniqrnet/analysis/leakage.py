@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmuniqrnet.datasets.annotation_files import load_json, load_refs, require_file
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 from .known_sets import KnownSet
@@ -63,12 +64,12 @@ def training_images(path: str, split: str | None = None) -> set[int]:
     if isinstance(content, list) and content and all(isinstance(ref, dict) and 'image_id' in ref for ref in content):
         return {ref['image_id'] for ref in _of_split(content, split, path)}
     if split is not None:
-        raise ValueError(f'{path} has no splits, so it has no split {split!r}.')
+        raise UserError(f'{path} has no splits, so it has no split {split!r}.')
     if isinstance(content, dict) and isinstance(content.get('images'), list):
         return {image['id'] for image in content['images']}
     if isinstance(content, dict) and content and all(re.fullmatch(r'\d+_\d+', key) for key in content):
         return {int(key.partition('_')[0]) for key in content}
-    raise ValueError(f'{path} holds neither refs, nor COCO annotations, nor ReferItGame queries.')
+    raise UserError(f'{path} holds neither refs, nor COCO annotations, nor ReferItGame queries.')
 
 
 def _of_jsonl(path: str, split: str | None) -> set[int]:
@@ -79,14 +80,14 @@ def _of_jsonl(path: str, split: str | None) -> set[int]:
                 try:
                     lines.append(dict(json.loads(line), number=number))
                 except (ValueError, TypeError):
-                    raise ValueError(
+                    raise UserError(
                         f'{path}, line {number}, is not a JSON object; tools/dataset_tools/validate.py '
                         'lists all problems of the file.'
                     ) from None
     for record in _of_split(lines, split, path):
         match = NUMBERED.search(os.path.basename(str(record.get('image', ''))))
         if match is None:
-            raise ValueError(
+            raise UserError(
                 f'{path}, line {record["number"]}: the image {record.get("image")!r} is not named by its '
                 'COCO number, so whether it is held out can not be checked.'
             )
@@ -100,7 +101,7 @@ def _of_split(records: list[dict], split: str | None, path: str) -> list[dict]:
     kept = [record for record in records if record.get('split') == split]
     if not kept:
         there = sorted({str(record.get('split')) for record in records})
-        raise ValueError(f'{path} has no split {split!r}; it has {", ".join(there)}.')
+        raise UserError(f'{path} has no split {split!r}; it has {", ".join(there)}.')
     return kept
 
 

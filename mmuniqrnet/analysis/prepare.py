@@ -4,6 +4,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mmuniqrnet.utils.errors import MissingFileError
+
 from .known_sets import KnownSet
 
 SEARCH_DEPTH = 4
@@ -33,7 +35,7 @@ def check_files(data_root: str, sets: Sequence[KnownSet]) -> list[FileState]:
         FileNotFoundError: The folder ``data_root`` does not exist.
     """
     if not os.path.isdir(data_root):
-        raise FileNotFoundError(f'there is no folder {data_root}: create it and put the data sets into it.')
+        raise MissingFileError(f'there is no folder {data_root}: create it and put the data sets into it.')
     found = _list_files(data_root)
     states = []
     for path in dict.fromkeys(file for known in sets for file in known.files):

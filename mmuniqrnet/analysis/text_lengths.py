@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from mmuniqrnet.utils.errors import UserError
+
 
 @dataclass(frozen=True)
 class TextLengths:
@@ -34,7 +36,7 @@ def text_lengths(expressions: Iterable[str], tokenizer: PreTrainedTokenizerBase,
     """
     texts: Sequence[str] = list(expressions)
     if not texts:
-        raise ValueError('there are no expressions to count.')
+        raise UserError('there are no expressions to count.')
     tokens, unknown = [], []
     for start in range(0, len(texts), batch_size):
         for ids in tokenizer(texts[start : start + batch_size])['input_ids']:

@@ -9,7 +9,7 @@ import numpy as np
 from mmuniqrnet.evaluation.results_file import read_results
 from mmuniqrnet.structures.answers import Answer
 from mmuniqrnet.structures.masks import decode_mask
-from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.errors import MissingFileError, UserError
 from mmuniqrnet.utils.picture_files import PictureFolder, read_image
 from mmuniqrnet.visualization import draw_answer
 
@@ -98,7 +98,7 @@ def write_worst_cases(
 def _read_image(record: Mapping[str, Any]) -> np.ndarray:
     path = record['img_path']
     if path is None or not Path(path).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'image {path} of expression {record["sent_id"]} not found: the path is as the evaluation wrote it, '
             'relative to the folder in which it ran.'
         )

@@ -108,7 +108,7 @@ class UniQRNetInferencer(BaseInferencer):
             FileExistsError: There are answers in ``out_dir`` already.
         """
         if batch_size < 1:
-            raise ValueError(f'batch_size is a positive number of expressions, not {batch_size}.')
+            raise UserError(f'batch_size is a positive number of expressions, not {batch_size}.')
         images = self._inputs_to_list(inputs)
         asked = pair(images, expressions)
         warn_of_cut_text(self.model.text_encoder, [text for texts in asked for text in texts])

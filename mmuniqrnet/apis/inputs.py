@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from torch import nn
 
+from mmuniqrnet.utils.errors import UserError
+
 from .image_pipeline import ImageError, ImageInput, ImagePipeline, PreparedImage
 
 
@@ -35,7 +37,7 @@ def list_images(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     """
     given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     if not given:
-        raise ValueError('inputs is an empty list; give one image or more.')
+        raise UserError('inputs is an empty list; give one image or more.')
     images: list[ImageInput] = []
     for image in given:
         if not isinstance(image, str | Path) or not Path(image).is_dir():
@@ -43,7 +45,7 @@ def list_images(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
             continue
         files = sorted(path for path in Path(image).iterdir() if path.is_file() and not path.name.startswith('.'))
         if not files:
-            raise ValueError(f'the folder {image} has no file in it.')
+            raise UserError(f'the folder {image} has no file in it.')
         images.extend(str(path) for path in files)
     return images
 
@@ -69,7 +71,7 @@ def pair(images: Sequence[ImageInput], expressions: str | Sequence[str] | Sequen
     if len(images) == 1 and all(isinstance(expression, str) for expression in expressions):
         return [list(expressions)]
     if len(expressions) != len(images):
-        raise ValueError(
+        raise UserError(
             f'there are {len(images)} images and expressions for {len(expressions)}; give one entry an '
             'image (a str, or a list of str), or one str for all.'
         )

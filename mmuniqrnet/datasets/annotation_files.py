@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine import fileio
 
+from mmuniqrnet.utils.errors import MissingFileError, UserError
+
 PICKLE_ENDINGS = ('.p', '.pkl', '.pickle')
 
 
@@ -31,7 +33,7 @@ def require_file(path: str, argument: str, content: str) -> None:
         hint = f' Did you mean {" or ".join(similar)}, in the same folder?' if similar else ''
     else:
         hint = f' The folder {folder} does not exist either.'
-    raise FileNotFoundError(f'{argument} "{path}" does not exist; it should hold {content}.{hint}')
+    raise MissingFileError(f'{argument} "{path}" does not exist; it should hold {content}.{hint}')
 
 
 def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> Any:
@@ -40,12 +42,12 @@ def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> An
         try:
             return json.load(file, object_hook=object_hook)
         except json.JSONDecodeError as error:
-            raise ValueError(
+            raise UserError(
                 f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
                 'it may be cut off, or a web page saved under this name.'
             ) from None
         except UnicodeDecodeError as error:
-            raise ValueError(f'{path} is not valid JSON: byte {error.start} is not UTF-8 text.') from None
+            raise UserError(f'{path} is not valid JSON: byte {error.start} is not UTF-8 text.') from None
 
 
 def load_refs(path: str) -> Any:
@@ -55,10 +57,10 @@ def load_refs(path: str) -> Any:
         return load_json(path)
     if ending in PICKLE_ENDINGS:
         return load_plain_pickle(path, fileio.get(path))
-    raise ValueError(f'{path} ends in "{ending}": refs are read from .json, {", ".join(PICKLE_ENDINGS)}.')
+    raise UserError(f'{path} ends in "{ending}": refs are read from .json, {", ".join(PICKLE_ENDINGS)}.')
 
 
-class UnsafePickleError(ValueError):
+class UnsafePickleError(UserError):
     """A pickle asks for something else than plain containers, strings and numbers."""
 
 
@@ -96,7 +98,7 @@ def load_plain_pickle(path: str, data: bytes | None = None) -> Any:
             'containers, strings and numbers; get the file from the REFER authors, or save it as JSON.'
         ) from None
     except Exception as error:  # malformed pickles raise nearly every built-in exception
-        raise ValueError(
+        raise UserError(
             f'{path} is not a readable pickle ({type(error).__name__}: {error}); it may be cut off, or a '
             'web page saved under this name: download it again.'
         ) from None

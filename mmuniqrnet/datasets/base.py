@@ -10,6 +10,7 @@ from mmengine.fileio import join_path
 from mmengine.utils import is_abs
 
 from mmuniqrnet.structures.masks import read_mask_file
+from mmuniqrnet.utils.errors import MissingFileError, UserError
 
 from .annotation_files import load_json, require_file
 from .instance_store import InstanceStore
@@ -92,7 +93,7 @@ class BaseReferringDataset(BaseDataset):
     def _refuse_unknown(given: dict, known: Sequence[str], argument: str) -> None:
         unknown = sorted(set(given) - set(known))
         if unknown:
-            raise ValueError(f'{argument} has unknown key(s) {", ".join(unknown)}; known: {", ".join(known)}.')
+            raise UserError(f'{argument} has unknown key(s) {", ".join(unknown)}; known: {", ".join(known)}.')
 
     @property
     def splits(self) -> list[str]:
@@ -106,7 +107,7 @@ class BaseReferringDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         data_list, self.instance_store = self.load_expressions()
         if self.check_images and data_list and not fileio.exists(data_list[0]['img_path']):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'The image {data_list[0]["img_path"]} does not exist; the images of {self.dataset_name} belong in '
                 f'{self.data_prefix["img_path"]} (data_prefix["img_path"], under data_root).'
             )
@@ -122,7 +123,7 @@ class BaseReferringDataset(BaseDataset):
             if item['img_id'] not in excluded and (item['instance_index'] or not needs_target)
         ]
         if not kept:
-            raise ValueError(
+            raise UserError(
                 f'{self.ann_file}: no expression of split {", ".join(self.splits)} is left; the file has '
                 f'{len(self.data_list)} before filter_cfg.'
             )
@@ -137,12 +138,12 @@ class BaseReferringDataset(BaseDataset):
             require_file(path, 'filter_cfg.exclude_img_ids', content)
             images = load_json(path)
             if not isinstance(images, list) or not all(isinstance(image, int | str) for image in images):
-                raise ValueError(f'{where} should hold {content}.')
+                raise UserError(f'{where} should hold {content}.')
         known = {type(item['img_id']) for item in self.data_list}
         strange = [image for image in images if type(image) not in known]
         if strange and known:
             # Else 7 would not be '7', and nothing would be left out.
-            raise ValueError(
+            raise UserError(
                 f'{where} has the image id {strange[0]!r}, but those of {self.ann_file} are of type '
                 f'{", ".join(sorted(kind.__name__ for kind in known))}.'
             )
@@ -160,7 +161,7 @@ class BaseReferringDataset(BaseDataset):
         """ValueError that names the splits which the file has, unless it has all the chosen ones."""
         missing = [name for name in self.splits if name not in available]
         if missing or not self.splits:
-            raise ValueError(
+            raise UserError(
                 f'{path} has no split {", ".join(map(repr, missing)) or "(none was named)"}; it has '
                 f'{", ".join(map(repr, sorted(available)))}.'
             )

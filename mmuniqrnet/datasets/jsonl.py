@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmuniqrnet.registry import DATASETS
+from mmuniqrnet.utils.errors import UserError
 
 from .base import BaseReferringDataset
 from .instance_store import InstanceStore
@@ -81,7 +82,7 @@ class ReferJsonlDataset(BaseReferringDataset):
         if problems:
             shown = '; '.join(map(str, problems[:SHOWN_PROBLEMS]))
             more = f'; and {len(problems) - SHOWN_PROBLEMS} more' if len(problems) > SHOWN_PROBLEMS else ''
-            raise ValueError(
+            raise UserError(
                 f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}'
                 f'{more} (tools/dataset_tools/validate.py lists them all).'
             )
@@ -111,7 +112,7 @@ class ReferJsonlDataset(BaseReferringDataset):
         available = {record['split'] for _, record in records}
         if available == {None}:
             if len(self.splits) != 1:
-                raise ValueError(
+                raise UserError(
                     f'{self.ann_file} has no "split" in its lines, so it is one split and cannot be '
                     f'{" and ".join(self.splits) or "none"}.'
                 )

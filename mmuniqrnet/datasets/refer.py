@@ -8,6 +8,7 @@ from mmengine.utils import is_abs
 
 from mmuniqrnet.registry import DATASETS
 from mmuniqrnet.structures.masks import as_mask, xywh_to_xyxy
+from mmuniqrnet.utils.errors import UserError
 
 from .annotation_files import load_json, load_refs, require_file
 from .base import BaseReferringDataset
@@ -73,7 +74,7 @@ class ReferDataset(BaseReferringDataset):
         for ref in refs:
             image = images.get(ref['image_id'])
             if image is None:
-                raise ValueError(
+                raise UserError(
                     f'{self.split_file}: ref_id {ref["ref_id"]} is on image_id {ref["image_id"]}, which '
                     f'{self.ann_file} does not have; do the two files belong together?'
                 )
@@ -100,11 +101,11 @@ class ReferDataset(BaseReferringDataset):
         require_file(self.split_file, 'split_file', 'the refs, such as refs(unc).p of the REFER toolkit')
         refs = load_refs(self.split_file)
         if not isinstance(refs, list) or not all(isinstance(ref, dict) for ref in refs) or not refs:
-            raise ValueError(f"{self.split_file} should hold a list of refs (dicts), as REFER's refs(unc).p does.")
+            raise UserError(f"{self.split_file} should hold a list of refs (dicts), as REFER's refs(unc).p does.")
         for ref in refs:
             missing = [key for key in ('ref_id', 'image_id', 'ann_id', 'split', 'sentences') if key not in ref]
             if missing:
-                raise ValueError(
+                raise UserError(
                     f'{self.split_file}: ref_id {ref.get("ref_id", "(none)")} lacks '
                     f'{", ".join(missing)}; is this a file of refs?'
                 )
@@ -121,10 +122,10 @@ class ReferDataset(BaseReferringDataset):
 
         content = load_json(self.ann_file, object_hook=drop_unreferred)
         if not isinstance(content, dict) or not {'images', 'annotations'} <= content.keys():
-            raise ValueError(f'{self.ann_file} should be a JSON object with "images" and "annotations", as COCO\'s.')
+            raise UserError(f'{self.ann_file} should be a JSON object with "images" and "annotations", as COCO\'s.')
         for image in content['images']:
             if not {'id', 'file_name'} <= image.keys():
-                raise ValueError(f'{self.ann_file}: an image lacks "id" or "file_name": {image}.')
+                raise UserError(f'{self.ann_file}: an image lacks "id" or "file_name": {image}.')
         return (
             {image['id']: image for image in content['images']},
             {ann['id']: ann for ann in content['annotations'] if ann is not None and ann.get('id') in wanted},
@@ -134,25 +135,25 @@ class ReferDataset(BaseReferringDataset):
         ids = ref['ann_id'] if isinstance(ref['ann_id'], list) else [ref['ann_id']]
         ids = [ann_id for ann_id in ids if ann_id != -1]
         if ids and ref.get('no_target'):
-            raise ValueError(f'{self.split_file}: ref_id {ref["ref_id"]} says no_target, but has ann_id {ids}.')
+            raise UserError(f'{self.split_file}: ref_id {ref["ref_id"]} says no_target, but has ann_id {ids}.')
         return ids
 
     def _check_annotation(self, ref: dict, ann_id: int, annotation: dict | None) -> None:
         where = f'{self.split_file}: ref_id {ref["ref_id"]} refers to ann_id {ann_id}, which '
         if annotation is None:
-            raise ValueError(f'{where}{self.ann_file} does not have; do the two files belong together?')
+            raise UserError(f'{where}{self.ann_file} does not have; do the two files belong together?')
         if annotation['image_id'] != ref['image_id']:
-            raise ValueError(
+            raise UserError(
                 f'{where}is on image_id {annotation["image_id"]} in {self.ann_file}, not on '
                 f'{ref["image_id"]}; do the two files belong together?'
             )
 
     def _text(self, ref: dict, sentence: dict) -> str:
         if 'sent_id' not in sentence:
-            raise ValueError(f'{self.split_file}: a sentence of ref_id {ref["ref_id"]} lacks sent_id.')
+            raise UserError(f'{self.split_file}: a sentence of ref_id {ref["ref_id"]} lacks sent_id.')
         text = sentence.get('raw', sentence.get('sent'))
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(
+            raise UserError(
                 f'{self.split_file}: the expression of ref_id {ref["ref_id"]}, sent_id {sentence["sent_id"]}, is empty.'
             )
         return text.strip()

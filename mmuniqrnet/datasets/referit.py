@@ -10,6 +10,7 @@ from mmengine.fileio import join_path
 from mmengine.utils import is_abs
 
 from mmuniqrnet.registry import DATASETS
+from mmuniqrnet.utils.errors import MissingFileError, UserError
 
 from .annotation_files import load_json, require_file
 from .base import BaseReferringDataset
@@ -99,7 +100,7 @@ class ReferItDataset(BaseReferringDataset):
                 if name in self.exclude_images:
                     continue
                 if key not in boxes or name not in sizes:
-                    raise ValueError(
+                    raise UserError(
                         f'{self._query_path(split)}: {key} has no '
                         f'{"box" if key not in boxes else "image size"} in '
                         f'{self.ann_file if key not in boxes else self.size_file}.'
@@ -119,7 +120,7 @@ class ReferItDataset(BaseReferringDataset):
                 instances.append(self._instance(key, boxes[key], width, height))
                 for number, text in enumerate(texts):
                     if not text.strip():
-                        raise ValueError(f'{self._query_path(split)}: expression {number} of {key} is empty.')
+                        raise UserError(f'{self._query_path(split)}: expression {number} of {key} is empty.')
                     expressions.append(dict(common, sent_id=f'{key}_{number}', text=text.strip()))
         self._check_first_mask(instances)
         return expressions, InstanceStore(instances)
@@ -127,7 +128,7 @@ class ReferItDataset(BaseReferringDataset):
     def _instance(self, key: str, box: list[int], width: int, height: int) -> dict:
         x1, y1, x2, y2 = box
         if not (0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height):
-            raise ValueError(
+            raise UserError(
                 f'{self.ann_file}: the box {box} of {key} is not within its image of {width}x{height} '
                 'pixels; boxes are expected as x1, y1, x2, y2, last pixel included.'
             )
@@ -138,7 +139,7 @@ class ReferItDataset(BaseReferringDataset):
 
     def _check_first_mask(self, instances: list[dict]) -> None:
         if self.check_masks and instances and not fileio.exists(instances[0]['mask_path']):
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"The mask {instances[0]['mask_path']} does not exist; SAIAPR's masks, "
                 '{image}_{region}.mat, belong in data_prefix["mask_path"], in one folder.'
             )
@@ -148,12 +149,12 @@ class ReferItDataset(BaseReferringDataset):
 
     def _load_queries(self, split: str) -> dict[str, list[str]]:
         if '{split}' not in self.query_file and len(self.splits) > 1:
-            raise ValueError(f'query_file "{self.query_file}" needs "{{split}}" in it to read several splits.')
+            raise UserError(f'query_file "{self.query_file}" needs "{{split}}" in it to read several splits.')
         before, _, after = self.query_file.partition('{split}')
         found = glob.glob(f'{glob.escape(before)}*{glob.escape(after)}')
         others = sorted(path[len(before) : len(path) - len(after)] for path in found)
         if others and not os.path.exists(self._query_path(split)):
-            raise ValueError(f'{os.path.dirname(before) or "."} has no split {split!r}; it has {", ".join(others)}.')
+            raise UserError(f'{os.path.dirname(before) or "."} has no split {split!r}; it has {", ".join(others)}.')
         content = "the expressions by key, ReferItGame's referit_query_{train,val,test}.json"
         return self._load_mapping(self._query_path(split), 'query_file', content)
 
@@ -162,5 +163,5 @@ class ReferItDataset(BaseReferringDataset):
         require_file(path, argument, content)
         mapping = load_json(path)
         if not isinstance(mapping, dict) or not all(isinstance(value, list) for value in mapping.values()):
-            raise ValueError(f'{path} should hold a JSON object of lists: {content}.')
+            raise UserError(f'{path} should hold a JSON object of lists: {content}.')
         return mapping

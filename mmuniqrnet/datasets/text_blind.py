@@ -7,6 +7,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 from torch.utils.data import Dataset
 
+from mmuniqrnet.utils.errors import UserError
+
 
 def text_blind_accuracy(items: Iterable[dict]) -> float:
     """Acc@0.5, in per cent, of the best guess that knows the image's objects but not the text.
@@ -24,7 +26,7 @@ def text_blind_accuracy(items: Iterable[dict]) -> float:
     boxes = defaultdict(list)
     for item in items:
         if len(item['instances']) != 1 or 'bbox' not in item['instances'][0]:
-            raise ValueError(
+            raise UserError(
                 f'The text-blind guess needs exactly one box an expression; that of image '
                 f'{item["img_id"]}, "{item.get("text", "")}", has other than that.'
             )

@@ -9,6 +9,7 @@ from mmuniqrnet.structures.answers import best_index, is_refused
 from mmuniqrnet.structures.masks import encode_mask, tight_box
 from mmuniqrnet.structures.overlap import box_iou, mask_overlap, ratio, resize_nearest
 from mmuniqrnet.structures.truth import truth_box, truth_mask
+from mmuniqrnet.utils.errors import UserError
 
 from .protocols import Protocol
 
@@ -42,14 +43,14 @@ def score_expression(
     """
     missing = [key for key in NEEDED if key not in sample]
     if missing:
-        raise ValueError(
+        raise UserError(
             f'the data sample of {_name(sample)} has no {missing} in its metainfo, which ReferringMetric '
             'needs: add them to the meta_keys of the transform that packs the sample'
         )
     try:
         return _score(sample, protocol, refuse_below, keep_masks)
-    except ValueError as error:
-        raise ValueError(f'{_name(sample)}: {error}') from None
+    except UserError as error:
+        raise UserError(f'{_name(sample)}: {error}') from None
 
 
 def _score(
@@ -60,7 +61,7 @@ def _score(
     prediction = _best_prediction(sample.get('pred_instances', {}), protocol.mask_field)
     score = prediction['score']
     if refuse_below is not None and score is None:
-        raise ValueError('refuse_below is set, but the prediction has no score')
+        raise UserError('refuse_below is set, but the prediction has no score')
     refused = is_refused(score, refuse_below)
 
     box, has_box = prediction['box'], prediction['has_box']
@@ -143,14 +144,14 @@ def _box_against_mask(box: list[float] | None, mask: np.ndarray | None) -> float
 def _best_prediction(instances: Mapping[str, Any], mask_field: str) -> dict[str, Any]:
     boxes, scores, masks = (_to_numpy(instances.get(key)) for key in ('bboxes', 'scores', mask_field))
     if mask_field != 'masks' and masks is None and instances.get('masks') is not None:
-        raise ValueError(f"this protocol scores pred_instances.{mask_field}, but the model gives only 'masks'")
+        raise UserError(f"this protocol scores pred_instances.{mask_field}, but the model gives only 'masks'")
     counts = {len(field) for field in (boxes, scores, masks) if field is not None}
     if len(counts) > 1:
-        raise ValueError(f'pred_instances has fields of different lengths {sorted(counts)}')
+        raise UserError(f'pred_instances has fields of different lengths {sorted(counts)}')
     if boxes is not None and (boxes.ndim != 2 or boxes.shape[1] != 4):
-        raise ValueError(f'predicted boxes must be [n, 4], not {list(boxes.shape)}')
+        raise UserError(f'predicted boxes must be [n, 4], not {list(boxes.shape)}')
     if masks is not None and masks.ndim != 3:
-        raise ValueError(f'predicted masks must be [n, H, W], not {list(masks.shape)}')
+        raise UserError(f'predicted masks must be [n, H, W], not {list(masks.shape)}')
     found: dict[str, Any] = dict(has_box=boxes is not None, box=None, score=None, mask=None)
     if counts == {0}:
         # No instance means that the model found nothing, which is scored as an empty mask.
@@ -158,13 +159,13 @@ def _best_prediction(instances: Mapping[str, Any], mask_field: str) -> dict[str,
         found['score'] = None if scores is None else 0.0
         return found
     if counts and counts != {1} and scores is None:
-        raise ValueError('there are several predictions without scores, so the best one is not known')
+        raise UserError('there are several predictions without scores, so the best one is not known')
     best = best_index(scores)
     found['score'] = None if scores is None else float(scores[best])
     if boxes is not None:
         found['box'] = boxes[best].astype(float).tolist()
         if not np.isfinite(boxes[best]).all():
-            raise ValueError(f'the predicted box {found["box"]} is not finite; has training diverged?')
+            raise UserError(f'the predicted box {found["box"]} is not finite; has training diverged?')
     if masks is not None:
         found['mask'] = masks[best]
     return found
@@ -174,14 +175,14 @@ def _pred_mask(mask: np.ndarray | None, protocol: Protocol, size: tuple[int, int
     if mask is None:
         return None
     if protocol.mask_field != 'input_masks' and mask.shape != size:
-        raise ValueError(
+        raise UserError(
             f'the predicted mask is {list(mask.shape)}, but the image is {list(size)} (height, width); '
             'predictions must be in original pixels'
         )
     if protocol.mask_field == 'mask_probs':
         return mask > protocol.mask_threshold
     if mask.dtype.kind == 'f':
-        raise ValueError(
+        raise UserError(
             f'pred_instances.{protocol.mask_field} must be bool, not {mask.dtype}: apply a threshold in the model'
         )
     return mask.astype(bool)

@@ -9,6 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmuniqrnet.registry import METRICS
 from mmuniqrnet.structures.answers import best_index
 from mmuniqrnet.structures.truth import truth_mask
+from mmuniqrnet.utils.errors import UserError
 
 
 class _Adapter(BaseMetric):
@@ -59,7 +60,7 @@ class DetectionMetric(_Adapter):
 
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         if any(instance.get('bbox') is None for instance in sample['instances']):
-            raise ValueError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
+            raise UserError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
         # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged.
         instances = [
             dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i for i in sample['instances']
@@ -87,7 +88,7 @@ class SegmentationMetric(_Adapter):
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         truth = truth_mask(sample['instances'], *sample['ori_shape'][:2])
         if truth is None or 'masks' not in sample['pred_instances']:
-            raise ValueError(
+            raise UserError(
                 f'{_name(sample)} has no mask in its {"truth" if truth is None else "prediction"}, which '
                 'segmentation metrics need.'
             )

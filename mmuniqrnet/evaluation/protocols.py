@@ -9,6 +9,8 @@ the published code uses.
 from dataclasses import dataclass
 from typing import Literal
 
+from mmuniqrnet.utils.errors import UserError
+
 PR_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 PR_NAMES = tuple(f'Pr@{threshold}' for threshold in PR_THRESHOLDS)
 
@@ -99,5 +101,5 @@ def get_protocol(name: str) -> Protocol:
         ValueError: There is no such protocol.
     """
     if name not in PROTOCOLS:
-        raise ValueError(f"there is no protocol '{name}'; known protocols are {', '.join(PROTOCOLS)}")
+        raise UserError(f"there is no protocol '{name}'; known protocols are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmuniqrnet.registry import METRICS
+from mmuniqrnet.utils.errors import UserError
 
 from .expression import score_expression
 from .protocols import get_protocol
@@ -63,7 +64,7 @@ class ReferringMetric(BaseMetric):
         super().__init__(collect_device=collect_device, collect_dir=collect_dir, prefix=prefix)
         self.protocol = get_protocol(protocol)
         if refuse_below is not None and protocol != 'original':
-            raise ValueError(f"refuse_below needs protocol='original': '{protocol}' does not define refusal")
+            raise UserError(f"refuse_below needs protocol='original': '{protocol}' does not define refusal")
         self.refuse_below = refuse_below
         self.outfile_prefix = outfile_prefix
         self._checked_files: set[tuple[str, str]] = set()
@@ -135,7 +136,7 @@ def drop_duplicates(records: Sequence[dict]) -> list[dict]:
     for record in records:
         kept = first.setdefault((record['dataset'], record['split'], record['sent_id']), record)
         if (kept['img_id'], kept['text']) != (record['img_id'], record['text']):
-            raise ValueError(
+            raise UserError(
                 f'two expressions of {record["dataset"]}/{record["split"]} have sent_id {record["sent_id"]}: '
                 f"'{kept['text']}' on image {kept['img_id']} and '{record['text']}' on image {record['img_id']}; give "
                 'each expression its own sent_id'

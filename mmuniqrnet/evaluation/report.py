@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmuniqrnet.utils.errors import OverwriteError
 from mmuniqrnet.utils.tables import markdown_table, text_table
 
 from .protocols import PR_NAMES, PROTOCOLS
@@ -108,7 +109,7 @@ def write_report(
     json_path, md_path = out_dir / 'results.json', out_dir / 'results.md'
     for path in (json_path, md_path):
         if path.exists() and MARK not in path.read_text(encoding='utf-8', errors='replace'):
-            raise FileExistsError(f'{path} exists and is not a report of mmuniqrnet: move it, or choose another folder')
+            raise OverwriteError(f'{path} exists and is not a report of mmuniqrnet: move it, or choose another folder')
     rows = table_from_metrics(metrics, extra)
     out_dir.mkdir(parents=True, exist_ok=True)
     json_path.write_text(to_json(rows, facts) + '\n', encoding='utf-8')

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmuniqrnet.utils.errors import MissingFileError, OverwriteError, UserError
 from mmuniqrnet.utils.io import atomic_path
 
 from .protocols import get_protocol
@@ -33,7 +34,7 @@ def check_replaceable(path: Path) -> None:
     except (ValueError, AttributeError):
         ours = False
     if not ours:
-        raise FileExistsError(f'{path} exists and was not written by ReferringMetric; choose another outfile_prefix')
+        raise OverwriteError(f'{path} exists and was not written by ReferringMetric; choose another outfile_prefix')
 
 
 def write_results(path: Path, records: Sequence[Mapping[str, Any]], protocol: str) -> None:
@@ -59,7 +60,7 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'results file {path} not found; ReferringMetric writes it if outfile_prefix is set')
+        raise MissingFileError(f'results file {path} not found; ReferringMetric writes it if outfile_prefix is set')
     records = []
     with path.open(encoding='utf-8') as file:
         for number, line in enumerate(file, 1):
@@ -68,7 +69,7 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
             except ValueError:
                 record = None
             if not isinstance(record, dict) or record.get('written_by') != MARK:
-                raise ValueError(f'{path}, line {number}: not a line of a results file of ReferringMetric')
+                raise UserError(f'{path}, line {number}: not a line of a results file of ReferringMetric')
             records.append(record)
     return records
 
@@ -81,7 +82,7 @@ def metrics_from_file(path: str | Path) -> dict[str, float | int]:
     """
     records = read_results(path)
     if not records:
-        raise ValueError(f'{path} has no lines')
+        raise UserError(f'{path} has no lines')
     return compute_set_metrics(records, get_protocol(records[0]['protocol']))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from mmuniqrnet.structures.overlap import ratio
+from mmuniqrnet.utils.errors import UserError
 
 from .calibration import auroc, expected_calibration_error
 from .protocols import PR_NAMES, PR_THRESHOLDS, Protocol, get_protocol
@@ -121,7 +122,7 @@ def _first_sentences(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     first: dict[Any, Mapping[str, Any]] = {}
     for record in records:
         if record['ref_id'] is None:
-            raise ValueError(
+            raise UserError(
                 f'expression {record["sent_id"]} has no ref_id, by which this protocol finds the first '
                 'sentence of each ref; add it to the meta_keys of the transform that packs the sample'
             )

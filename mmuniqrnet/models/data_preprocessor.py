@@ -8,6 +8,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -43,7 +44,7 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb, non_blocking=non_blocking)
         for name in (placement, test_placement):
             if name not in ('random', 'center', 'corner'):
-                raise ValueError(f"ReferDataPreprocessor: a placement is 'random', 'center' or 'corner', not {name!r}.")
+                raise UserError(f"ReferDataPreprocessor: a placement is 'random', 'center' or 'corner', not {name!r}.")
         self.canvas_size = (canvas_size, canvas_size) if isinstance(canvas_size, int) else tuple(canvas_size)
         self.placement = placement
         self.test_placement = test_placement
@@ -80,7 +81,7 @@ class ReferDataPreprocessor(DetDataPreprocessor):
     def _place(self, height: int, width: int, placement: str) -> tuple[int, int]:
         free = (self.canvas_size[0] - height, self.canvas_size[1] - width)
         if min(free) < 0:
-            raise ValueError(
+            raise UserError(
                 f'ReferDataPreprocessor: an image of {height} x {width} (height x width) does not fit the canvas of '
                 f'{self.canvas_size[0]} x {self.canvas_size[1]}; resize to at most that in the pipeline '
                 f"(dict(type='mmdet.Resize', scale=..., keep_ratio=True)) or raise canvas_size."

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from mmuniqrnet.structures import Placement
+from mmuniqrnet.utils.errors import UserError
 
 from .layers import ChannelGate, SpatialGate
 
@@ -43,7 +44,7 @@ def record_outputs(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[dict[s
     model = model.module if is_model_wrapper(model) else model
     modules = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     if not modules:
-        raise ValueError(
+        raise UserError(
             f'{type(model).__name__} has no {" or ".join(kind.__name__ for kind in kinds)}: its backbone and neck are '
             'text-agnostic, or their gates are switched off'
         )

@@ -9,6 +9,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, 
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
+from mmuniqrnet.utils.errors import UserError
 
 # Tokenizers in the package, which need no download.
 SHIPPED_TOKENIZERS = {
@@ -45,10 +46,10 @@ class TextEncoder(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if sentence not in ('cls', 'mean'):
-            raise ValueError(f"TextEncoder: sentence must be 'cls' or 'mean', not {sentence!r}.")
+            raise UserError(f"TextEncoder: sentence must be 'cls' or 'mean', not {sentence!r}.")
         if tokenizer is None:
             if not isinstance(model, str):
-                raise ValueError(
+                raise UserError(
                     'TextEncoder: a model built from a configuration has no tokenizer of its own; give '
                     "tokenizer='NAME or FOLDER'."
                 )
@@ -60,7 +61,7 @@ class TextEncoder(BaseModule):
         self.model = load_encoder(model, self.tokenizer)
         longest = getattr(self.model.config, 'max_position_embeddings', None)
         if longest is not None and max_length > longest:
-            raise ValueError(
+            raise UserError(
                 f'TextEncoder: max_length={max_length} is more than the {longest} positions that the model '
                 'has (max_position_embeddings).'
             )
@@ -116,7 +117,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(str(SHIPPED_TOKENIZERS.get(name, name)))
     except Exception as error:  # transformers raises a dozen types if there is none
-        raise ValueError(_not_found('tokenizer', name, error)) from None
+        raise UserError(_not_found('tokenizer', name, error)) from None
 
 
 def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
@@ -125,21 +126,21 @@ def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTr
         try:
             return AutoModel.from_pretrained(model)
         except Exception as error:
-            raise ValueError(_not_found('model', model, error)) from None
+            raise UserError(_not_found('model', model, error)) from None
     settings = dict(model)
     model_type = settings.pop('model_type', None)
     if model_type is None:
-        raise ValueError("TextEncoder: model=dict(...) needs a model_type, such as 'bert'.")
+        raise UserError("TextEncoder: model=dict(...) needs a model_type, such as 'bert'.")
     settings.setdefault('vocab_size', len(tokenizer))
     try:
         default = AutoConfig.for_model(model_type)
     except ValueError:
-        raise ValueError(f'TextEncoder: transformers knows no model_type {model_type!r}.') from None
+        raise UserError(f'TextEncoder: transformers knows no model_type {model_type!r}.') from None
     # transformers accepts any key, and keeps it as an attribute that nothing reads.
     unknown = [key for key in settings if not hasattr(default, key)]
     if unknown:
         near = get_close_matches(unknown[0], default.to_dict(), n=1)
-        raise ValueError(
+        raise UserError(
             f'TextEncoder: the configuration of model_type {model_type!r} has no {", ".join(unknown)}'
             + (f'; did you mean {near[0]}?' if near else '.')
         )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
+from mmuniqrnet.utils.errors import UserError
 
 
 class Features(NamedTuple):
@@ -135,7 +136,7 @@ class UniQRNet(BaseDetector):
     @staticmethod
     def _expressions(data_samples: list[DetDataSample]) -> list[str]:
         if not data_samples or any('text' not in sample for sample in data_samples):
-            raise ValueError(
+            raise UserError(
                 "UniQRNet: every data sample needs its expression as metainfo 'text'; pack samples with "
                 "dict(type='mmuniqrnet.PackReferInputs')."
             )

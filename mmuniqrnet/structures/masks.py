@@ -11,6 +11,8 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 from scipy.io import loadmat
 
+from mmuniqrnet.utils.errors import MissingFileError, UserError
+
 # No mode with an alpha channel: opaque background would count as object.
 MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'RGB')
 
@@ -63,11 +65,11 @@ def decode_mask(mask: Mask | Mapping, height: int, width: int) -> np.ndarray:
     if isinstance(mask, Mapping) and 'counts' in mask:
         size = list(mask.get('size', ()))
         if size != [height, width]:
-            raise ValueError(f'an RLE mask has size {size}, but its image is {[height, width]} (height, width)')
+            raise UserError(f'an RLE mask has size {size}, but its image is {[height, width]} (height, width)')
         return mask_utils.decode(to_rle(dict(mask), height, width)).astype(bool)
     if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
         return mask_utils.decode(to_rle([list(part) for part in mask], height, width)).astype(bool)
-    raise ValueError(
+    raise UserError(
         'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
         f"RLE dict with 'size' and 'counts', not {str(mask)[:80]}"
     )
@@ -103,17 +105,17 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
         else:
             with Image.open(path) as image:
                 if image.mode not in MASK_MODES:
-                    raise ValueError(f'its mode is {image.mode}; save it with one channel')
+                    raise UserError(f'its mode is {image.mode}; save it with one channel')
                 mask = np.asarray(image) != 0
     except FileNotFoundError:
-        raise FileNotFoundError(f'The mask {path} does not exist.') from None
+        raise MissingFileError(f'The mask {path} does not exist.') from None
     except Exception as error:  # scipy and PIL raise many types for malformed files
-        raise ValueError(f'{path} is not a readable mask ({type(error).__name__}: {error}).') from None
+        raise UserError(f'{path} is not a readable mask ({type(error).__name__}: {error}).') from None
     mask = mask.any(axis=-1) if mask.ndim == 3 else mask
     if height is not None and width is not None and mask.shape != (height, width):
-        raise ValueError(f'The mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels, but its image {width}x{height}.')
+        raise UserError(f'The mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels, but its image {width}x{height}.')
     if not mask.any():
-        raise ValueError(f'The mask {path} is empty.')
+        raise UserError(f'The mask {path} is empty.')
     return mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
 
 

@@ -1,12 +1,9 @@
 """Errors that the user can fix, and how the tools print them: one sentence, no trace."""
 
 import os
+import re
 import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class UserError(ValueError):
@@ -21,18 +18,27 @@ class OverwriteError(UserError, FileExistsError):
     """A file or folder that exists and must not be replaced."""
 
 
-def sentence_of(error: BaseException) -> str | None:
-    """What this package said about the user's input; None if the error is another one, whose trace is wanted.
+class MissingFileError(UserError, FileNotFoundError):
+    """A file or folder that is named and does not exist."""
 
-    mmengine raises what a constructor raised anew, with a prefix: the first error in the chain counts.
+
+# torch repeats an error of a data loader's worker in the main process: the same type, and the trace as its text.
+_OF_WORKER = re.compile(
+    r'Caught (?P<type>\w+) in .*?\nOriginal Traceback .*\n[\w.]*(?P=type): (?P<sentence>.+)', re.DOTALL
+)
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The sentence of a :class:`UserError`; None for any other error, whose trace is wanted.
+
+    mmengine raises what a constructor raised again, with the same type and a prefix: the first of these counts.
     """
-    while error.__context__ is not None and not error.__suppress_context__:
+    if not isinstance(error, UserError):
+        return None
+    while isinstance(error.__context__, UserError) and str(error).endswith(str(error.__context__)):
         error = error.__context__
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = frames and Path(frames[-1].filename).is_relative_to(PACKAGE)
-    if isinstance(error, UserError) or (ours and isinstance(error, (ValueError, FileNotFoundError, FileExistsError))):
-        return str(error)
-    return None
+    from_worker = _OF_WORKER.match(str(error))
+    return from_worker['sentence'].strip() if from_worker else str(error)
 
 
 def run_tool(main: Callable[[], object]) -> None:

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from mmuniqrnet.utils.errors import MissingFileError, OverwriteError
+
 # Distribution names of mmcv, with the version that is tested.
 TESTED_MMCV = {'onedl': 'onedl-mmcv==2.3.6', 'openmmlab': 'mmcv==2.1.0'}
 
@@ -83,13 +85,13 @@ def write_placeholder() -> Path:
     """
     folder = mmcv_folder()
     if folder is None:
-        raise FileNotFoundError('mmcv is not installed')
+        raise MissingFileError('mmcv is not installed')
     path = folder / '_ext.py'
     state = mmcv_ops()
     if state == 'compiled':
-        raise FileExistsError(f'mmcv has its compiled ops already ({folder})')
+        raise OverwriteError(f'mmcv has its compiled ops already ({folder})')
     if state == 'missing' and path.exists():
-        raise FileExistsError(f'{path} exists, and mmuniqrnet did not write it')
+        raise OverwriteError(f'{path} exists, and mmuniqrnet did not write it')
     stack, record = _owner()
     content = PLACEHOLDER.format(build=build_command(stack)).encode()
     if record is not None:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from mmuniqrnet.structures import Answer
 from mmuniqrnet.structures.overlap import box_iou, mask_overlap, ratio
+from mmuniqrnet.utils.errors import UserError
 
 from .sheet import enlarge, lay_out
 
@@ -57,7 +58,7 @@ def draw_answer(
     """
     for name, answer in (('truth', truth), ('prediction', prediction)):
         if answer is not None and answer.mask is not None and answer.mask.shape != image.shape[:2]:
-            raise ValueError(
+            raise UserError(
                 f'the mask of the {name} is {list(answer.mask.shape)}, but the image of "{expression}" '
                 f'is {list(image.shape[:2])} (height, width); answers must be in pixels of the image'
             )

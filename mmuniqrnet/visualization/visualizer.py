@@ -6,6 +6,7 @@ from mmengine.dist import master_only
 
 from mmuniqrnet.registry import VISUALIZERS
 from mmuniqrnet.structures.answers import Answer, without_low_score
+from mmuniqrnet.utils.errors import UserError
 
 from .answer_picture import MIN_SIDE, draw_answer
 
@@ -84,7 +85,7 @@ class ReferringVisualizer(DetLocalVisualizer):
         meta = data_sample.metainfo
         size = tuple(meta.get('ori_shape', image.shape)[:2])
         if image.shape[:2] != size:
-            raise ValueError(
+            raise UserError(
                 f'image {meta.get("img_path")} is {list(image.shape[:2])}, but its data sample is for {list(size)} '
                 "(height, width); read the image with 'color_ignore_orientation'"
             )

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmuniqrnet.datasets.instance_store import InstanceStore
 from mmuniqrnet.datasets.refer import ReferDataset
 from mmuniqrnet.registry import DATASETS
+from mmuniqrnet.utils.errors import MissingFileError, OverwriteError
 
 from .storage import COMMAND, make_refshapes, read_info, settings_difference
 
@@ -75,7 +76,7 @@ class RefShapesDataset(ReferDataset):
         """Make the data if it does not exist; refuse data with other settings."""
         info = read_info(self.data_root)
         if info is None and not self.generate:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'RefShapes is not in {self.data_root}: make it there with "{COMMAND} '
                 f'{self.data_root}", or pass generate=True.'
             )
@@ -93,7 +94,7 @@ class RefShapesDataset(ReferDataset):
         wanted = self.num_images and {split: self.num_images.get(split, 0) for split in info['num_images']}
         difference = settings_difference(info, self.seed, wanted, self.crowded, self.no_target)
         if difference is not None:
-            raise FileExistsError(
+            raise OverwriteError(
                 f'{self.data_root} holds {difference}: choose another data_root, use these '
                 f'settings, or replace the data with "{COMMAND} {self.data_root} --overwrite".'
             )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.errors import OverwriteError, UserError
 from mmuniqrnet.utils.io import temporary_folder_beside
 
 from .writer import DEFAULT_NUM_IMAGES, GENERATOR, VERSION, usable_cores, write_refshapes
@@ -61,7 +61,7 @@ def make_refshapes(
         no_target=_checked_share(no_target),
     )
     if workers is not None and (not isinstance(workers, int) or workers < 1):
-        raise ValueError(f'workers must be a positive integer, not {workers!r}.')
+        raise UserError(f'workers must be a positive integer, not {workers!r}.')
     folder = Path(os.path.realpath(data_root))
     info = read_info(folder)
     if info is not None:
@@ -69,7 +69,7 @@ def make_refshapes(
         if difference is None:
             return Made(info, False)
         if not overwrite:
-            raise FileExistsError(
+            raise OverwriteError(
                 f'{folder} holds {difference}: choose another folder, or pass overwrite '
                 f'("{COMMAND} {folder} --overwrite") to replace it.'
             )
@@ -102,11 +102,11 @@ def read_info(folder: str | os.PathLike) -> dict | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     if not folder.is_dir():
-        raise FileExistsError(f'{folder} is a file: choose another folder for RefShapes.')
+        raise OverwriteError(f'{folder} is a file: choose another folder for RefShapes.')
     found = {path.name for path in folder.iterdir()}
     others = sorted(found.difference(CONTENTS))
     if others:
-        raise FileExistsError(
+        raise OverwriteError(
             f'{folder} holds "{others[0]}", which is no part of RefShapes, and is left as it is: choose another folder.'
         )
     info = None
@@ -114,12 +114,12 @@ def read_info(folder: str | os.PathLike) -> dict | None:
         with suppress(ValueError):
             info = json.loads((folder / 'info.json').read_text(encoding='utf-8'))
     if not isinstance(info, dict) or info.get('generator') != GENERATOR:
-        raise FileExistsError(
+        raise OverwriteError(
             f'{folder} is not empty and has no info.json of RefShapes, so it is left as it is: choose another folder.'
         )
     missing = sorted(set(CONTENTS) - found)
     if missing:
-        raise FileExistsError(
+        raise OverwriteError(
             f'{folder} holds a RefShapes without its {missing[0]}: remove the folder, or choose '
             'another one, to make it again.'
         )
@@ -152,13 +152,13 @@ def _count(num_images: dict[str, int]) -> str:
 
 def _checked_seed(seed: int) -> int:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ValueError(f'The seed of RefShapes must be an integer of at least 0, not {seed!r}.')
+        raise UserError(f'The seed of RefShapes must be an integer of at least 0, not {seed!r}.')
     return seed
 
 
 def _checked_share(no_target: float) -> float:
     if not isinstance(no_target, int | float) or isinstance(no_target, bool) or not 0 <= no_target < 1:
-        raise ValueError(f'no_target is a share of the expressions, 0 or more and less than 1, not {no_target!r}.')
+        raise UserError(f'no_target is a share of the expressions, 0 or more and less than 1, not {no_target!r}.')
     return no_target
 
 
@@ -168,10 +168,10 @@ def _checked_num_images(num_images: dict[str, int] | None) -> dict[str, int]:
         return dict(DEFAULT_NUM_IMAGES)
     unknown = sorted(set(num_images) - set(DEFAULT_NUM_IMAGES))
     if unknown:
-        raise ValueError(f'num_images names the split "{unknown[0]}"; RefShapes has {", ".join(DEFAULT_NUM_IMAGES)}.')
+        raise UserError(f'num_images names the split "{unknown[0]}"; RefShapes has {", ".join(DEFAULT_NUM_IMAGES)}.')
     for split, count in num_images.items():
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ValueError(f'num_images["{split}"] must be an integer of at least 0, not {count!r}.')
+            raise UserError(f'num_images["{split}"] must be an integer of at least 0, not {count!r}.')
     if not any(num_images.values()):
-        raise ValueError('num_images asks for no image at all; give at least one split a positive number.')
+        raise UserError('num_images asks for no image at all; give at least one split a positive number.')
     return {split: num_images.get(split, 0) for split in DEFAULT_NUM_IMAGES}

@@ -6,6 +6,7 @@ import torch
 from mmengine.dataset import BaseDataset, DefaultSampler
 
 from mmuniqrnet.registry import DATA_SAMPLERS
+from mmuniqrnet.utils.errors import UserError
 
 
 @DATA_SAMPLERS.register_module()
@@ -30,7 +31,7 @@ class SameImageSampler(DefaultSampler):
         self, dataset: BaseDataset, group_size: int = 4, seed: int | None = None, round_up: bool = True
     ) -> None:
         if group_size < 1:
-            raise ValueError(f'SameImageSampler: group_size must be at least 1, not {group_size}.')
+            raise UserError(f'SameImageSampler: group_size must be at least 1, not {group_size}.')
         super().__init__(dataset, shuffle=True, seed=seed, round_up=round_up)
         self.group_size = group_size
         by_image: dict[str, list[int]] = {}

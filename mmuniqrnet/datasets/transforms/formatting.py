@@ -3,6 +3,7 @@ from collections.abc import Sequence
 from mmdet.datasets.transforms import PackDetInputs
 
 from mmuniqrnet.registry import TRANSFORMS
+from mmuniqrnet.utils.errors import UserError
 
 META_KEYS = (
     'img_id',
@@ -41,7 +42,7 @@ class PackReferInputs(PackDetInputs):
             ValueError: If the expression is missing or empty.
         """
         if not str(results.get('text') or '').strip():
-            raise ValueError(
+            raise UserError(
                 f'{results.get("img_path", "an item")} (sent_id {results.get("sent_id")}) has an empty '
                 "expression; give it a 'text'."
             )

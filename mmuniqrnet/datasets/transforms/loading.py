@@ -4,6 +4,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 
 from mmuniqrnet.registry import TRANSFORMS
 from mmuniqrnet.structures.masks import with_text_counts
+from mmuniqrnet.utils.errors import UserError
 
 
 @TRANSFORMS.register_module()
@@ -26,7 +27,7 @@ class LoadReferAnnotations(LoadAnnotations):
         has_box = all(instance.get('bbox') is not None for instance in instances)
         has_mask = self.with_mask and all(instance.get('mask') is not None for instance in instances)
         if instances and not has_box and not has_mask:
-            raise ValueError(
+            raise UserError(
                 f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): it '
                 'has neither a box nor a mask' + ('.' if self.with_mask else ' that with_mask=False would load.')
             )
@@ -50,7 +51,7 @@ class LoadReferAnnotations(LoadAnnotations):
             )
         )
         if has_mask and np.any(loaded['gt_ignore_flags']):
-            raise ValueError(
+            raise UserError(
                 f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
                 'its mask is neither polygons of three or more points nor an RLE; fix or remove it.'
             )
@@ -64,7 +65,7 @@ class LoadReferAnnotations(LoadAnnotations):
             return mask
         height, width = results['ori_shape']
         if tuple(mask['size']) != (height, width):
-            raise ValueError(
+            raise UserError(
                 f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
                 f'its mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if '
                 "the image was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from mmuniqrnet.utils.errors import UserError
+
 
 def find_shared_parameters(model: nn.Module, names: Sequence[str] | None) -> list[nn.Parameter]:
     """The trained parameters that all tasks share.
@@ -21,7 +23,7 @@ def find_shared_parameters(model: nn.Module, names: Sequence[str] | None) -> lis
         inside = {name: {key for key, _ in named if f'{key}.'.startswith(f'{name}.')} for name in names}
         missing = [name for name, keys in inside.items() if not keys]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f'LossBalanceHook: {type(model).__name__} has no parameter or module {", ".join(missing)}: correct '
                 '`shared_parameters`'
             )
@@ -29,13 +31,13 @@ def find_shared_parameters(model: nn.Module, names: Sequence[str] | None) -> lis
     elif hasattr(model, 'shared_parameters'):
         parameters = list(model.shared_parameters())
     else:
-        raise ValueError(
+        raise UserError(
             f'LossBalanceHook: the strategy looks at gradients, and {type(model).__name__} does not name its shared '
             'parameters: name the last parameters or modules that all tasks share, as `shared_parameters=["neck"]`'
         )
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
     if not parameters:
-        raise ValueError('LossBalanceHook: all the shared parameters are frozen, choose others')
+        raise UserError('LossBalanceHook: all the shared parameters are frozen, choose others')
     return parameters
 
 
@@ -59,7 +61,7 @@ def gradient_norms(losses: Mapping[str, Tensor], parameters: Sequence[nn.Paramet
         )
         squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
         if not squares and loss != 0:
-            raise ValueError(
+            raise UserError(
                 f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared parameters, choose '
                 'others'
             )

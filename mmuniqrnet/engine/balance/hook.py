@@ -18,6 +18,7 @@ from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import HOOKS
+from mmuniqrnet.utils.errors import UserError
 
 from .gradient_norms import find_shared_parameters, gradient_norms
 from .strategies import BALANCE_STRATEGIES, BalanceStrategy
@@ -61,7 +62,7 @@ class LossBalanceHook(Hook):
         shared_parameters: str | Sequence[str] | None = None,
     ) -> None:
         if not tasks:
-            raise ValueError('LossBalanceHook needs tasks, such as dict(box="loss_box", mask="loss_mask")')
+            raise UserError('LossBalanceHook needs tasks, such as dict(box="loss_box", mask="loss_mask")')
         self.tasks = {task: (prefix,) if isinstance(prefix, str) else tuple(prefix) for task, prefix in tasks.items()}
         self.strategy = build_strategy(strategy, list(tasks))
         self.weights = self._check_weights(self.strategy.initial_weights())
@@ -75,7 +76,7 @@ class LossBalanceHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         if sum(isinstance(hook, LossBalanceHook) for hook in runner.hooks) > 1:
-            raise ValueError('only one LossBalanceHook can balance a model: give it all the tasks')
+            raise UserError('only one LossBalanceHook can balance a model: give it all the tasks')
         self._restore(runner)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._model, self._optim_wrapper = model, runner.optim_wrapper
@@ -187,7 +188,7 @@ class LossBalanceHook(Hook):
 
     def _check_weights(self, weights: dict[str, float]) -> dict[str, float]:
         if set(weights) != set(self.tasks) or not all(math.isfinite(w) and w >= 0 for w in weights.values()):
-            raise ValueError(
+            raise UserError(
                 f'strategy {type(self.strategy).__name__} has to give one finite weight, zero or more, '
                 f'for each of the tasks {list(self.tasks)}, but it gave {weights}'
             )
@@ -197,7 +198,7 @@ class LossBalanceHook(Hook):
         without = [name for name in losses if 'loss' in name and self._find_task(name) is None]
         for task, prefixes in self.tasks.items():
             if task not in self._task_of.values():
-                raise ValueError(
+                raise UserError(
                     f'LossBalanceHook: task {task!r} (prefix {", ".join(prefixes)}) matches none of the '
                     f'losses {", ".join(losses)}: correct `tasks`'
                 )
@@ -212,7 +213,7 @@ class LossBalanceHook(Hook):
                 if any(fnmatchcase(name, f'{prefix}*') for prefix in prefixes)
             ]
             if len(matches) > 1:
-                raise ValueError(
+                raise UserError(
                     f'LossBalanceHook: {name} belongs to several tasks, {", ".join(matches)}: correct `tasks`'
                 )
             # parse_losses sums only values with "loss" in their name and logs the others.
@@ -242,7 +243,7 @@ class LossBalanceHook(Hook):
         saved = loaded['strategy'], sorted(loaded['weights'])
         wanted = type(self.strategy).__name__, sorted(self.tasks)
         if saved != wanted:
-            raise ValueError(
+            raise UserError(
                 'LossBalanceHook: the checkpoint to resume has strategy and tasks {} {}, but the config '
                 '{} {}: keep them, or start afresh with load_from'.format(*saved, *wanted)
             )
@@ -269,11 +270,11 @@ def build_strategy(strategy: str | dict, tasks: Sequence[str]) -> BalanceStrateg
     cls = BALANCE_STRATEGIES.get(kind) if isinstance(kind, str) else kind
     if not (inspect.isclass(cls) and issubclass(cls, BalanceStrategy)):
         known = ', '.join(sorted(BALANCE_STRATEGIES.module_dict))
-        raise KeyError(f'there is no loss balance strategy {kind!r}; there are: {known}')
+        raise UserError(f'there is no loss balance strategy {kind!r}; there are: {known}')
     signature = inspect.signature(cls)
     try:
         signature.bind(tasks=tasks, **options)
     except TypeError as error:
         takes = ', '.join(name for name in signature.parameters if name != 'tasks') or 'no options'
-        raise TypeError(f'loss balance strategy {kind!r}: {error}; it takes: {takes}') from None
+        raise UserError(f'loss balance strategy {kind!r}: {error}; it takes: {takes}') from None
     return cls(tasks=tasks, **options)

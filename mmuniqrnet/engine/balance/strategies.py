@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from mmuniqrnet.registry import BALANCE_STRATEGIES
+from mmuniqrnet.utils.errors import UserError
 
 Floats = dict[str, float]
 EPS = 1e-12
@@ -63,7 +64,7 @@ class BalanceStrategy(ABC):
 
     def load_state_dict(self, state: dict) -> None:
         if set(state) != set(self.remembers):
-            raise KeyError(
+            raise UserError(
                 f'the state of {type(self).__name__} consists of {sorted(self.remembers)}, '
                 f'but the one to restore has {sorted(state)}'
             )
@@ -113,7 +114,7 @@ class Fixed(BalanceStrategy):
         super().__init__(tasks)
         self.weights = dict.fromkeys(tasks, 1.0) if weights is None else {k: float(v) for k, v in weights.items()}
         if set(self.weights) != set(self.tasks):
-            raise ValueError(
+            raise UserError(
                 f'strategy "fixed" needs one weight for each of the tasks {self.tasks}, '
                 f'but its weights are for {list(self.weights)}'
             )
@@ -138,7 +139,7 @@ class Magnitude(BalanceStrategy):
     def __init__(self, tasks: Sequence[str], decay: float = 0.99) -> None:
         super().__init__(tasks)
         if not 0 <= decay < 1:
-            raise ValueError(f'strategy "magnitude" needs 0 <= decay < 1, but decay is {decay}')
+            raise UserError(f'strategy "magnitude" needs 0 <= decay < 1, but decay is {decay}')
         self.decay = decay
         self.averages: Floats = {}
 
@@ -164,7 +165,7 @@ class DynamicWeightAverage(BalanceStrategy):
     def __init__(self, tasks: Sequence[str], window: int = 100, temperature: float = 2.0) -> None:
         super().__init__(tasks)
         if window < 1 or temperature <= 0:
-            raise ValueError(
+            raise UserError(
                 f'strategy "dwa" needs window >= 1 and temperature > 0, but they are {window} and {temperature}'
             )
         self.window = window
@@ -234,7 +235,7 @@ class GradNorm(BalanceStrategy):
     ) -> None:
         super().__init__(tasks)
         if interval < 1 or min_weight <= 0:
-            raise ValueError(
+            raise UserError(
                 f'strategy "gradnorm" needs interval >= 1 and min_weight > 0, but they are {interval} and {min_weight}'
             )
         self.alpha, self.interval, self.min_weight = alpha, interval, min_weight

@@ -10,7 +10,7 @@ from mmuniqrnet.checkpoints.file_io import state_dict_of
 from mmuniqrnet.checkpoints.fit import NEW_BY_DESIGN
 from mmuniqrnet.checkpoints.loading import check_fit, log_fit
 from mmuniqrnet.registry import HOOKS
-from mmuniqrnet.utils.errors import CheckpointError
+from mmuniqrnet.utils.errors import CheckpointError, UserError
 
 
 @HOOKS.register_module()
@@ -41,7 +41,7 @@ class CheckLoadHook(Hook):
         allow: Sequence[str] = (),
     ) -> None:
         if not 0 < share <= 1:
-            raise ValueError(f'CheckLoadHook: share is a fraction in (0, 1], not {share}.')
+            raise UserError(f'CheckLoadHook: share is a fraction in (0, 1], not {share}.')
         self.share = share
         self.required = tuple(required)
         self.new = tuple(new)

@@ -9,6 +9,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mmuniqrnet.registry import HOOKS
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import safe_name
 from mmuniqrnet.utils.picture_files import PictureFolder, read_image
 
@@ -57,7 +58,7 @@ class ReferringVisualizationHook(Hook):
     ) -> None:
         for name, value in (('val_examples', val_examples), ('test_examples', test_examples)):
             if value is not None and value < -1:
-                raise ValueError(f'ReferringVisualizationHook: {name} must be at least 0, or -1 for all, not {value}')
+                raise UserError(f'ReferringVisualizationHook: {name} must be at least 0, or -1 for all, not {value}')
         self.draw = draw
         self.val_examples = val_examples
         self.test_examples = test_examples
@@ -153,7 +154,7 @@ class ReferringVisualizationHook(Hook):
 
     def _read(self, sample: DetDataSample) -> np.ndarray:
         if sample.metainfo.get('img_path') is None:
-            raise ValueError(
+            raise UserError(
                 f'ReferringVisualizationHook: expression {sample.sent_id} has no img_path in its data '
                 "sample's metainfo, so there is no image to draw on; pack samples with PackReferInputs"
             )
@@ -169,7 +170,7 @@ def evenly_spread(total: int, count: int) -> list[int]:
 def _key(info: dict) -> Key:
     missing = [name for name in ('dataset', 'split', 'sent_id') if info.get(name) is None]
     if missing:
-        raise ValueError(
+        raise UserError(
             f'ReferringVisualizationHook: an item ({info.get("img_path")}) has no {", ".join(missing)}, '
             'which identify it; use a data set of mmuniqrnet and PackReferInputs'
         )

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from mmuniqrnet.checkpoints.loading import load_swin
 from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 
 class UngatedTokens(NamedTuple):
@@ -105,7 +106,7 @@ class QRNetSwin(SwinTransformer):
         self.with_cp = with_cp
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
         if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
-            raise ValueError(
+            raise UserError(
                 f'QRNetSwin: gated_stages={tuple(gated_stages)} names a stage that does not exist; depths has '
                 f'{len(depths)} stages, 0 to {len(depths) - 1}.'
             )
@@ -146,7 +147,7 @@ class QRNetSwin(SwinTransformer):
             or set(self.init_cfg) != {'type', 'checkpoint'}
             or (self.init_cfg['type'] != 'Pretrained')
         ):
-            raise ValueError(
+            raise UserError(
                 f"QRNetSwin: init_cfg is None or dict(type='Pretrained', checkpoint='FILE'), not {self.init_cfg}."
             )
         for module in self.gates.modules():

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
+from mmuniqrnet.utils.errors import UserError
 
 
 class EncoderOutput(NamedTuple):
@@ -106,9 +107,9 @@ class VisualLinguisticEncoder(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if position not in ('learned', 'sine'):
-            raise ValueError(f"VisualLinguisticEncoder: position is 'learned' or 'sine', not {position!r}.")
+            raise UserError(f"VisualLinguisticEncoder: position is 'learned' or 'sine', not {position!r}.")
         if not levels or max(levels) >= num_levels:
-            raise ValueError(
+            raise UserError(
                 f"VisualLinguisticEncoder: levels={tuple(levels)} must name one or more of the neck's "
                 f'{num_levels} levels, 0 to {num_levels - 1}.'
             )
@@ -116,7 +117,7 @@ class VisualLinguisticEncoder(BaseModule):
         self.num_text_tokens = num_text_tokens
         self.level_sizes = tuple(tuple(size) for size in level_sizes) if position == 'learned' else None
         if self.level_sizes is not None and len(self.level_sizes) != len(self.levels):
-            raise ValueError(
+            raise UserError(
                 f'VisualLinguisticEncoder: level_sizes={self.level_sizes} must give one (height, width) '
                 f'for each of levels={self.levels}.'
             )
@@ -172,12 +173,12 @@ class VisualLinguisticEncoder(BaseModule):
 
     def _check(self, sizes: tuple[tuple[int, int], ...], num_text_tokens: int) -> None:
         if num_text_tokens != self.num_text_tokens:
-            raise ValueError(
+            raise UserError(
                 f'VisualLinguisticEncoder: the text encoder gives {num_text_tokens} tokens (its max_length), '
                 f'num_text_tokens is {self.num_text_tokens}; make them equal.'
             )
         if self.level_sizes is not None and sizes != self.level_sizes:
-            raise ValueError(
+            raise UserError(
                 f'VisualLinguisticEncoder: the maps of levels {self.levels} are {list(sizes)}, level_sizes says '
                 f"{list(self.level_sizes)}; learned positions need that size: set level_sizes, or position='sine'."
             )

@@ -11,6 +11,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmuniqrnet.structures import Placement
+from mmuniqrnet.utils.errors import UserError
 
 EXTRA_MASKS = ('mask_probs', 'input_masks')
 
@@ -46,17 +47,17 @@ class TestCfg:
         for name in options:
             if name not in known:
                 near = get_close_matches(name, known, n=1) or known
-                raise ValueError(f'UniQRNetHead: test_cfg has no option {name!r}; did you mean {" or ".join(near)}?')
+                raise UserError(f'UniQRNetHead: test_cfg has no option {name!r}; did you mean {" or ".join(near)}?')
         extra = options.get('extra_masks', ())
         if isinstance(extra, str) or any(name not in EXTRA_MASKS for name in extra):
-            raise ValueError(
+            raise UserError(
                 f'UniQRNetHead: extra_masks is a list of some of {", ".join(map(repr, EXTRA_MASKS))}, not {extra!r}.'
             )
         if extra and not has_mask:
-            raise ValueError('UniQRNetHead: extra_masks needs a mask_branch.')
+            raise UserError('UniQRNetHead: extra_masks needs a mask_branch.')
         margin = options.get('mask_margin')
         if margin is not None and (not has_box or not has_mask or margin < 0):
-            raise ValueError(
+            raise UserError(
                 f'UniQRNetHead: mask_margin={margin} needs a box_branch and a mask_branch, and must not be negative; '
                 'None does not cut masks.'
             )

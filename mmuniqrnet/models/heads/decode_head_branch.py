@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 from .mask_branch import classify_pixels, merge_maps, resized
 
@@ -55,14 +56,14 @@ class DecodeHeadMaskBranch(BaseModule):
         super().__init__(init_cfg=init_cfg)
         for key, reason in UNSUPPORTED_OPTIONS.items():
             if key in decode_head:
-                raise ValueError(
+                raise UserError(
                     f'DecodeHeadMaskBranch: remove {key} from the config of {decode_head["type"]}: {reason}.'
                 )
         # The loss is never called; it is set because mmseg warns about the averaging of its default.
         unused = dict(num_classes=1, threshold=0.5, loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
         self.decode_head = MODELS.build(dict(decode_head, **unused, _scope_='mmseg'))
         if not isinstance(getattr(self.decode_head, 'conv_seg', None), nn.Conv2d):
-            raise ValueError(
+            raise UserError(
                 f'DecodeHeadMaskBranch: {decode_head["type"]} has no conv_seg, which the '
                 'classifier computed from [REG] replaces; choose another, such as mmseg.FPNHead.'
             )
@@ -79,7 +80,7 @@ class DecodeHeadMaskBranch(BaseModule):
         x = self.input_proj(merge_maps(maps))
         features = self.decode_head([level + resized(x, level) for level in levels])
         if not isinstance(features, Tensor) or features.shape[1] != self.decode_head.channels:
-            raise ValueError(
+            raise UserError(
                 f'DecodeHeadMaskBranch: {type(self.decode_head).__name__} does not end in one map of '
                 'features that conv_seg classifies; choose another decode head, such as mmseg.FPNHead.'
             )

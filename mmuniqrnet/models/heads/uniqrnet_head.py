@@ -14,6 +14,7 @@ from mmuniqrnet.models.losses.loss_check import check_loss
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures
 from mmuniqrnet.utils.deprecation import moved_arguments
+from mmuniqrnet.utils.errors import UserError
 
 from .answering import TestCfg, to_answer
 from .mask_and_box import box_around, cut_to_box
@@ -81,11 +82,11 @@ class UniQRNetHead(BaseModule):
         super().__init__(init_cfg=init_cfg)
         test_cfg = dict(test_cfg or {}) | moved_arguments('UniQRNetHead', moved, 'test_cfg', MOVED_TO_TEST_CFG)
         if box_branch is None and mask_branch is None:
-            raise ValueError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
+            raise UserError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
         if box_from_mask and (box_branch is None or mask_branch is None):
-            raise ValueError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
+            raise UserError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
-            raise ValueError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
+            raise UserError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
         self.test_cfg = TestCfg.of(test_cfg, has_box=box_branch is not None, has_mask=mask_branch is not None)
         self.encoder = build_module(encoder)
         self.box_branch = build_module(box_branch)
@@ -132,7 +133,7 @@ class UniQRNetHead(BaseModule):
         acts on earlier layers, so a task that consists of its losses only has no gradient here.
         """
         if not hasattr(self.encoder, 'shared_parameters'):
-            raise ValueError(
+            raise UserError(
                 f'UniQRNetHead: {type(self.encoder).__name__} has no shared_parameters(): name them in '
                 "the config, as LossBalanceHook(shared_parameters=['head.encoder'])."
             )

@@ -8,6 +8,8 @@ index 255, its LovaszLoss accepts weights and ignores them, its TverskyLoss is a
 import torch
 from torch import nn
 
+from mmuniqrnet.utils.errors import UserError
+
 # More than 255, mmseg's usual ignore_index, which some of its losses compare with pixel indices.
 PIXELS = 300
 REMEDY = "e.g. dict(type='mmdet.FocalLoss') for single pixels, dict(type='mmdet.DiceLoss') for whole masks"
@@ -50,7 +52,7 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
         ]
         (gradient,) = torch.autograd.grad(values[0], logits)
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: called as the head '
             f'does, it fails ({type(error).__name__}: {error}); take another, {REMEDY}.'
         ) from error
@@ -62,6 +64,6 @@ def check_loss(name: str, loss: nn.Module | None, whole: bool = False) -> None:
         fault = 'it is not averaged by the avg_factor that it is given'
     else:
         return
-    raise ValueError(
+    raise UserError(
         f'UniQRNetHead: {name} cannot be {type(loss).__name__} as it is set: {fault}; take another, {REMEDY}.'
     )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -47,7 +48,7 @@ class QueryAwareFusion(BaseModule):
     ) -> None:
         super().__init__(init_cfg=init_cfg)
         if num_outs < len(in_channels):
-            raise ValueError(
+            raise UserError(
                 f'QueryAwareFusion: num_outs={num_outs} is less than the {len(in_channels)} maps of '
                 f'in_channels={list(in_channels)}; give at least {len(in_channels)}.'
             )
@@ -71,7 +72,7 @@ class QueryAwareFusion(BaseModule):
     def forward(self, maps: Sequence[Tensor], sentence: Tensor | None = None) -> tuple[Tensor, ...]:
         """maps [B, C_i, H_i, W_i] finest first, sentence [B, text_dim] -> num_outs maps [B, out_channels, ., .]."""
         if len(maps) != len(self.in_channels):
-            raise ValueError(
+            raise UserError(
                 f'QueryAwareFusion was built for {len(self.in_channels)} maps (in_channels='
                 f"{list(self.in_channels)}) and was given {len(maps)}; check the backbone's out_indices."
             )

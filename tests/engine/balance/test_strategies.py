@@ -7,6 +7,7 @@ import torch
 
 from mmuniqrnet.engine.balance.hook import build_strategy
 from mmuniqrnet.engine.balance.strategies import BALANCE_STRATEGIES, BalanceStrategy
+from mmuniqrnet.utils.errors import UserError
 
 TASKS = ['box', 'mask']
 
@@ -167,8 +168,8 @@ def test_a_user_adds_a_strategy_by_name():
 @pytest.mark.parametrize(
     'strategy, error, says',
     [
-        ('magnitud', KeyError, "no loss balance strategy 'magnitud'.*dwa.*uncertainty"),
-        (dict(type='dwa', windows=3), TypeError, "'dwa'.*windows.*it takes: window, temperature"),
+        ('magnitud', UserError, "no loss balance strategy 'magnitud'.*dwa.*uncertainty"),
+        (dict(type='dwa', windows=3), UserError, "'dwa'.*windows.*it takes: window, temperature"),
         (dict(type='dwa', window=0), ValueError, 'window >= 1'),
         (dict(type='magnitude', decay=1.0), ValueError, 'decay < 1'),
         (dict(type='fixed', weights=dict(box=1)), ValueError, 'one weight for each of the tasks'),
@@ -181,5 +182,5 @@ def test_bad_configs_are_told_in_a_sentence(strategy, error, says):
 
 
 def test_state_of_another_strategy_is_refused():
-    with pytest.raises(KeyError, match='averages'):
+    with pytest.raises(UserError, match='averages'):
         build_strategy('magnitude', TASKS).load_state_dict(build_strategy('random', TASKS).state_dict())
