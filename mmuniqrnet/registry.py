@@ -11,10 +11,12 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 from torch import nn
 
-from mmuniqrnet.utils.compat import allow_mmengine_checkpoints
+from mmuniqrnet.utils.compat import allow_mmengine_checkpoints, silence_dependencies
 
-# Called here because every use of this package imports this module before it reads a checkpoint.
+# Called here because every use of this package imports this module before it reads a checkpoint or imports mmdet's
+# data sets.
 allow_mmengine_checkpoints()
+silence_dependencies()
 
 
 def _child(parent: Registry, *locations: str) -> Registry:

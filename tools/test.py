@@ -9,22 +9,22 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmdet.engine.hooks.utils import trigger_visualization_hook
-from mmdet.evaluation import DumpDetResults
+from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.registry import RUNNERS
+from mmengine.registry import METRICS, RUNNERS
 from mmengine.runner import Runner
 
-from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, set_launcher
+from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, naming_unknown_types, set_launcher
 from mmuniqrnet.datasets import text_blind_by_set
 from mmuniqrnet.evaluation import table_from_metrics, to_text, write_report
+from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.errors import UserError, run_tool
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Test a checkpoint on the evaluation sets of a config.')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or its address (https://...)')
     parser.add_argument('--work-dir', help='folder for logs and the results table (default: work_dirs/CONFIG)')
     parser.add_argument('--out', metavar='FILE.pkl', help='also dump all predictions, masks as RLE')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
@@ -39,18 +39,21 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = parse_args(argv)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     set_launcher(cfg, args)
-    if not Path(args.checkpoint).is_file():
-        raise UserError(f'there is no checkpoint {args.checkpoint}.')
+    if '://' not in args.checkpoint:
+        require_checkpoint_file(Path(args.checkpoint).expanduser())
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {args.out}: predictions are dumped as a pickle; the name must end in .pkl.')
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show or args.show_dir:
-        cfg = trigger_visualization_hook(cfg, args)
+        draw_answers(cfg, args)
 
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    if args.out is not None:
-        runner.test_evaluator.metrics.append(DumpDetResults(out_file_path=args.out))
-    metrics = runner.test()
+    with naming_unknown_types(cfg):
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        if args.out is not None:
+            runner.test_evaluator.metrics.append(
+                METRICS.build(dict(type='mmdet.DumpDetResults', out_file_path=args.out))
+            )
+        metrics = runner.test()
     if is_main_process():
         scored = {row['set'] for row in table_from_metrics(metrics)}
         blind = text_blind_by_set(runner.test_dataloader.dataset)
@@ -59,6 +62,21 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         print('\n' + to_text(table_from_metrics(metrics, extra)))
         print('written to', *write_report(runner.work_dir, metrics, extra, facts))
     return metrics
+
+
+def draw_answers(cfg: Config, args: argparse.Namespace) -> None:
+    """Set the visualization hook as ``--show``, ``--wait-time`` and ``--show-dir`` ask."""
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise UserError(
+            f"{args.config} has no default_hooks.visualization, which draws: add dict(type='ReferringVisualizationHook'), "
+            'or leave --show and --show-dir out.'
+        )
+    hook.draw = True
+    if args.show:
+        hook.show, hook.wait_time = True, args.wait_time
+    if args.show_dir:
+        hook.test_out_dir = args.show_dir
 
 
 if __name__ == '__main__':

@@ -12,7 +12,8 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, set_launcher
+from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, naming_unknown_types, set_launcher
+from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.errors import UserError, run_tool
 
 
@@ -64,10 +65,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             'resumed from it: give a .pth of the training, or start a new one (--cfg-options load_from=...).'
         )
 
-    runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
-    if note is not None:
-        runner.logger.info(note)
-    runner.train()
+    if cfg.get('load_from') and '://' not in cfg.load_from:
+        require_checkpoint_file(Path(cfg.load_from).expanduser())  # before minutes are spent on the data
+
+    with naming_unknown_types(cfg):
+        runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
+        if note is not None:
+            runner.logger.info(note)
+        runner.train()
 
 
 def resume(cfg: Config, checkpoint: str) -> str | None:
@@ -77,7 +82,7 @@ def resume(cfg: Config, checkpoint: str) -> str | None:
     scheduler has ``--resume`` in its first command, too. This is returned as a sentence for the log.
     """
     if checkpoint != 'auto':
-        if not Path(checkpoint).is_file():
+        if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
             raise UserError(f'--resume {checkpoint}: there is no such checkpoint.')
         cfg.resume, cfg.load_from = True, checkpoint
         return None

@@ -13,6 +13,7 @@ from mmengine.utils import digit_version
 from safetensors.torch import save
 from torch import Tensor
 
+from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.compat import allow_mmengine_checkpoints, read_safetensors
 from mmuniqrnet.utils.errors import CheckpointError, first_line
 from mmuniqrnet.utils.io import atomic_path
@@ -33,8 +34,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if '://' in str(path):
         return CheckpointLoader.load_checkpoint(str(path), map_location='cpu')
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise CheckpointError(f'there is no checkpoint {path}.')
+    require_checkpoint_file(path)
     if path.suffix == '.safetensors':
         return read_safetensors(path)
     try:

@@ -11,6 +11,7 @@ from .command_line import (
 )
 from .loading import load_config
 from .options import merge_options
+from .unknown_types import naming_unknown_types
 
 __all__ = [
     'CFG_OPTIONS_HELP',
@@ -21,6 +22,7 @@ __all__ = [
     'find_part',
     'load_config',
     'merge_options',
+    'naming_unknown_types',
     'positive_int',
     'set_launcher',
 ]

@@ -1,3 +1,5 @@
+import mmuniqrnet.registry  # noqa: F401  (before mmdet.datasets, which prints on import: registry.py silences it)
+
 from .jsonl import ReferJsonlDataset, validate_jsonl
 from .refer import ReferDataset
 from .referit import ReferItDataset
