@@ -63,6 +63,13 @@ def make_parser() -> argparse.ArgumentParser:
     ground_parser.add_argument(
         '--refuse-below', type=float, metavar='SCORE', help='give no box and no mask if the score is lower'
     )
+    ground_parser.add_argument(
+        '--orientation',
+        choices=('upright', 'stored'),
+        default='upright',
+        help='turn photographs as their EXIF tag says, or take the pixels as they are stored; boxes and masks refer to '
+        'the same (default: %(default)s)',
+    )
     ground_parser.add_argument('--out', metavar='DIR', help='folder for predictions.json and masks/*.png')
     ground_parser.add_argument('--draw', action='store_true', help='also write pictures/*.png into --out')
     ground_parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
@@ -91,16 +98,21 @@ def ground(args: argparse.Namespace) -> int:
         images = list_images(args.image)
         progress = sys.stderr.isatty() and len(images) * len(args.expressions) > args.batch_size
         ask = UniQRNetInferencer(args.config, args.weights, args.device, show_progress=progress)
+        if ask.made_for:
+            model = 'the shipped model' if args.weights is None else args.weights
+            note = f'{model} was made for {ask.made_for}; its answers about other pictures are guesses'
+            print(f'note: {note}.', file=sys.stderr)
         answers = ask(
             images,
             [args.expressions] * len(images),
             args.batch_size,
             refuse_below=args.refuse_below,
+            orientation=args.orientation,
             out_dir=args.out or '',
             draw=args.draw,
         )['predictions']
     if args.json:
-        print(to_json(answers))
+        print(to_json(answers, ask.made_for))
     else:
         print(table(answers, with_image=len(images) > 1))
         if args.out:
@@ -110,6 +122,7 @@ def ground(args: argparse.Namespace) -> int:
 
 def table(answers: Sequence[dict[str, Any]], with_image: bool = False) -> str:
     """A row per answer: expression, score, box in pixels, percentage of the image that the mask covers, and a note."""
+    from mmuniqrnet.apis.reading import unknown_notes
     from mmuniqrnet.utils.tables import text_table
 
     rows = []
@@ -121,7 +134,8 @@ def table(answers: Sequence[dict[str, Any]], with_image: bool = False) -> str:
         else:
             row |= {'score': answer['score'], **dict(zip(EDGES, map(float, answer['box'] or ())))}
             row |= {'mask, %': None if answer['mask'] is None else _share(answer['mask'])}
-            row['note'] = 'refused' if answer['refused'] else ''
+            notes = ['refused'] if answer['refused'] else []
+            row['note'] = '; '.join([*notes, *unknown_notes(answer.get('unknown_words'))])
         rows.append(row)
     columns = ['expression', 'score', *EDGES, 'mask, %']
     if any(row['note'] for row in rows):

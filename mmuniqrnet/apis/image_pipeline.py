@@ -9,13 +9,17 @@ from mmcv.transforms import LoadAnnotations, LoadImageFromFile
 from mmdet.structures import DetDataSample
 from mmengine.dataset import Compose
 from mmengine.registry import TRANSFORMS
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.orientation import ExifOrientation, Orientation, read_orientation, turn_upright
 
 # What a folder is searched for.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+
+# How mmcv is told to decode without turning the image: it is turned here, for every decoder and format alike.
+AS_STORED = {'color': 'color_ignore_orientation', 'grayscale': 'grayscale_ignore_orientation'}
 
 ImageInput: TypeAlias = str | Path | np.ndarray | Image.Image
 
@@ -29,7 +33,8 @@ class PreparedImage(NamedTuple):
 
     Attributes:
         inputs: uint8 [3, h, w], BGR.
-        data_sample: Its metainfo says where the image came from and how it was resized.
+        data_sample: Its metainfo says where the image came from and how it was resized; ``frame`` is
+            ``'upright'`` or ``'stored'``, see :class:`ImagePipeline`.
         picture: The image before that, RGB uint8 [H, W, 3].
     """
 
@@ -41,8 +46,9 @@ class PreparedImage(NamedTuple):
 class ImagePipeline:
     """A config's test pipeline for images that are files, arrays or PIL images.
 
-    Files are decoded by the transform of the config, with its options. For images in memory, only the loading is
-    replaced. Transforms that load the ground truth are removed.
+    Files are decoded by the transform of the config, with its options, and then turned as their EXIF orientation says,
+    or left as they are stored. For images in memory, only the loading is replaced; an array has no orientation.
+    Transforms that load the ground truth are removed.
 
     Args:
         pipeline: Configs of the transforms, the loading of the image first.
@@ -62,22 +68,36 @@ class ImagePipeline:
                 'clear how an image gets into it.'
             )
         self.load = steps[0]
+        if self.load.imdecode_backend != 'turbojpeg':  # it turns nothing, and refuses these words
+            self.load.color_type = AS_STORED.get(self.load.color_type, self.load.color_type)
         self.rest = Compose(steps[1:])
 
-    def __call__(self, image: ImageInput, expression: str) -> PreparedImage:
+    def __call__(self, image: ImageInput, expression: str, orientation: Orientation = 'upright') -> PreparedImage:
         """Decode and prepare one image.
 
         Args:
             image: A file, an array (RGB uint8 [H, W, 3]) or a PIL image.
             expression: One of those about it, which the transforms want to see.
+            orientation: ``'upright'`` turns the image as its EXIF orientation says; ``'stored'`` does not, as in
+                ``tools/test.py``, since annotations refer to the stored pixels. (TIFF files come upright from every
+                decoder.)
 
         Raises:
             ImageError: If it can't be read.
         """
+        exif = ExifOrientation(1, applied=False)
         if isinstance(image, str | Path):
             results = self._read(str(image))
+            exif = _exif(image, orientation)
+        elif isinstance(image, Image.Image):
+            exif = _exif(image, orientation)  # first, because Pillow removes the tag of a TIFF when it decodes it
+            results = self._take(_checked(_from_pil(image)))
         else:
-            results = self._take(_checked(self._from_pil(image) if isinstance(image, Image.Image) else image))
+            results = self._take(_checked(image))
+        if orientation == 'upright' and exif.value != 1 and not exif.applied:
+            turned = turn_upright(results['img'], exif.value)
+            results |= dict(img=turned, img_shape=turned.shape[:2], ori_shape=turned.shape[:2])
+        stored = orientation == 'stored' and (exif.value == 1 or not exif.applied)
         picture = np.ascontiguousarray(results['img'][..., ::-1].astype(np.uint8))
         try:
             packed = self.rest(dict(results, text=expression))
@@ -86,6 +106,7 @@ class ImagePipeline:
                 f'the image of {picture.shape[1]} x {picture.shape[0]} pixels (width x height) does not '
                 f'get through the test pipeline: {type(error).__name__}: {_first(error)}.'
             ) from error
+        packed['data_samples'].set_metainfo(dict(frame='stored' if stored else 'upright'))
         return PreparedImage(packed['inputs'], packed['data_samples'], picture)
 
     def _read(self, path: str) -> dict:
@@ -104,23 +125,31 @@ class ImagePipeline:
             raise ImageError(f'{path} is damaged, or no image.')
         return results
 
-    def _from_pil(self, image: Image.Image) -> np.ndarray:
-        if image.mode == 'F' or image.mode.startswith('I'):
-            raise ImageError(
-                f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it to 'RGB'."
-            )
-        try:
-            # as OpenCV reads a file with this flag, and with no other
-            upright = ImageOps.exif_transpose(image) if self.load.color_type == 'color' else image
-            return np.asarray(upright.convert('RGB'))
-        except Exception as error:  # PIL decodes no sooner than this
-            raise ImageError(f'the PIL image cannot be decoded ({type(error).__name__}: {_first(error)}).') from error
-
     def _take(self, image: np.ndarray) -> dict:
         """What the loading would have given for this RGB image."""
         bgr = np.ascontiguousarray(image[..., ::-1])
         bgr = bgr.astype(np.float32) if self.load.to_float32 else bgr
         return dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2])
+
+
+def _exif(image: str | Path | Image.Image, orientation: Orientation) -> ExifOrientation:
+    try:
+        return read_orientation(image)
+    except UserError as error:
+        if orientation == 'stored':
+            return ExifOrientation(1, applied=False)
+        raise ImageError(str(error)) from None
+
+
+def _from_pil(image: Image.Image) -> np.ndarray:
+    if image.mode == 'F' or image.mode.startswith('I'):
+        raise ImageError(
+            f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it to 'RGB'."
+        )
+    try:
+        return np.asarray(image.convert('RGB'))
+    except Exception as error:  # PIL decodes no sooner than this
+        raise ImageError(f'the PIL image cannot be decoded ({type(error).__name__}: {_first(error)}).') from error
 
 
 def _checked(image: np.ndarray) -> np.ndarray:

@@ -18,11 +18,13 @@ from mmuniqrnet.models.gate_recording import gate_maps, maps_on_image, record_ga
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.structures.answers import Answer, without_low_score
 from mmuniqrnet.utils.errors import CheckpointError, UserError
+from mmuniqrnet.utils.orientation import Orientation, check_orientation
 from mmuniqrnet.visualization import draw_answer
 
 from .image_pipeline import ImagePipeline
-from .inputs import Batch, ImageInput, batches, list_images, pair, warn_of_cut_text
+from .inputs import Batch, ImageInput, batches, list_images, pair
 from .outputs import AnswerFolder, failure, to_dict
+from .reading import ExpressionReader, Reading, text_of, warn_of_unread
 from .shipped import config_and_checkpoint
 
 
@@ -45,6 +47,11 @@ class UniQRNetInferencer(BaseInferencer):
         scope: Where types that name no scope are looked up; None = as the config says.
         show_progress: Whether to show a progress bar, on stderr.
 
+    Attributes:
+        made_for: What pictures the weights say that they were made for; None if they do not say it.
+        words: The words of the training text, separated by white space, that are kept with the weights; None if there
+            are none.
+
     Raises:
         UserError: Config or weights can't be read or don't fit each other, or there is no such device.
     """
@@ -59,10 +66,13 @@ class UniQRNetInferencer(BaseInferencer):
     ) -> None:
         _check_device(device)
         cfg, self._checkpoint, weights = config_and_checkpoint(model, weights)
+        meta = self._checkpoint.get('meta') or {}
+        self.made_for, self.words = text_of(meta, 'made_for'), text_of(meta, 'words')
         scope = scope or cfg.default_scope
         # Only temporarily, because the default scope is global to the process.
         with DefaultScope.overwrite_default_scope(scope):
             super().__init__(cfg, weights, device, scope, show_progress)
+        self.read = ExpressionReader(self.model.text_encoder, self.words)
         self.refuse_below: float | None = cfg.get('test_evaluator', {}).get('refuse_below')
 
     def __call__(
@@ -74,6 +84,7 @@ class UniQRNetInferencer(BaseInferencer):
         return_datasamples: bool = False,
         return_gates: bool = False,
         refuse_below: float | None = None,
+        orientation: Orientation = 'upright',
         out_dir: str | Path = '',
         draw: bool = False,
     ) -> dict[str, list]:
@@ -92,6 +103,9 @@ class UniQRNetInferencer(BaseInferencer):
             return_gates: Whether to add the spatial gates.
             refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``;
                 if it has none, no answer is refused.
+            orientation: ``'upright'`` turns images as their EXIF orientation says, as people see them; ``'stored'``
+                takes the pixels as they are stored, as ``tools/test.py`` does. Boxes, masks, gates and pictures are in
+                the same frame.
             out_dir: A folder for ``predictions.json``, ``masks/*.png`` (0 and 255, in the image's size) and, if
                 they are drawn, ``pictures/*.png``. It must not have such files yet.
             draw: Whether to draw the answers.
@@ -102,6 +116,9 @@ class UniQRNetInferencer(BaseInferencer):
             ``out_dir``; or, after an error, a dictionary with ``error``. ``visualization``: as many pictures, RGB
             uint8, None after an error; empty if nothing is drawn.
 
+        Warns:
+            UserWarning: Of expressions that are cut, and of words that the network does not know.
+
         Raises:
             ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is none.
             TypeError: An expression is no str.
@@ -109,15 +126,18 @@ class UniQRNetInferencer(BaseInferencer):
         """
         if batch_size < 1:
             raise UserError(f'batch_size is a positive number of expressions, not {batch_size}.')
+        check_orientation(orientation)
         images = self._inputs_to_list(inputs)
         asked = pair(images, expressions)
-        warn_of_cut_text(self.model.text_encoder, [text for texts in asked for text in texts])
+        readings = {text: self.read(text) for texts in asked for text in texts if text.strip()}
+        warn_of_unread(readings, self.read, self.made_for)
         threshold = self.refuse_below if refuse_below is None else refuse_below
         folder = AnswerFolder(out_dir) if out_dir else None
         bar = ProgressBar(sum(map(len, asked)), file=sys.stderr) if self.show_progress else None
         results: dict[str, list] = dict(predictions=[], visualization=[])
-        for batch in self.preprocess(images, asked, batch_size):
+        for batch in self.preprocess(images, asked, batch_size, orientation):
             samples = self.forward(batch, batch_size, return_gates)
+            _keep_readings(samples, readings)
             pictures = self.visualize(batch, samples, threshold) if draw else []
             results['predictions'] += self.postprocess(batch, samples, pictures, threshold, return_datasamples, folder)
             results['visualization'] += pictures
@@ -126,12 +146,18 @@ class UniQRNetInferencer(BaseInferencer):
         if bar is not None:
             print(file=sys.stderr)
         if folder is not None:
-            folder.finish()
+            folder.finish(self.made_for)
         return results
 
-    def preprocess(self, images: list[ImageInput], asked: list[list[str]], batch_size: int) -> Iterator[Batch]:
+    def preprocess(
+        self,
+        images: list[ImageInput],
+        asked: list[list[str]],
+        batch_size: int,
+        orientation: Orientation = 'upright',
+    ) -> Iterator[Batch]:
         """Decode and prepare the images, each once."""
-        return batches(images, asked, self.pipeline, batch_size)
+        return batches(images, asked, self.pipeline, batch_size, orientation)
 
     @torch.no_grad()
     def forward(self, batch: Batch, batch_size: int, return_gates: bool = False) -> list[DetDataSample | None]:
@@ -224,6 +250,13 @@ class UniQRNetInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: Config) -> None:
         """There is none: pictures are returned and written by the inferencer, without mmengine's visualizer."""
+
+
+def _keep_readings(samples: list[DetDataSample | None], readings: dict[str, Reading]) -> None:
+    """Put the words that the network does not know into the samples' metainfo, as ``unknown_words``."""
+    for sample in samples:
+        if sample is not None:
+            sample.set_metainfo(dict(unknown_words=readings[sample.text].unknown))
 
 
 def _keep_gates(samples: list[DetDataSample], recorded: dict[str, torch.Tensor]) -> None:

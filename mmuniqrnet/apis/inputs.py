@@ -1,12 +1,11 @@
 """What the inferencer is asked: images, the expressions about each, and how they are gathered into batches."""
 
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import nn
+from mmuniqrnet.utils.orientation import Orientation
 
 from mmuniqrnet.utils.errors import UserError
 
@@ -110,7 +109,11 @@ class Batch:
 
 
 def batches(
-    images: Sequence[ImageInput], asked: Sequence[Sequence[str]], pipeline: ImagePipeline, batch_size: int
+    images: Sequence[ImageInput],
+    asked: Sequence[Sequence[str]],
+    pipeline: ImagePipeline,
+    batch_size: int,
+    orientation: Orientation = 'upright',
 ) -> Iterator[Batch]:
     """All images with all their expressions: each image in one batch, each batch of ``batch_size`` or more questions.
 
@@ -123,7 +126,7 @@ def batches(
         sensible = [text for text in expressions if text.strip()]
         if sensible:
             try:
-                prepared = pipeline(image, sensible[0])
+                prepared = pipeline(image, sensible[0], orientation)
                 batch.images.append(prepared)
             except ImageError as error:
                 trouble = str(error)
@@ -140,21 +143,3 @@ def batches(
             batch = Batch()
     if batch.questions:
         yield batch
-
-
-def warn_of_cut_text(text_encoder: nn.Module, expressions: Iterable[str]) -> None:
-    """Warn once of each expression that ``TextEncoder`` cuts at ``max_length``, and say what it keeps."""
-    tokenizer, limit = (getattr(text_encoder, name, None) for name in ('tokenizer', 'max_length'))
-    texts = list(dict.fromkeys(text for text in expressions if text.strip()))
-    if tokenizer is None or limit is None or not texts:
-        return
-    for text, ids in zip(texts, tokenizer(texts)['input_ids']):
-        if len(ids) > limit:
-            kept = tokenizer.decode(
-                tokenizer(text, truncation=True, max_length=limit)['input_ids'], skip_special_tokens=True
-            )
-            warnings.warn(
-                f'"{text}" has {len(ids)} tokens, and the network reads {limit} (max_length of its text '
-                f'encoder): it is asked for "{kept}".',
-                stacklevel=3,
-            )

@@ -21,15 +21,17 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
 
     Args:
         question: What was asked.
-        sample: Its metainfo has ``ori_shape`` and maybe ``gates`` (float [H, W] by name), its ``pred_instances`` one
-            answer in original pixels.
+        sample: Its metainfo has ``ori_shape``, ``frame`` and maybe ``unknown_words`` and ``gates`` (float [H, W] by
+            name), its ``pred_instances`` one answer in pixels of that frame.
         refuse_below: An answer with a lower score is refused; None = none is.
 
     Returns:
-        ``image``, ``image_index``, ``expression``; ``size`` [H, W] of the image; ``box`` [x1, y1, x2, y2], ``score``
-        and ``mask`` (COCO's compressed RLE, counts as str), each None if the network gives none; ``refused``: if so,
-        box and mask are None; ``gates`` if the sample has them. If the network's numbers are not finite,
-        ``error`` instead.
+        ``image``, ``image_index``, ``expression``; ``size`` [H, W] of the image; ``frame``: ``'upright'`` if size, box,
+        mask and gates refer to the image turned as its EXIF orientation says, ``'stored'`` if to the pixels as they
+        are stored; ``box`` [x1, y1, x2, y2], ``score`` and ``mask`` (COCO's compressed RLE, counts as str), each None
+        if the network gives none; ``refused``: if so, box and mask are None; ``unknown_words``: those of the
+        expression that the network does not know, None if that is not known; ``gates`` if the sample has them. If the
+        network's numbers are not finite, ``error`` instead.
     """
     height, width = sample.ori_shape[:2]
     found = sample.pred_instances
@@ -42,10 +44,12 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
     answer = dict(
         **question._asdict(),
         size=[int(height), int(width)],
+        frame=sample.frame,
         box=None if refused else box,
         score=score,
         refused=refused,
         mask=mask,
+        unknown_words=sample.get('unknown_words'),
     )
     return answer | dict(gates=sample.gates) if 'gates' in sample else answer
 
@@ -95,9 +99,13 @@ class AnswerFolder:
         self._answers.append({key: value for key, value in answer.items() if key != 'gates'})
         return answer
 
-    def finish(self) -> None:
-        """Write ``predictions.json``; gates, which are large, are not in it."""
-        (self.folder / INDEX).write_text(to_json(self._answers) + '\n', encoding='utf-8')
+    def finish(self, made_for: str | None = None) -> None:
+        """Write ``predictions.json``; gates, which are large, are not in it.
+
+        Args:
+            made_for: What the network was made for, if that is known.
+        """
+        (self.folder / INDEX).write_text(to_json(self._answers, made_for) + '\n', encoding='utf-8')
 
     def _write(self, kind: str, name: str, pixels: np.ndarray) -> str:
         (self.folder / kind).mkdir(exist_ok=True)
@@ -111,7 +119,11 @@ class AnswerFolder:
         return unique_name(f'{safe_name(stem, 60)}_{safe_name(question.expression, 120)}.png', self._names)
 
 
-def to_json(predictions: list[dict[str, Any]]) -> str:
-    """Answers as JSON, one line each; ``predictions.json`` and ``mmuniqrnet ground --json`` alike."""
+def to_json(predictions: list[dict[str, Any]], made_for: str | None = None) -> str:
+    """Answers as JSON, one line each; ``predictions.json`` and ``mmuniqrnet ground --json`` alike.
+
+    What the network was made for stands before them, as ``made_for``, if that is known.
+    """
     lines = ',\n'.join(json.dumps(answer, ensure_ascii=False, allow_nan=False) for answer in predictions)
-    return f'{{"predictions": [\n{lines}\n]}}'
+    before = '' if made_for is None else f'"made_for": {json.dumps(made_for, ensure_ascii=False)},\n'
+    return f'{{{before}"predictions": [\n{lines}\n]}}'

@@ -8,15 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
+from PIL import Image
 
+from mmuniqrnet.apis.image_pipeline import ImagePipeline
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.models.uniqrnet import UniQRNet
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.structures.masks import decode_mask
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.orientation import TAG
 
 from .network import NetworkInputs
 from .predictor import OnnxPredictor
@@ -57,6 +60,17 @@ def refshapes_questions(folder: Path, count: int = 6) -> list[ImageAndExpression
         for text in (min(texts, key=len), max(texts, key=len))
     ]
     return questions[:count]
+
+
+def turned(question: ImageAndExpression, folder: Path) -> ImageAndExpression:
+    """The same about a copy of the picture in ``folder`` that its EXIF orientation turns to the right."""
+    path, expression = question
+    exif = Image.Exif()
+    exif[TAG] = 6
+    copy = folder / 'turned.png'
+    with Image.open(path) as picture:
+        picture.convert('RGB').save(copy, exif=exif)
+    return str(copy), expression
 
 
 def in_batches(questions: Sequence[ImageAndExpression]) -> list[list[ImageAndExpression]]:
@@ -101,11 +115,11 @@ def compare_network(
 def compare_preparation(
     model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression], predictor: OnnxPredictor
 ) -> list[Difference]:
-    """What the predictor makes of pictures and texts against what the test pipeline makes of them."""
+    """What the predictor makes of stored pixels and of texts against what the test pipeline makes of them."""
     image, window, tokens = 0.0, 0.0, 0.0
     for path, expression in questions:
         images, samples = prepare(model, pipeline, [(path, expression)])
-        got = predictor.inputs(predictor.place(path), [expression])
+        got = predictor.inputs(predictor.place(path, 'stored'), [expression])
         ids, mask = model.text_encoder.tokenize([expression])
         image = max(image, float(np.abs(images.numpy() - got['image']).mean()))
         window = max(window, float(np.abs(windows(samples).numpy() - got['window']).max()))
@@ -131,6 +145,11 @@ def compare_answers(
             raise UserError(expected['error'])
         score.append(abs(expected['score'] - got['score']))
         size = expected['size']
+        if (got['size'], got['frame']) != (size, expected['frame']):
+            raise UserError(
+                f'the export sees {path} as {got["size"]} pixels, {got["frame"]}, and PyTorch as {size}, '
+                f'{expected["frame"]}, so nothing was written.'
+            )
         if expected['box'] is not None and got['box'] is not None:
             box.append(max(abs(a - b) for a, b in zip(expected['box'], got['box'])) / max(size))
         if expected['mask'] is not None and got['mask'] is not None:
@@ -145,10 +164,9 @@ def prepare(
 ) -> tuple[torch.Tensor, list]:
     """Images [B, 3, H, W] and data samples, by the test pipeline."""
     with DefaultScope.overwrite_default_scope('mmuniqrnet'):
-        compose = Compose([dict(step) for step in pipeline])
-        items = [
-            compose(dict(img_path=path, text=text, img_id=i, sent_id=i)) for i, (path, text) in enumerate(questions)
-        ]
+        load = ImagePipeline(pipeline)
+        prepared = [load(path, text, 'stored') for path, text in questions]
+    items = [dict(inputs=image.inputs, data_samples=image.data_sample) for image in prepared]
     data = model.data_preprocessor(pseudo_collate(items), False)
     return data['inputs'], data['data_samples']
 

@@ -19,6 +19,7 @@ from .check import (
     describe,
     refshapes_questions,
     require_equal,
+    turned,
 )
 from .folder import new_export
 from .network import ExportedNetwork, NetworkInputs
@@ -53,7 +54,7 @@ def export(
             as PyTorch does.
     """
     model, pipeline = inferencer.model, inferencer.cfg.test_dataloader.dataset.pipeline
-    settings = predictor_settings(model, pipeline, inferencer.refuse_below)
+    settings = predictor_settings(model, pipeline, inferencer.refuse_below, inferencer.words, inferencer.made_for)
     tokenizer = exported_tokenizer(model.text_encoder.tokenizer, model.text_encoder.max_length)
     network = ExportedNetwork(model)
     with new_export(folder, overwrite) as new, tempfile.TemporaryDirectory() as pictures:
@@ -69,7 +70,7 @@ def export(
         differences = [
             *compare_network(model, pipeline, questions, onnx_runner(onnx)),
             *compare_preparation(model, pipeline, questions, onnx),
-            *compare_answers(inferencer, questions, onnx),
+            *compare_answers(inferencer, [*questions, turned(questions[0], Path(pictures))], onnx),
         ]
         if torch_export:
             print('writing model.pt2 ...')

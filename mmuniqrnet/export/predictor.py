@@ -3,13 +3,17 @@
 This file needs numpy, Pillow, tokenizers and onnxruntime, and nothing else of this package, so it can be copied away.
 An export has it beside the model:
 
-    python predictor.py IMAGE "EXPRESSION" ["EXPRESSION" ...]
+    python predictor.py [--orientation stored] IMAGE "EXPRESSION" ["EXPRESSION" ...]
 """
 
+import argparse
 import json
 import math
 import sys
+import unicodedata
+import warnings
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,11 +30,13 @@ class Placed(NamedTuple):
         canvas: [3, H, W] float32, normalised, zero where there is no image.
         window: Where the image lies on the canvas: x1, y1, x2, y2 in canvas pixels.
         ori_shape: (height, width) of the original image.
+        frame: ``'upright'`` or ``'stored'``, see :func:`read_rgb`.
     """
 
     canvas: np.ndarray
     window: tuple[int, int, int, int]
     ori_shape: tuple[int, int]
+    frame: str = 'upright'
 
 
 class OnnxPredictor:
@@ -70,6 +76,8 @@ class OnnxPredictor:
         options = onnxruntime.SessionOptions()
         if threads is not None:
             options.intra_op_num_threads = options.inter_op_num_threads = threads
+        words = self.settings.get('words')
+        self.known = None if words is None else set(words_of(self._normalized(words)))
         self.session = onnxruntime.InferenceSession(str(folder / 'model.onnx'), options, providers=list(providers))
         self.outputs = [output.name for output in self.session.get_outputs()]
 
@@ -79,6 +87,7 @@ class OnnxPredictor:
         expressions: str | Sequence[str],
         batch_size: int = 16,
         refuse_below: float | None = None,
+        orientation: str = 'upright',
     ) -> list[dict[str, Any]]:
         """One answer per expression, in order.
 
@@ -87,11 +96,15 @@ class OnnxPredictor:
             expressions: One or several.
             batch_size: How many expressions go through the network at once.
             refuse_below: An answer whose score is lower is refused; by default as the export says.
+            orientation: ``'upright'`` turns the image as its EXIF orientation says; ``'stored'`` does not.
 
         Returns:
-            Dictionaries: ``image`` (the path, or 0), ``image_index`` (0), ``expression``, ``size`` [H, W], ``box``
-            [x1, y1, x2, y2] in original pixels, ``score``, ``refused``, and ``mask``, the COCO API's compressed RLE.
-            ``box`` and ``mask`` are None of an answer that is refused, and where the network has no such branch.
+            Dictionaries: ``image`` (the path, or 0), ``image_index`` (0), ``expression``, ``size`` [H, W], ``frame``
+            (``'upright'`` or ``'stored'``: what size, box and mask refer to), ``box`` [x1, y1, x2, y2] in pixels,
+            ``score``, ``refused``, ``mask``, the COCO API's compressed RLE, and ``unknown_words``, those of the
+            expression that are not in the network's training text or have no token (None if the export has no list of
+            the training text's words and every word has a token). ``box`` and ``mask`` are None of an answer that is
+            refused, and where the network has no such branch.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -105,7 +118,7 @@ class OnnxPredictor:
                 raise ValueError(f'expression {i} is empty or no text: {expression!r}.')
         if refuse_below is None:
             refuse_below = self.settings['refuse_below']
-        placed = self.place(image)
+        placed = self.place(image, orientation)
         name = str(image) if isinstance(image, (str, Path)) else 0
         answers = []
         for start in range(0, len(expressions), batch_size):
@@ -114,12 +127,13 @@ class OnnxPredictor:
             for i, expression in enumerate(batch):
                 out = {key: value[i] for key, value in zip(self.outputs, values)}
                 question = dict(image=name, image_index=0, expression=expression)
-                answers.append(question | self._answer(out, placed, refuse_below))
+                answer = self._answer(out, placed, refuse_below)
+                answers.append(question | answer | dict(unknown_words=self.unknown_words(expression)))
         return answers
 
-    def place(self, image: ImageLike) -> Placed:
+    def place(self, image: ImageLike, orientation: str = 'upright') -> Placed:
         """Read, resize, normalise and put on the canvas, as the test pipeline did."""
-        pixels = read_rgb(image)
+        pixels, frame = read_rgb(image, orientation)
         settings = self.settings['image']
         height, width = settings['canvas_size']
         new = new_size(pixels.shape[:2], settings['scale'], settings['keep_ratio'])
@@ -135,7 +149,7 @@ class OnnxPredictor:
         mean, std = (np.array(settings[key], dtype=np.float32) for key in ('mean', 'std'))
         canvas = np.zeros((3, height, width), dtype=np.float32)
         canvas[:, top : top + new[0], left : left + new[1]] = ((resized - mean) / std).transpose(2, 0, 1)
-        return Placed(canvas, (left, top, left + new[1], top + new[0]), pixels.shape[:2])
+        return Placed(canvas, (left, top, left + new[1], top + new[0]), pixels.shape[:2], frame)
 
     def inputs(self, placed: Placed, expressions: Sequence[str]) -> dict[str, np.ndarray]:
         """What the graph takes, for some expressions on one image; texts are padded to the longest of them."""
@@ -147,6 +161,28 @@ class OnnxPredictor:
             attention_mask=np.array([e.attention_mask for e in encoded], dtype=np.int64),
             window=np.array([placed.window] * batch, dtype=np.int64),
         )
+
+    def unknown_words(self, expression: str) -> list[str] | None:
+        """The words of an expression that are not in the training text, or have no token, as they were typed."""
+        unknown: list[str] = []
+        for chunk in expression.split():
+            words, typed = words_of(self._normalized(chunk)), words_of(chunk)
+            typed = typed if len(typed) == len(words) else words
+            found = [
+                typed[i]
+                for i, word in enumerate(words)
+                if (self.known is not None and word not in self.known) or self._has_no_token(typed[i])
+            ]
+            unknown += found or ([chunk] if self._has_no_token(chunk) else [])
+        return list(dict.fromkeys(unknown)) if unknown or self.known is not None else None
+
+    def _has_no_token(self, text: str) -> bool:
+        token = getattr(self.tokenizer.model, 'unk_token', None)
+        return token is not None and token in self.tokenizer.encode(text, add_special_tokens=False).tokens
+
+    def _normalized(self, text: str) -> str:
+        normalizer = self.tokenizer.normalizer
+        return text if normalizer is None else normalizer.normalize_str(text)
 
     def _answer(self, out: dict[str, np.ndarray], placed: Placed, refuse_below: float | None) -> dict[str, Any]:
         height, width = placed.ori_shape
@@ -163,27 +199,62 @@ class OnnxPredictor:
             logits = resize_map(out['mask_logits'][0], placed.canvas.shape[1:])[y1:y2, x1:x2]
             threshold = self.settings['mask_threshold']
             mask = encode_rle(resize_map(logits, placed.ori_shape) > math.log(threshold / (1 - threshold)))
-        return dict(size=[height, width], box=box, score=score, refused=refused, mask=mask)
+        return dict(size=[height, width], frame=placed.frame, box=box, score=score, refused=refused, mask=mask)
 
 
-def read_rgb(image: ImageLike) -> np.ndarray:
-    """[H, W, 3] uint8; the pixels as stored, so an EXIF rotation is not applied."""
+def words_of(text: str) -> list[str]:
+    """The words of a text: letters, digits and marks that follow each other; everything else separates them."""
+    runs = groupby(text, lambda character: unicodedata.category(character)[0] in 'LMN')
+    return [''.join(run) for is_word, run in runs if is_word]
+
+
+def read_rgb(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarray, str]:
+    """[H, W, 3] uint8, and which frame it is in.
+
+    With ``'upright'`` the image is turned as its EXIF orientation says, with ``'stored'`` it is not, unless it is a
+    TIFF file: Pillow turns it on its own. An array has no orientation. A tag that is damaged is ignored.
+    """
+    if orientation not in ('upright', 'stored'):
+        raise ValueError(f"orientation is 'upright' or 'stored', not {orientation!r}.")
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'an array has to be RGB, uint8 and [H, W, 3]; this is {image.dtype} {list(image.shape)}.')
-        return image
+        return image, orientation
     if isinstance(image, (str, Path)):
         path = Path(image)
         if not path.is_file():
             raise FileNotFoundError(f'there is no image {path}.')
         try:
             with Image.open(path) as opened:
-                return read_rgb(opened)
+                return read_rgb(opened, orientation)
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f'{path} is no image that Pillow can read: {error}.') from None
+    value, applied = exif_orientation(image), image.format == 'TIFF'
     if image.mode.startswith('I;16'):  # Pillow would cut 16 bits at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return np.asarray(image.convert('RGB'))
+    pixels = np.asarray(image.convert('RGB'))
+    if value == 1 or applied:
+        return pixels, orientation if value == 1 else 'upright'
+    if orientation == 'stored':
+        return pixels, 'stored'
+    if value >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if value in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if value in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels), 'upright'
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """1 to 8; 1 = upright, or no tag, or one that cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            value = image.getexif().get(0x0112, 1)
+    except Exception:  # Pillow raises a dozen kinds for damaged EXIF
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def new_size(shape: Sequence[int], scale: Sequence[int], keep_ratio: bool) -> tuple[int, int]:
@@ -253,10 +324,26 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     return dict(size=list(mask.shape), counts=''.join(text))
 
 
-if __name__ == '__main__':
-    if len(sys.argv) < 3:
-        sys.exit('usage: python predictor.py IMAGE "EXPRESSION" ["EXPRESSION" ...]')
+def main() -> None:
+    parser = argparse.ArgumentParser(description='Print the box and the mask of what expressions refer to, as JSON.')
+    parser.add_argument('image', metavar='IMAGE')
+    parser.add_argument('expressions', metavar='EXPRESSION', nargs='+')
+    parser.add_argument(
+        '--orientation',
+        choices=('upright', 'stored'),
+        default='upright',
+        help='turn the image as its EXIF tag says, or take the pixels as they are stored (default: %(default)s)',
+    )
+    args = parser.parse_args()
     try:
-        print(json.dumps(OnnxPredictor()(sys.argv[1], sys.argv[2:]), indent=2))
-    except (ValueError, FileNotFoundError) as e:
-        sys.exit(f'error: {e}')
+        ask = OnnxPredictor()
+        answers = ask(args.image, args.expressions, orientation=args.orientation)
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
+    if ask.settings.get('made_for'):
+        print(f'note: this model was made for {ask.settings["made_for"]}.', file=sys.stderr)
+    print(json.dumps(answers, indent=2))
+
+
+if __name__ == '__main__':
+    main()

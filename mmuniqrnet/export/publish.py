@@ -1,8 +1,13 @@
 """Weights to give away: one safetensors file that knows its config, and what made it."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+
+from mmuniqrnet.apis.reading import words_of
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
 from mmuniqrnet.config import load_config
@@ -19,6 +24,9 @@ def publish(
     command: str | None = None,
     results: str | Path | None = None,
     overwrite: bool = False,
+    words: str | Path | None = None,
+    words_from_data: bool = False,
+    made_for: str | None = None,
 ) -> dict[str, str]:
     """Write the weights of a training as ``.safetensors``, with a config that stands by itself.
 
@@ -32,10 +40,15 @@ def publish(
         command: The command that made the weights.
         results: ``results.json`` of ``tools/test.py``.
         overwrite: Whether the target may be there already.
+        words: A text file with the expressions that the weights were trained on; its words are kept with them, so
+            that the inferencer can say which words of an expression they have never seen.
+        words_from_data: Take these words from the training data of the config instead; it must be there.
+        made_for: What pictures the weights are for, in a few words.
 
     Returns:
         The metadata of the file: ``config``, ``mmuniqrnet_version``, ``weights`` (whether they are averaged)
-        and, as far as they are known, ``command``, ``seed`` and ``figures``.
+        and, as far as they are known, ``command``, ``seed``, ``figures``, ``words`` (sorted, separated by spaces) and
+        ``made_for``.
 
     Raises:
         UserError: If a file can't be read, or has not what is needed, or the target can't be written.
@@ -43,12 +56,17 @@ def publish(
     target = refuse_overwriting(target, overwrite)
     if target.suffix != '.safetensors':
         raise CheckpointError(f'{target}: published weights are safetensors; give a name that ends in .safetensors.')
+    if words is not None and words_from_data:
+        raise UserError('the words are those of a file or those of the training data; give one of the two.')
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, source)
     meta = checkpoint.get('meta') or {}
+    cfg = _config(source, config, checkpoint)
     known = dict(
-        config=_config_text(source, config, checkpoint),
+        config=inference_config(cfg).pretty_text,
         command=command,
+        words=_words(cfg, words, words_from_data),
+        made_for=made_for,
         seed=meta.get('seed'),
         figures=None if results is None else _rows(results),  # the key that weights of all versions have
         weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
@@ -59,11 +77,47 @@ def publish(
     return metadata
 
 
-def _config_text(source: str | Path, config: str | Path | None, checkpoint: dict) -> str:
+def _config(source: str | Path, config: str | Path | None, checkpoint: dict) -> Config:
     cfg = config_of(checkpoint, source) if config is None else load_config(str(config))
     if cfg is None:
         raise UserError(f'{source} does not hold its config; give the one that it was trained with (--config).')
-    return inference_config(cfg).pretty_text
+    return cfg
+
+
+def _words(cfg: Config, path: str | Path | None, from_data: bool) -> str | None:
+    """The words of a file or of the training data, as they are written there; None if neither is asked for."""
+    if from_data:
+        texts = _training_texts(cfg)
+    elif path is not None:
+        texts = [_text(path)]
+    else:
+        return None
+    found = sorted({word for text in texts for word in words_of(text)})
+    if not found:
+        raise UserError(f'{path or "the training data"} has no words; give the texts that the weights were trained on.')
+    return ' '.join(found)
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).expanduser().read_text(encoding='utf-8-sig')
+    except FileNotFoundError:
+        raise UserError(f'there is no file {path} with the words of the training text.') from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} cannot be read as text ({error}); give a text file in UTF-8.') from None
+
+
+def _training_texts(cfg: Config) -> Iterable[str]:
+    """The expressions of the data that the config trains on."""
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    if dataset is None:
+        raise UserError(
+            'the config has no train_dataloader.dataset, so it does not say which texts the weights were trained on; '
+            'give the config of the training (--config), or the texts as a file (--words).'
+        )
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmuniqrnet')):
+        data = DATASETS.build(dataset)
+    return (data.get_data_info(i)['text'] for i in range(len(data)))
 
 
 def _rows(path: str | Path) -> str:

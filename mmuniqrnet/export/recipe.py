@@ -19,7 +19,7 @@ STEPS: tuple[tuple[tuple[str, ...], dict[str, tuple | None]], ...] = (
     (
         ('LoadImageFromFile', 'LoadImageOnce'),
         dict(
-            color_type=('color_ignore_orientation',),
+            color_type=('color_ignore_orientation', 'color'),  # images are turned after that, see OnnxPredictor
             imdecode_backend=('cv2',),
             to_float32=(False,),
             ignore_empty=None,
@@ -36,7 +36,11 @@ STEPS: tuple[tuple[tuple[str, ...], dict[str, tuple | None]], ...] = (
 
 
 def predictor_settings(
-    model: UniQRNet, pipeline: Sequence[Mapping[str, Any]], refuse_below: float | None = None
+    model: UniQRNet,
+    pipeline: Sequence[Mapping[str, Any]],
+    refuse_below: float | None = None,
+    words: str | None = None,
+    made_for: str | None = None,
 ) -> dict[str, Any]:
     """The content of ``preprocess.json``.
 
@@ -44,6 +48,8 @@ def predictor_settings(
         model: The network.
         pipeline: The test pipeline's config.
         refuse_below: The score below which an answer is a refusal, if there is one.
+        words: The words of the training text, separated by white space, if they are known.
+        made_for: What the network was made for, if that is known.
 
     Raises:
         UserError: If the pipeline or the data preprocessor does what the predictor can't do.
@@ -69,6 +75,8 @@ def predictor_settings(
         ),
         mask_threshold=model.head.test_cfg.mask_threshold,
         refuse_below=refuse_below,
+        words=words,
+        made_for=made_for,
     )
 
 
@@ -103,11 +111,6 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             allowed = settings[key]
             if allowed is not None and value not in allowed:
                 raise UserError(f'the predictor of an export can follow {key}={allowed[0]!r} of {name}, not {value!r}.')
-    if pipeline[0].get('color_type') is None:
-        raise UserError(
-            f'{names[0]} turns images by their EXIF, which the predictor of an export cannot follow; '
-            "give it color_type='color_ignore_orientation'."
-        )
     return pipeline[1]
 
 

@@ -1,0 +1,85 @@
+"""The EXIF orientation of photographs: reading it, and turning the stored pixels upright."""
+
+import warnings
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image
+
+from .errors import UserError
+
+Orientation: TypeAlias = Literal['upright', 'stored']
+TAG = 0x0112
+# Where a PNG can have its orientation: a chunk of EXIF, EXIF as text, XMP.
+PNG_MARKS = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
+
+
+class ExifOrientation(NamedTuple):
+    """How the pixels of an image are stored.
+
+    Attributes:
+        value: 1 to 8, as EXIF defines them; 1 = upright, or no tag, or one that cannot be read.
+        applied: Whether decoders apply it, whatever they are asked for: OpenCV and Pillow do for TIFF.
+    """
+
+    value: int
+    applied: bool
+
+
+def check_orientation(orientation: str) -> None:
+    """Refuse other words than those of ``Orientation``.
+
+    Raises:
+        UserError: If it is another one.
+    """
+    if orientation not in get_args(Orientation):
+        raise UserError(f"orientation is 'upright' or 'stored', not {orientation!r}.")
+
+
+def read_orientation(image: str | Path | Image.Image) -> ExifOrientation:
+    """The EXIF orientation of an image file, or of a PIL image.
+
+    A tag that is damaged, or has a value that EXIF does not define, is ignored, as all decoders do.
+
+    Raises:
+        UserError: The file has so many pixels that Pillow refuses to open it.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of damaged EXIF and large pictures
+            if isinstance(image, Image.Image):
+                return _of_pil(image)
+            with Image.open(image) as opened:
+                if opened.format == 'PNG' and not _has_mark(Path(image)):
+                    return ExifOrientation(1, False)  # Pillow would decode all of it to be sure
+                return _of_pil(opened)
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{image} has too many pixels for its EXIF orientation to be read; ask with orientation='stored', "
+            'or make it smaller.'
+        ) from None
+    except Exception:  # Pillow raises a dozen kinds for damaged EXIF; whether the image can be decoded is seen later
+        return ExifOrientation(1, False)
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Stored pixels [H, W, ...] as they are to be shown; H and W are exchanged for the orientations 5 to 8."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _of_pil(image: Image.Image) -> ExifOrientation:
+    value = image.getexif().get(TAG, 1)
+    known = isinstance(value, int) and 1 <= value <= 8
+    return ExifOrientation(value if known else 1, applied=image.format == 'TIFF')
+
+
+def _has_mark(path: Path) -> bool:
+    content = path.read_bytes()
+    return any(mark in content for mark in PNG_MARKS)
