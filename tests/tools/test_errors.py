@@ -25,7 +25,7 @@ def arguments(option: str, data: Path, work_dir: Path) -> list[str]:
 @pytest.mark.parametrize(
     'option, sentence',
     [
-        ('train_dataloader.dataset.split=trian', "has no split 'trian'; it has 'train'"),
+        ('train_dataloader.dataset.split=trian', "has no split 'trian'; it has 'testA', 'testB', 'train', 'val'"),
         (
             'train_dataloader.dataset.generate=False train_dataloader.dataset.data_root=nowhere',
             'RefShapes is not in nowhere',
