@@ -120,7 +120,7 @@ Line = tuple[str, int, int | list[int], Sequence[str]]
 REFCOCO: Sequence[Line] = (
     ('train', 101, 1, ('The RED block, left!', 'red one')),
     ('train', 101, 1, ('block nearest the left edge',)),  # a second ref of the same object
-    ('train', 101, 2, (' le bloc bleu coupé en deux ', '蓝色的方块', 'blue, top and bottom')),
+    ('train', 101, 2, (' le rectangle bleu coupé en deux ', '蓝色的方块', 'blue, top and bottom')),
     ('train', 101, 3, ('the green crowd on the right',)),
     ('val', 102, 4, ('yellow on the left edge', 'Top-left block')),
     ('val', 102, 5, ('the purple “L”', 'angle 📐')),
