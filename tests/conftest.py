@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.paths import SHARED
 from mmengine.registry import DefaultScope, init_default_scope
+from yapf.yapflib import yapf_api
 
 # The tests' tensors are so small that threads waiting for each other take most of the time; the same for subprocesses.
 torch.set_num_threads(1)
@@ -19,6 +20,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help='numbers of the published modules to compare with (default: ../shared/golden/qrnet_small.pt)',
     )
+
+
+@pytest.fixture(scope='session', autouse=True)
+def formatted_once() -> Iterator[None]:
+    """mmengine formats the config anew for every checkpoint, which takes longer than the step of training before it.
+
+    The same text formatted a second time is the same text, so it is remembered.
+    """
+    known: dict[str, tuple[str, bool]] = {}
+    original = yapf_api.FormatCode
+
+    def format_code(text: str, *args: object, **kwargs: object) -> tuple[str, bool]:
+        key = repr((text, args, kwargs))
+        if key not in known:
+            known[key] = original(text, *args, **kwargs)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', format_code)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Settings that are repeated in files of other services agree with their owner in this repository."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -33,3 +34,13 @@ def test_workflows_run_commands_of_the_makefile():
         targets = re.findall(r'run: make ([\w -]+)', path.read_text())
         assert targets, path.name
         assert all(re.search(f'^{target}:', makefile, re.MULTILINE) for line in targets for target in line.split())
+
+
+def test_no_test_module_imports_another():
+    modules = sorted((ROOT / 'tests').rglob('test_*.py'))
+    names = {path.stem for path in modules}
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text())):
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module or ''] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in found if name.split('.')[-1] in names or name.startswith('tests')], path

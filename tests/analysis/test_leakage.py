@@ -4,6 +4,7 @@ import pickle
 import pytest
 from helpers.data_trees import coco_name, link_mini, write_set
 from helpers.paths import SHARED_DATA
+from helpers.refer_mini import REFER_MINI
 from helpers.tools import run_dataset_tool
 
 from mmuniqrnet.analysis import choose_sets, find_leaks, held_out_images, training_images
@@ -118,6 +119,24 @@ def test_a_list_that_is_not_whole_is_not_written_unless_asked_for(root, capsys):
     assert run_dataset_tool('leakage', '--data-root', root, '--out', out, '--partial') == 0
     assert json.loads(out.read_text()) == [2, 3, 11, 20, 21]
     assert 'not compared: refcocog(google)' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'refs, split, leaks',
+    [
+        ('refcoco/refs(unc).p', 'train', {('refcoco+(unc)', 'val'): {101}, ('refcocog(umd)', 'val'): {101}}),
+        ('refcoco+/refs(unc).p', 'train', {('refcoco(unc)', 'val'): {102}}),
+        (
+            'refcocog/refs(google).p',
+            'train',
+            {('refcoco(unc)', 'testA'): {103}, ('refcoco+(unc)', 'testA'): {103}},
+        ),
+    ],
+)
+def test_drawn_sets_share_the_images_that_they_were_drawn_to_share(refs, split, leaks, tmp_path):
+    root = link_mini(tmp_path, REFER_MINI)
+    found = find_leaks(training_images(str(root / refs), split), held_out(root))
+    assert {(held.name, held.split): ids for held, ids in found if ids} == leaks
 
 
 @pytest.mark.skipif(not (SHARED_DATA / 'refcoco_mini').is_dir(), reason='needs ../shared/data: refcoco_mini')

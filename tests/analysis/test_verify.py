@@ -3,6 +3,7 @@ import json
 import pytest
 from helpers.data_trees import change_annotation, coco_name, link_mini, write_set
 from helpers.paths import SHARED_DATA
+from helpers.refer_mini import REFER_MINI
 from helpers.tools import run_dataset_tool
 from PIL import Image
 
@@ -102,6 +103,35 @@ def test_real_photographs_masks_and_boxes_fit(tmp_path):
     for name, images in (('refcoco(unc)', 5), ('refcoco+(unc)', 5), ('refcocog(umd)', 4)):
         found = verify_set(KNOWN_SETS[name], str(root))
         assert found.images_checked == images and found.objects_checked >= 5 and found.problems == []
+
+
+@pytest.mark.parametrize(
+    'name, counts',
+    [
+        (
+            'refcoco(unc)',
+            dict(train=(4, 7, 1, 3), val=(2, 4, 1, 2), testA=(2, 3, 1, 2), testB=(2, 3, 1, 2)),
+        ),
+        ('refcoco+(unc)', dict(train=(1, 1, 1, 1), val=(2, 3, 1, 2), testA=(1, 1, 1, 1), testB=(1, 2, 1, 1))),
+        ('refcocog(umd)', dict(train=(1, 1, 1, 1), val=(1, 2, 1, 1), test=(2, 3, 1, 2))),
+    ],
+)
+def test_drawn_pictures_masks_and_boxes_of_every_kind_fit(name, counts, tmp_path):
+    """Refs, expressions, images and objects of each split, counted on paper: tests/data/make_refer_mini.py."""
+    found = verify_set(KNOWN_SETS[name], str(link_mini(tmp_path, REFER_MINI)))
+    assert found.counts == {
+        split: dict(refs=refs, expressions=expressions, images=images)
+        for split, (refs, expressions, images, _) in counts.items()
+    }
+    assert found.problems == [] and found.images_checked == len({*counts})
+    assert found.objects_checked == sum(objects for *_, objects in counts.values())
+
+
+def test_drawn_referitgame_is_counted_without_its_unusable_picture(tmp_path):
+    (tmp_path / 'referit').symlink_to(REFER_MINI / 'referit')
+    found = verify_set(KNOWN_SETS['referit(berkeley)'], str(tmp_path))
+    assert found.problems == [] and found.images_checked == 3
+    assert {split: count['expressions'] for split, count in found.counts.items()} == dict(train=3, val=1, test=2)
 
 
 def test_tool(tmp_path, capsys):

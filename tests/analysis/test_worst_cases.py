@@ -1,12 +1,8 @@
-import os
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
-from helpers.paths import ROOT
 from helpers.refer_samples import evaluate, rectangle, square, with_prediction
+from helpers.tools import end_of_tool
 
 from mmuniqrnet.analysis.worst_cases import draw_case, rank_worst, write_worst_cases
 from mmuniqrnet.evaluation import ReferringMetric, read_results
@@ -104,15 +100,13 @@ def test_an_image_of_another_size_is_named(results, tmp_path):
         write_worst_cases(results, tmp_path / 'out')
 
 
-def test_tool_says_one_sentence(results, tmp_path):
-    tool = [sys.executable, str(ROOT / 'tools' / 'analysis_tools' / 'worst_cases.py'), str(results)]
-    as_user = dict(env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True)
-    done = subprocess.run([*tool, '--out', str(tmp_path / 'out'), '--top', '2'], **as_user)
-    assert done.returncode == 0 and '2 pictures' in done.stdout, done.stderr
+def test_tool_says_one_sentence(results, tmp_path, capsys):
+    name = 'analysis_tools/worst_cases'
+    assert end_of_tool(name, results, '--out', tmp_path / 'out', '--top', '2') is None
+    assert '2 pictures' in capsys.readouterr().out
     assert (tmp_path / 'out' / 'worst_002.png').is_file()
 
     (tmp_path / 'a.png').unlink()
-    done = subprocess.run([*tool, '--out', str(tmp_path / 'other')], **as_user)
-    assert done.returncode == 1 and done.stderr.startswith('error: ')
-    assert len(done.stderr.strip().splitlines()) == 1 and 'a.png of expression 1 not found' in done.stderr
+    said = end_of_tool(name, results, '--out', tmp_path / 'other')
+    assert said.startswith('error: ') and '\n' not in said and 'a.png of expression 1 not found' in said
     assert not (tmp_path / 'other').exists()

@@ -11,13 +11,21 @@ from pycocotools import mask as coco_mask
 from running import run_page
 from workplace import link_checkout
 
+PAGE = Page(ROOT / 'docs' / 'tutorials' / 'own_data.md')
+
+
+def test_every_block_can_be_run(tmp_path):
+    """What can be known without running it, which takes half a minute: `make test` reads, `make test-slow` runs it."""
+    link_checkout(tmp_path)
+    run_page(PAGE, tmp_path, read_only=True)
+
 
 @pytest.fixture(scope='module')
 def done(tmp_path_factory) -> Path:
     """The folder in which every block of the page was run."""
     folder = tmp_path_factory.mktemp('tutorial')
     link_checkout(folder)
-    run_page(Page(ROOT / 'docs' / 'tutorials' / 'own_data.md'), folder)
+    run_page(PAGE, folder)
     return folder
 
 
@@ -30,17 +38,20 @@ def lines(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / 'my' / 'train.jsonl').read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_ten_images_and_a_config_of_ten_lines(done):
     assert len({line['image'] for line in lines(done)}) == 10
     assert len((done / 'my' / 'mine.py').read_text().splitlines()) == 10
 
 
+@pytest.mark.slow
 def test_training_loss_falls(done):
     (log,) = (done / 'work_dirs' / 'mine').glob('*/vis_data/scalars.json')
     losses = [entry['loss'] for entry in map(json.loads, log.read_text().splitlines()) if 'loss' in entry]
     assert losses[-1] < 0.95 * losses[0]
 
 
+@pytest.mark.slow
 def test_training_improves_boxes_and_masks(done):
     start, trained = (row_of(done / 'work_dirs' / name) for name in ('start', 'mine'))
     assert start['set'] == trained['set'] == 'my/test'
@@ -49,6 +60,7 @@ def test_training_improves_boxes_and_masks(done):
     assert trained['mIoU'] > start['mIoU']
 
 
+@pytest.mark.slow
 def test_table_agrees_with_the_inferencer(done):
     """Boxes and masks of each answer, inside its image and scored anew, in NumPy."""
     from mmuniqrnet.apis import UniQRNetInferencer
@@ -74,6 +86,7 @@ def test_table_agrees_with_the_inferencer(done):
     assert row['Acc@0.5'] == pytest.approx(100 * np.mean(np.array(box_ious) >= 0.5), abs=0.01)
 
 
+@pytest.mark.slow
 def test_command_wrote_its_answers(done):
     answers = done / 'my' / 'answers'
     predictions = json.loads((answers / 'predictions.json').read_text())['predictions']

@@ -52,10 +52,10 @@ def change_annotation(folder: Path, number: int, **changes) -> None:
     path.write_text(json.dumps(content))
 
 
-def link_mini(root: Path) -> Path:
-    """RefCOCO mini, where the tools expect it."""
+def link_mini(root: Path, source: Path = MINI) -> Path:
+    """RefCOCO mini (or our own small files in its layout), where the tools expect it."""
     (root / 'coco').mkdir(parents=True)
-    (root / 'coco' / 'train2014').symlink_to(MINI / 'images' / 'train2014')
+    (root / 'coco' / 'train2014').symlink_to(source / 'images' / 'train2014')
     for dataset in ('refcoco', 'refcoco+', 'refcocog'):
-        (root / dataset).symlink_to(MINI / dataset)
+        (root / dataset).symlink_to(source / dataset)
     return root

@@ -56,13 +56,64 @@ def test_the_box_is_drawn_to_the_mask(box):
     assert torch.allclose(moving, cxcywh(5, 3, 20, 9), atol=0.5 / 32)
 
 
+def written_out(box, logits, inside):
+    """The loss of one item in NumPy and float64: box (cx, cy, w, h, 0..1), logits and inside [h, w]."""
+    height, width = logits.shape
+    probs = inside / (1 + np.exp(-logits))
+    cx, cy, w, h = box
+    losses = []
+    for axis, first, last, n in ((0, cx - w / 2, cx + w / 2, width), (1, cy - h / 2, cy + h / 2, height)):
+        mask = probs.max(axis)
+        share = [max(0.0, min(last * n, i + 1) - max(first * n, i)) for i in range(n)]
+        share = np.array(share) * inside.max(axis)
+        losses.append(1 - 2 * (mask * share).sum() / ((mask**2).sum() + (share**2).sum()))
+    return np.mean(losses)
+
+
+def numeric_gradient(function, at, step=1e-5):
+    """By central differences, one number after the other."""
+    gradient = np.zeros_like(at)
+    for index in np.ndindex(at.shape):
+        up, down = at.copy(), at.copy()
+        up[index] += step
+        down[index] -= step
+        gradient[index] = (function(up) - function(down)) / (2 * step)
+    return gradient
+
+
+@pytest.mark.parametrize('edges', [(10.3, 3.2, 25.6, 8.9), (2.4, 1.3, 15.5, 6.6), (8.3, 4.4, 31.7, 15.2)])
+def test_value_and_gradients_are_those_of_the_written_out_dice(edges):
+    """In box and mask, for logits at random, an object in them, and a column that is partly padding."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(-1, 1, (16, 32))
+    logits[3:9, 5:20] += 2
+    inside = np.ones((16, 32))
+    inside[:, 29], inside[:, 30:] = 0.25, 0
+    box = cxcywh(*edges).detach().double().requires_grad_()
+    given = torch.tensor(logits[None, None], requires_grad=True)
+    loss = consistency(box, given, torch.tensor(inside[None, None]), torch.ones(1).double())
+    loss.backward()
+    corners = box.detach().numpy()[0]
+    assert loss.item() == pytest.approx(written_out(corners, logits, inside), abs=1e-9)
+    of_mask = numeric_gradient(lambda at: written_out(corners, at, inside), logits)
+    of_box = numeric_gradient(lambda at: written_out(at, logits, inside), corners)
+    assert np.count_nonzero(of_mask) > 30 and (np.abs(of_box) > 1e-3).all()
+    np.testing.assert_allclose(given.grad[0, 0].numpy(), of_mask, atol=1e-7)
+    np.testing.assert_allclose(box.grad[0].numpy(), of_box, atol=1e-6)
+
+
 def test_the_mask_is_drawn_to_the_box():
-    """Its surest pixels outside the box fade, the box's columns that it leaves empty fill."""
-    logits = mask_logits(5, 3, 20, 9, sure=1.0)
-    consistency(cxcywh(10, 3, 25, 9), logits).backward()
-    columns = logits.grad[0, 0].sum(0)
-    assert (columns[5:10] > 0).all()  # outside: descending lowers them
-    assert (columns[10:25] < 0).all() and not columns[25:].gt(0).any() * columns[25:].lt(0).any()
+    """Descending fills the box's columns that the mask leaves empty, and empties those outside the box."""
+    logits = mask_logits(5, 3, 20, 9, sure=1.0).detach().requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        consistency(cxcywh(10, 3, 25, 9), logits).backward()
+        optimizer.step()
+    probs = logits.detach().sigmoid()[0, 0]
+    columns, rows = probs.amax(0), probs.amax(1)
+    assert (columns[10:25] > 0.9).all() and columns[:10].max() < 0.1 and columns[25:].max() < 0.1
+    assert (rows[3:9] > 0.9).all() and rows[:3].max() < 0.1 and rows[9:].max() < 0.1
 
 
 def test_padding_has_no_say():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tools import end_of_tool
 from mmengine.config import Config
 
 from mmuniqrnet.config import add_launcher, positive_int, set_launcher
@@ -59,10 +60,16 @@ def test_every_tool_parses_given_arguments_and_explains_its_options(name, capsys
 )
 def test_bad_input_is_one_sentence(name, arguments, sentence, tmp_path):
     torch.save({}, tmp_path / 'there.pth')
-    done = run(name, *(argument.format(tmp_path) for argument in arguments))
-    last = done.stderr.strip().splitlines()[-1]
-    assert done.returncode == 1 and last.startswith('error: ') and sentence in last
-    assert 'Traceback' not in done.stderr and not (tmp_path / 'x').exists()
+    said = end_of_tool(name.removesuffix('.py'), *(argument.format(tmp_path) for argument in arguments))
+    assert isinstance(said, str), 'it ended well'
+    assert said.startswith('error: ') and sentence in said and '\n' not in said
+    assert not (tmp_path / 'x').exists()
+
+
+def test_a_tool_started_by_itself_ends_with_status_1_and_no_trace():
+    done = run('dataset_tools/validate.py', 'gone.jsonl')
+    assert done.returncode == 1 and done.stderr.strip().splitlines()[-1].startswith('error: ')
+    assert 'gone.jsonl' in done.stderr and 'Traceback' not in done.stderr
 
 
 def test_a_disk_that_is_full_is_said_in_one_sentence(tmp_path):

@@ -6,44 +6,46 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from mmuniqrnet.datasets.refshapes import make_refshapes
-
-ROOT = Path(__file__).resolve().parents[2]
-NANO = 'configs/uniqrnet_swin-nano_refshapes.py'
+from helpers.paths import NANO_CONFIG, ROOT
+from helpers.tools import end_of_tool
 
 
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp('errors') / 'refshapes'
-    make_refshapes(str(root), num_images=dict(train=2), workers=1)
-    return root
+def arguments(option: str, data: Path, work_dir: Path) -> list[str]:
+    return [
+        str(NANO_CONFIG),
+        '--work-dir',
+        str(work_dir),
+        '--cfg-options',
+        *(f'{part}_dataloader.dataset.data_root={data}' for part in ('train', 'val')),
+        'val_dataloader.dataset.split=train',
+        *option.split(),
+    ]
 
 
 @pytest.mark.parametrize(
     'option, sentence',
     [
-        ('train_dataloader.dataset.split=trian', "has no split 'trian'; it has 'train'"),
+        ('train_dataloader.dataset.split=trian', "has no split 'trian'; it has 'testA', 'testB', 'train', 'val'"),
         (
             'train_dataloader.dataset.generate=False train_dataloader.dataset.data_root=nowhere',
             'RefShapes is not in nowhere',
         ),
-        ('model.text_encoder.model=no-such-bert', "there is no text model 'no-such-bert'"),
         ('model.backbone.gated_stages=(0,3)', 'gated_stages=(0, 3) names a stage that does not exist'),
     ],
 )
 def test_train_says_one_sentence(option, sentence, data, tmp_path):
+    said = end_of_tool('train', *arguments(option, data, tmp_path))
+    assert isinstance(said, str), 'it ended well'
+    assert said.startswith('error: ') and sentence in said and '\n' not in said
+
+
+def test_train_started_by_itself_says_one_sentence(data, tmp_path):
+    """Also where a text model would be downloaded, which needs an environment of its own."""
     run = subprocess.run(
         [
             sys.executable,
             ROOT / 'tools' / 'train.py',
-            ROOT / NANO,
-            '--work-dir',
-            tmp_path,
-            '--cfg-options',
-            *(f'{part}_dataloader.dataset.data_root={data}' for part in ('train', 'val')),
-            'val_dataloader.dataset.split=train',
-            *option.split(),
+            *arguments('model.text_encoder.model=no-such-bert', data, tmp_path),
         ],
         capture_output=True,
         text=True,
@@ -52,5 +54,5 @@ def test_train_says_one_sentence(option, sentence, data, tmp_path):
     )
     assert run.returncode == 1
     said = run.stderr.strip().splitlines()[-1]
-    assert said.startswith('error: ') and sentence in said
+    assert said.startswith('error: ') and "there is no text model 'no-such-bert'" in said
     assert 'Traceback' not in run.stderr

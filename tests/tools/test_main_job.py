@@ -9,15 +9,7 @@ import pytest
 import torch
 from helpers.main_job import CONFIG, options, test, train
 
-from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp('main_job') / 'refshapes'
-    make_refshapes(str(root), num_images=dict(train=8, val=3, testA=2, testB=2), workers=1)
-    return root
 
 
 def run_training(data: Path, work_dir: Path, max_iters: int, *arguments: str) -> dict:

@@ -11,18 +11,10 @@ from mmengine.registry import DefaultScope
 from safetensors import safe_open
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
 
 publish = load_tool('publish')
 COMMAND = 'python tools/train.py configs/uniqrnet_swin-nano_refshapes.py'
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp('publish') / 'refshapes'
-    make_refshapes(str(root), num_images=dict(train=6, val=2, testA=1, testB=1), workers=1)
-    return root
 
 
 def changes(data: Path, name: str, *more: str) -> list[str]:

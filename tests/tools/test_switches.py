@@ -7,17 +7,9 @@ import torch
 from helpers.main_job import CONFIG, options, train
 from mmengine.registry import DefaultScope
 
-from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.utils.errors import UserError
 
 ITERS = 4
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp('switches') / 'refshapes'
-    make_refshapes(str(root), num_images=dict(train=6, val=1, testA=1, testB=1), workers=1)
-    return root
 
 
 def run(data: Path, work_dir: Path, *switches: str, arguments: tuple[str, ...] = ()) -> list[dict]:
