@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mmuniqrnet.utils.orientation import Orientation
-
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.orientation import Orientation
 
 from .image_pipeline import ImageError, ImageInput, ImagePipeline, PreparedImage
 

@@ -127,7 +127,7 @@ def load_from_http(filename: str, map_location: Any = None, **options: Any) -> d
         return _load_http(filename, map_location, **options)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise CheckpointError(
-            f'{filename} was not downloaded ({first_line(error)}): check the address and the connection, or give a file.'
+            f'{filename} was not downloaded ({first_line(error)}): check the address and the network, or give a file.'
         ) from None
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
