@@ -69,8 +69,8 @@ def draw_answers(cfg: Config, args: argparse.Namespace) -> None:
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise UserError(
-            f"{args.config} has no default_hooks.visualization: add dict(type='ReferringVisualizationHook'), "
-            'or leave --show and --show-dir out.'
+            f'{args.config} has no default_hooks.visualization, the hook that draws: add '
+            "dict(type='ReferringVisualizationHook'), or leave --show and --show-dir out."
         )
     hook.draw = True
     if args.show:

@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='ReferringVisualizationHook', draw=True),
     check_load=dict(type='CheckLoadHook'),
+    check_validation=dict(type='CheckValidationHook'),
 )
 
 env_cfg = dict(

@@ -48,7 +48,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 'if you trust the file, save its state dict alone.'
             ) from None
         raise CheckpointError(
-            f'{path} is not a checkpoint that torch can read, or is damaged: {first_line(error)}'
+            f'{path} is damaged, or not a checkpoint that torch can read: {type(error).__name__}, {first_line(error)}'
         ) from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} contains a {type(checkpoint).__name__}; a checkpoint is a dict.')

@@ -1,4 +1,4 @@
-"""A `type` of a config that no registry knows: where it is, and the nearest name, in place of a KeyError."""
+"""A ``type`` of a config that no registry knows: its place in the config and the nearest name."""
 
 import re
 from collections.abc import Iterator, Mapping

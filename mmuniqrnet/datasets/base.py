@@ -149,9 +149,14 @@ class BaseReferringDataset(BaseDataset):
             )
         return set(images)
 
-    def get_data_info(self, idx: int) -> dict[str, Any]:
+    def get_annotation(self, idx: int) -> dict[str, Any]:
+        """An item as :meth:`get_data_info` gives it, but masks that are files of their own are not read."""
         info = super().get_data_info(idx)
         info['instances'] = [self.instance_store[index] for index in info.pop('instance_index')]
+        return info
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        info = self.get_annotation(idx)
         for instance in info['instances']:
             if 'mask_path' in instance:
                 instance['mask'] = read_mask_file(instance.pop('mask_path'), info.get('height'), info.get('width'))

@@ -1,6 +1,13 @@
 """What runs around the model in training: hooks and the strategies that balance losses."""
 
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
-from .hooks import CheckLoadHook, ReferringVisualizationHook
+from .hooks import CheckLoadHook, CheckValidationHook, ReferringVisualizationHook
 
-__all__ = ['BALANCE_STRATEGIES', 'BalanceStrategy', 'CheckLoadHook', 'LossBalanceHook', 'ReferringVisualizationHook']
+__all__ = [
+    'BALANCE_STRATEGIES',
+    'BalanceStrategy',
+    'CheckLoadHook',
+    'CheckValidationHook',
+    'LossBalanceHook',
+    'ReferringVisualizationHook',
+]

@@ -109,7 +109,8 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
         raise
     except Exception as error:
         raise CheckpointError(
-            f'{filename} is not a checkpoint that torch can read, or is damaged: {first_line(error)}'
+            f'{filename} is damaged, or not a checkpoint that torch can read: {type(error).__name__}, '
+            f'{first_line(error)}'
         ) from error
 
 
@@ -127,7 +128,7 @@ def load_from_http(filename: str, map_location: Any = None, **options: Any) -> d
         return _load_http(filename, map_location, **options)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise CheckpointError(
-            f'{filename} was not downloaded ({first_line(error)}): check the address and the network, or give a file.'
+            f'{filename} was not downloaded ({first_line(error)}): check address and connection, or give a file.'
         ) from None
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise

@@ -1,8 +1,13 @@
+import re
+from typing import Any
+
 import mmcv
 import numpy as np
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dist import master_only
+from mmengine.visualization import MLflowVisBackend
+from mmengine.visualization.vis_backend import BaseVisBackend
 
 from mmuniqrnet.registry import VISUALIZERS
 from mmuniqrnet.structures.answers import Answer, without_low_score
@@ -33,6 +38,20 @@ class ReferringVisualizer(DetLocalVisualizer):
     ) -> None:
         super().__init__(name=name, image=image, vis_backends=vis_backends, save_dir=save_dir)
         self.min_side = min_side
+
+    @master_only
+    def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
+        """Pass a number to the backends, under a name that each accepts; see :func:`mlflow_name`."""
+        for backend in self._vis_backends.values():
+            backend.add_scalar(_name_for(backend, name), value, step, **kwargs)
+
+    @master_only
+    def add_scalars(self, scalar_dict: dict, step: int = 0, file_path: str | None = None, **kwargs: Any) -> None:
+        """Pass numbers by name to the backends, under names that each accepts; see :func:`mlflow_name`."""
+        for backend in self._vis_backends.values():
+            # A copy, because mmengine's backends change the dict.
+            named = {_name_for(backend, name): value for name, value in scalar_dict.items()}
+            backend.add_scalars(named, step, file_path, **kwargs)
 
     @master_only
     def add_datasample(
@@ -96,3 +115,18 @@ class ReferringVisualizer(DetLocalVisualizer):
             best = Answer.of_prediction(data_sample.pred_instances)
             prediction, note = (Answer(), 'nothing found') if best is None else without_low_score(best, threshold)
         return draw_answer(image, str(meta.get('text', '')), truth, prediction, note=note, min_side=self.min_side)
+
+
+def mlflow_name(name: str) -> str:
+    """The name of a metric in MLflow, which refuses a whole batch of metrics if one name has another character.
+
+    MLflow takes letters, digits, ``_ - . : /`` and space. ``@`` becomes ``_at_`` (``Acc_at_0.5``), ``+`` becomes
+    ``_plus`` (``refcoco_plus/val/mIoU``), and any other character its code point (``%`` is ``_x25_``), so that
+    different names stay different.
+    """
+    name = name.replace('@', '_at_').replace('+', '_plus')
+    return re.sub(r'[^\w\-.:/ ]', lambda found: f'_x{ord(found[0]):x}_', name)
+
+
+def _name_for(backend: BaseVisBackend, name: str) -> str:
+    return mlflow_name(name) if isinstance(backend, MLflowVisBackend) else name

@@ -1,6 +1,7 @@
 """Hooks for mmengine's Runner."""
 
 from .load_check import CheckLoadHook
+from .validation_check import CheckValidationHook
 from .visualization import ReferringVisualizationHook
 
-__all__ = ['CheckLoadHook', 'ReferringVisualizationHook']
+__all__ = ['CheckLoadHook', 'CheckValidationHook', 'ReferringVisualizationHook']
