@@ -7,6 +7,8 @@ from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
+from .leakage import ImageNumbers
+
 
 class SubsetCounts(NamedTuple):
     """How much of an annotation file was kept.
@@ -49,7 +51,16 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
     if not isinstance(content, dict) or not {'images', 'annotations'} <= content.keys():
         raise UserError(f'{source} should be a JSON object with "images" and "annotations", as COCO\'s.')
     excluded = set(ids)
-    there = {image['id'] for image in content['images']}
+    images = ImageNumbers(source)
+    for index, image in enumerate(content['images']):
+        images.add(image.get('id'), image.get('file_name'), f'images[{index}]')
+    if images.disagreeing:
+        name, image_id = next(iter(images.disagreeing.items()))
+        raise UserError(
+            f'{source}: {name} has id {image_id}, which is not the COCO number in its name, so the images to remove '
+            "can not be told: give COCO's own annotations."
+        )
+    there = images.numbers
     if not there & excluded:
         raise UserError(
             f'{source} has none of the {len(excluded)} images of {exclude}, which belong to COCO train2014 '

@@ -40,6 +40,13 @@ class ReferringVisualizer(DetLocalVisualizer):
         self.min_side = min_side
 
     @master_only
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """Pass a picture to the backends. MLflow takes the name as a file's, so there it ends in ``_{step}.png``."""
+        for backend in self._vis_backends.values():
+            is_mlflow = isinstance(backend, MLflowVisBackend)
+            backend.add_image(f'{mlflow_name(name)}_{step}.png' if is_mlflow else name, image, step=step)
+
+    @master_only
     def add_scalar(self, name: str, value: Any, step: int = 0, **kwargs: Any) -> None:
         """Pass a number to the backends, under a name that each accepts; see :func:`mlflow_name`."""
         for backend in self._vis_backends.values():
@@ -120,12 +127,11 @@ class ReferringVisualizer(DetLocalVisualizer):
 def mlflow_name(name: str) -> str:
     """The name of a metric in MLflow, which refuses a whole batch of metrics if one name has another character.
 
-    MLflow takes letters, digits, ``_ - . : /`` and space. ``@`` becomes ``_at_`` (``Acc_at_0.5``), ``+`` becomes
-    ``_plus`` (``refcoco_plus/val/mIoU``), and any other character its code point (``%`` is ``_x25_``), so that
-    different names stay different.
+    MLflow takes letters, digits, ``_ - . /`` and space. ``@`` becomes ``_at_`` (``Acc_at_0.5``), ``+`` becomes
+    ``_plus`` (``refcoco_plus/val/mIoU``), and any other character its code point (``%`` is ``_x25_``).
     """
     name = name.replace('@', '_at_').replace('+', '_plus')
-    return re.sub(r'[^\w\-.:/ ]', lambda found: f'_x{ord(found[0]):x}_', name)
+    return re.sub(r'[^\w\-./ ]', lambda found: f'_x{ord(found[0]):x}_', name)
 
 
 def _name_for(backend: BaseVisBackend, name: str) -> str:

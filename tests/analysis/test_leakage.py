@@ -83,12 +83,45 @@ def test_every_kind_of_training_file_names_its_images(tmp_path, root):
         ('a.json', '{"a": 1}', None, 'holds neither refs, nor COCO annotations, nor ReferItGame queries'),
         ('a.json', '{"images": []}', 'train', "has no splits, so it has no split 'train'"),
         ('a.json', '[{"image_id": 1, "split": "val"}]', 'train', "has no split 'train'; it has val"),
+        (
+            'a.json',
+            '{"images": [{"id": "1", "file_name": "a.jpg"}]}',
+            None,
+            r"id '1' of entry 0 \(a.jpg\) is not an int",
+        ),
+        ('a.json', '{"images": [{"id": 1.0}]}', None, 'id 1.0 of entry 0 is not an integer'),
+        ('a.json', '{"images": [{"file_name": "a.jpg"}]}', None, r'images\[0\] has no "id"'),
+        ('a.json', '[{"image_id": "1", "split": "train"}]', 'train', "id '1' of entry 0 is not an integer"),
     ],
 )
 def test_a_file_that_can_not_be_told_is_refused(tmp_path, name, content, split, said):
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=said):
         training_images(str(tmp_path / name), split)
+
+
+def test_renumbered_images_are_found_by_their_names(root, capsys):
+    """Image 11 is a val image of RefCOCO+, 21 a test image of RefCOCOg, whatever ids another file gives them."""
+    images = [dict(id=number, file_name=coco_name(image)) for number, image in ((101, 11), (102, 21), (5, 5))]
+    path = root / 'renumbered.json'
+    path.write_text(json.dumps(dict(images=images)))
+    with pytest.warns(UserWarning, match=f'ids of 2 images .* the first is {coco_name(11)} with id 101'):
+        trained = training_images(str(path))
+    leaked = set().union(*(ids for _, ids in find_leaks(trained, held_out(root))))
+    assert leaked == {11, 21}
+    refs = root / 'renumbered_refs.json'
+    refs.write_text(json.dumps([dict(image_id=7, split='train', file_name='COCO_train2014_000000000011_2.jpg')]))
+    with pytest.warns(UserWarning, match='ids of 1 images'):
+        assert 11 in training_images(str(refs))
+    with pytest.warns(UserWarning, match='renumbered.json'):
+        assert run_dataset_tool('leakage', '--data-root', root, '--train', path) == 1
+    assert 'it LEAKS' in capsys.readouterr().out
+
+
+def test_names_and_ids_that_agree_are_silent(root, recwarn):
+    assert training_images(str(root / 'refcoco' / 'instances.json')) == {1, 2, 3, 5, 11, 21}
+    held_out(root)
+    assert not recwarn
 
 
 def test_tool_writes_the_list_and_training_on_the_rest_leaks_no_more(root, capsys):

@@ -15,6 +15,7 @@ from torch import nn
 from mmuniqrnet.datasets.base import BaseReferringDataset
 from mmuniqrnet.evaluation import ReferringMetric
 from mmuniqrnet.evaluation.expected_metrics import Kind, Predicts, expected_metrics
+from mmuniqrnet.models.heads import UniQRNetHead
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import UserError
 
@@ -100,10 +101,17 @@ def kinds_of_sets(datasets: Iterable[BaseReferringDataset]) -> Sets:
 def _names(metric: ReferringMetric, sets: Mapping[str, set[Kind]], model: nn.Module) -> Iterator[str]:
     head = getattr(model.module if is_model_wrapper(model) else model, 'head', None)
     branches = [f'{name}_branch' for name in ('box', 'mask', 'score')]
-    known = all(hasattr(head, name) for name in branches)
-    predicts = Predicts(*(getattr(head, name) is not None for name in branches)) if known else Predicts()
+    predicts = (
+        Predicts(*(getattr(head, name) is not None for name in branches))
+        if isinstance(head, UniQRNetHead)
+        else Predicts()
+    )
     protocol = metric.protocol
-    if known and predicts.masks and protocol.mask_field not in ('masks', *head.test_cfg.extra_masks):
+    if (
+        isinstance(head, UniQRNetHead)
+        and predicts.masks
+        and protocol.mask_field not in ('masks', *head.test_cfg.extra_masks)
+    ):
         raise UserError(
             f"ReferringMetric(protocol='{protocol.name}') scores {protocol.mask_field}, which the head does not give: "
             f"set model.head.test_cfg.extra_masks=['{protocol.mask_field}']."
