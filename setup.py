@@ -21,7 +21,7 @@ INSTALL_REQUIRES = [
     'scipy>=1.9',
     'matplotlib>=3.6',
     'packaging>=23',
-    'prettytable>=3.5',
+    'prettytable>=3.8',
     'tensorboard>=2.14',
 ]
 
