@@ -6,18 +6,19 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import Registry
 
 from mmuniqrnet.utils.errors import UserError
 
-from .arguments import REGISTRIES
+from .arguments import REGISTRIES, find_part
 
 # How mmengine's registries say it.
 _UNKNOWN = re.compile(r'(?P<type>[\w.]+) is not in the (?P<scope>[\w.]+)::(?P<registry>[\w ]+) registry')
 
 
 @contextmanager
-def naming_unknown_types(config: Mapping[str, Any]) -> Iterator[None]:
+def naming_unknown_types(config: Config) -> Iterator[None]:
     """While parts of a config are built, turn mmengine's KeyError about an unknown ``type`` into a sentence.
 
     Raises:
@@ -25,16 +26,27 @@ def naming_unknown_types(config: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except KeyError as error:
-        found = _UNKNOWN.search(str(error))
-        places = list(_places(config, found['type'])) if found else []
-        if not found or not places:
+    except (KeyError, TypeError) as error:
+        kind, registry = _unknown_type(error, config.to_dict())
+        places = list(_places(config.to_dict(), kind)) if kind else []
+        if not places:
             raise
         raise UserError(
-            f'{" and ".join(places)} is {found["type"]!r}, which is not registered as {found["registry"]}'
-            f'{_nearest(found["type"], found["registry"])}. A class of your own is registered by importing its module: '
-            'custom_imports=dict(imports=[...]).'
+            f'{" and ".join(places)} is {kind!r}, which is not registered as {registry}{_nearest(kind, registry)}. '
+            'A class of your own is registered by importing its module: custom_imports=dict(imports=[...]).'
         ) from error
+
+
+def _unknown_type(error: Exception, config: Mapping[str, Any]) -> tuple[str, str]:
+    """The type that mmengine did not find, and the name of the registry; empty if the error is another one."""
+    found = _UNKNOWN.search(str(error))
+    if found:
+        return found['type'], found['registry']
+    # mmengine asks for the signature of the optimizer before it looks whether there is one.
+    optimizer = ((config.get('optim_wrapper') or {}).get('optimizer') or {}).get('type')
+    if isinstance(optimizer, str) and find_part(optimizer, ('optimizer',)) is None:
+        return (optimizer, 'optimizer') if 'None is not a callable object' in str(error) else ('', '')
+    return '', ''
 
 
 def _places(node: Any, kind: str, above: str = '') -> Iterator[str]:

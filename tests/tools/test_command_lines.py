@@ -13,7 +13,8 @@ import torch
 from helpers.tools import end_of_tool
 from mmengine.config import Config
 
-from mmuniqrnet.config import add_launcher, positive_int, set_launcher
+from mmuniqrnet.config import add_cfg_options, add_launcher, positive_int, set_launcher
+from mmuniqrnet.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = {
@@ -99,8 +100,49 @@ def test_the_launcher_reaches_config_and_environment(monkeypatch):
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     parser, cfg = argparse.ArgumentParser(), Config()
     add_launcher(parser)
-    set_launcher(cfg, parser.parse_args(['--launcher', 'pytorch', '--local-rank', '3']))
-    assert cfg.launcher == 'pytorch' and os.environ['LOCAL_RANK'] == '3'
-    set_launcher(cfg, parser.parse_args(['--local_rank', '1']))  # what torchrun has set counts
+    set_launcher(cfg, parser.parse_args(['--local-rank', '3']))
     assert cfg.launcher == 'none' and os.environ['LOCAL_RANK'] == '3'
-    monkeypatch.delenv('LOCAL_RANK')
+    set_launcher(cfg, parser.parse_args(['--local_rank', '1']))  # what torchrun has set counts
+    assert os.environ['LOCAL_RANK'] == '3'
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
+    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
+        monkeypatch.setenv(name, '1')
+    set_launcher(cfg, parser.parse_args(['--launcher', 'pytorch']))
+    assert cfg.launcher == 'pytorch'
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
+    with pytest.raises(UserError, match='process 3 of this machine has no GPU, because there are 3'):
+        set_launcher(cfg, parser.parse_args(['--launcher', 'pytorch']))
+
+
+@pytest.mark.parametrize(
+    'launcher, said',
+    [('pytorch', 'RANK, .*torchrun'), ('slurm', 'SLURM_PROCID, .*srun'), ('mpi', 'OMPI_COMM_WORLD_LOCAL_RANK.*mpirun')],
+)
+def test_a_launcher_that_did_not_start_the_process_is_refused(launcher, said, monkeypatch):
+    for name in [name for name in os.environ if name.startswith(('RANK', 'SLURM', 'OMPI'))]:
+        monkeypatch.delenv(name)
+    parser = argparse.ArgumentParser()
+    add_launcher(parser)
+    with pytest.raises(UserError, match=f'--launcher {launcher}: .*{said}'):
+        set_launcher(Config(), parser.parse_args(['--launcher', launcher]))
+
+
+@pytest.mark.parametrize(
+    'option, said',
+    [
+        ('train_cfg.max_epochs', "'train_cfg.max_epochs' is not KEY=VALUE"),
+        ('=3', "'=3' is not KEY=VALUE"),
+        ('a..b=3', "'a..b=3' is not KEY=VALUE"),
+        ('a=[1,2', r"the value of 'a=\[1,2' cannot be read"),
+    ],
+)
+def test_an_option_that_cannot_be_read_is_named(option, said):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_cfg_options(parser)
+    assert parser.parse_args(['--cfg-options', 'a.b=3', 'c=x=y', 'd=1,2']).cfg_options == {
+        'a.b': 3,
+        'c': 'x=y',
+        'd': [1, 2],
+    }
+    with pytest.raises(argparse.ArgumentError, match=said):
+        parser.parse_args(['--cfg-options', option])

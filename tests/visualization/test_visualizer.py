@@ -1,9 +1,13 @@
+import json
+import re
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
+from mmengine.visualization import MLflowVisBackend
 
 from mmuniqrnet.registry import VISUALIZERS
 from mmuniqrnet.structures.answers import Answer
@@ -89,3 +93,41 @@ def test_pictures_go_to_the_backends_unless_to_a_file(tmp_path):
 def test_an_image_that_was_turned_is_told():
     with pytest.raises(ValueError, match=r'image a.png is \[80, 60\], .* \[60, 80\].*color_ignore_orientation'):
         ReferringVisualizer().add_datasample('x', image().transpose(1, 0, 2), sample())
+
+
+class Recorder(MLflowVisBackend):
+    """What MLflow would be given, without its server."""
+
+    def __init__(self):
+        self.given = {}
+
+    def add_scalar(self, name, value, step=0, **kwargs):
+        self.given[name] = value
+
+    def add_scalars(self, scalar_dict, step=0, file_path=None, **kwargs):
+        self.given.update(scalar_dict)
+
+    def add_image(self, name, image, step=0, **kwargs):
+        self.given[name] = image
+
+
+def test_mlflow_gets_names_that_it_accepts_and_the_others_get_ours(tmp_path):
+    visualizer = ReferringVisualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    recorder = Recorder()
+    visualizer._vis_backends['mlflow'] = recorder
+    metrics = {'refcoco+/val/Acc@0.5': 71.5, 'refcoco+/val/mIoU': 60.0, 'a%': 1.0, 'loss': 2.0}
+    visualizer.add_scalars(dict(metrics), step=3)
+    visualizer.add_scalar('refcoco/val/Pr@0.9', 5.0, step=3)
+    assert recorder.given == {
+        'refcoco_plus/val/Acc_at_0.5': 71.5,
+        'refcoco_plus/val/mIoU': 60.0,
+        'a_x25_': 1.0,
+        'loss': 2.0,
+        'refcoco/val/Pr_at_0.9': 5.0,
+    }
+    # MLflow's rule, as its documentation has it: letters, digits, underscores, dashes, periods, spaces, slashes.
+    assert all(re.fullmatch(r'[\w\-. /]+', name) for name in recorder.given)
+    lines = [json.loads(line) for line in next(tmp_path.rglob('scalars.json')).read_text().splitlines()]
+    assert lines[0] == dict(metrics, step=3) and lines[1] == {'refcoco/val/Pr@0.9': 5.0, 'step': 3}
+    visualizer.add_image('toy_val_1', image(), step=3)
+    assert 'toy_val_1_3.png' in recorder.given  # MLflow takes the kind of picture from the name
