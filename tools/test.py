@@ -29,7 +29,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE.pkl', help='also dump all predictions, masks as RLE')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds per picture of --show (default: 2)')
+    parser.add_argument('--wait-time', type=float, metavar='SECONDS', help='time of a picture of --show (default: 2)')
     add_cfg_options(parser)
     add_launcher(parser)
     return parser.parse_args(argv)
@@ -43,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         require_checkpoint_file(Path(args.checkpoint).expanduser())
     if args.out is not None and not args.out.endswith(('.pkl', '.pickle')):
         raise UserError(f'--out {args.out}: predictions are dumped as a pickle; the name must end in .pkl.')
+    for name in {'load_from', 'resume'} & set(args.cfg_options or ()):
+        raise UserError(f'--cfg-options {name}: what is tested is the checkpoint {args.checkpoint}; leave {name} out.')
+    if args.wait_time is not None and not args.show:
+        raise UserError('--wait-time is for the window of --show: add --show, or leave it out.')
     cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show or args.show_dir:
         draw_answers(cfg, args)
@@ -74,7 +78,7 @@ def draw_answers(cfg: Config, args: argparse.Namespace) -> None:
         )
     hook.draw = True
     if args.show:
-        hook.show, hook.wait_time = True, args.wait_time
+        hook.show, hook.wait_time = True, 2.0 if args.wait_time is None else args.wait_time
     if args.show_dir:
         hook.test_out_dir = args.show_dir
 

@@ -56,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 'is for: add auto_scale_lr=dict(base_batch_size=...), or leave --auto-scale-lr out.'
             )
         cfg.auto_scale_lr.enable = True
+    if cfg.get('auto_scale_lr', {}).get('enable'):  # by --auto-scale-lr, or by the config
         # mmengine compares with the size of one batch, but a step accumulates several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
     note = None if args.resume is None else resume(cfg, args.resume)

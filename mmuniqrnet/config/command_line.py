@@ -61,7 +61,9 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Add ``--launcher`` for distributed runs; ``set_launcher`` applies it."""
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='job launcher')
+    parser.add_argument(
+        '--launcher', choices=['none', *LAUNCHERS], help='job launcher (default: none, or that of the config)'
+    )
     # torch.distributed.launch passes --local-rank; torchrun sets LOCAL_RANK instead.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
@@ -73,18 +75,20 @@ def set_launcher(cfg: Config, args: argparse.Namespace) -> None:
         UserError: The launcher did not start this process, or there are fewer GPUs than processes.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg.launcher = args.launcher
-    if args.launcher == 'none':
+    cfg.launcher = launcher = args.launcher or cfg.get('launcher') or 'none'
+    if launcher == 'none':
         return
-    needed, command = LAUNCHERS[args.launcher]
+    if launcher not in LAUNCHERS:
+        raise UserError(f'launcher={launcher!r}: a launcher is none, {", ".join(LAUNCHERS)}.')
+    needed, command = LAUNCHERS[launcher]
     missing = [name for name in needed if name not in os.environ]
     if missing:
         raise UserError(
-            f'--launcher {args.launcher}: {", ".join(missing)} must be in the environment. Start the tool as '
+            f'--launcher {launcher}: {", ".join(missing)} must be in the environment. Start the tool as '
             f'`{command}`, or leave --launcher out for a single process.'
         )
     rank, gpus = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
-    if args.launcher == 'pytorch' and get_device() in ('cpu', 'cuda') and rank >= gpus:
+    if launcher == 'pytorch' and get_device() in ('cpu', 'cuda') and rank >= gpus:
         raise UserError(
             f'--launcher pytorch: process {rank} of this machine has no GPU, because there are {gpus}: start one '
             'process for each GPU (torchrun --nproc_per_node).'

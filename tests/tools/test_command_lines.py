@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.paths import NANO_CONFIG
 from helpers.tools import end_of_tool
 from mmengine.config import Config
 
@@ -146,3 +147,29 @@ def test_an_option_that_cannot_be_read_is_named(option, said):
     }
     with pytest.raises(argparse.ArgumentError, match=said):
         parser.parse_args(['--cfg-options', option])
+
+
+@pytest.mark.parametrize(
+    'name, arguments, sentence',
+    [
+        ('test.py', [NANO_CONFIG, '{}/there.pth', '--wait-time', 1], '--wait-time is for the window of --show'),
+        ('test.py', [NANO_CONFIG, '{}/there.pth', '--cfg-options', 'load_from=a.pth'], 'leave load_from out'),
+        ('dataset_tools/leakage.py', ['--out', '{}/a.json', '--split', 'val'], 'is the split of --train FILE'),
+        ('dataset_tools/leakage.py', ['--train', 'a.json', '--overwrite'], '--overwrite is for --out'),
+        ('analysis_tools/feature_localization.py', [NANO_CONFIG, '{}/there.pth', '--images', 2], '--pictures FOLDER'),
+    ],
+)
+def test_an_option_without_effect_is_refused(name, arguments, sentence, tmp_path):
+    torch.save({}, tmp_path / 'there.pth')
+    with pytest.raises(UserError, match=sentence):
+        load(TOOLS[name]).main([str(argument).format(tmp_path) for argument in arguments])
+
+
+def test_the_launcher_of_the_config_counts(monkeypatch):
+    parser, cfg = argparse.ArgumentParser(), Config(dict(launcher='slurm'))
+    add_launcher(parser)
+    monkeypatch.delenv('SLURM_PROCID', raising=False)
+    with pytest.raises(UserError, match='--launcher slurm: SLURM_PROCID'):
+        set_launcher(cfg, parser.parse_args([]))
+    set_launcher(cfg, parser.parse_args(['--launcher', 'none']))
+    assert cfg.launcher == 'none'

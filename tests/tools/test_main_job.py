@@ -3,7 +3,10 @@
 import json
 import math
 import pickle
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -60,6 +63,27 @@ def test_resuming_from_a_checkpoint_that_is_gone_is_refused(data, tmp_path):
     (tmp_path / 'job' / 'last_checkpoint').write_text(str(tmp_path / 'job' / 'iter_2.pth'))
     with pytest.raises(UserError, match=r'last_checkpoint names .*iter_2.pth, which does not exist'):
         train.main([CONFIG, '--work-dir', str(tmp_path / 'job'), '--resume', '--cfg-options', *options(data, 'job', 2)])
+
+
+def test_weights_alone_are_not_resumed_from(data, straight, tmp_path):
+    torch.save(
+        dict(state_dict=torch.load(straight / 'iter_4.pth', weights_only=False)['state_dict']), tmp_path / 'w.pth'
+    )
+    arguments = [CONFIG, '--work-dir', str(tmp_path / 'job'), '--resume', str(tmp_path / 'w.pth')]
+    with pytest.raises(UserError, match=r'w.pth has no meta, message_hub, optimizer, so a training can not be resumed'):
+        train.main([*arguments, '--cfg-options', *options(data, 'weights', 6)])
+
+
+def test_a_checkpoint_is_tested_from_its_address(data, straight, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'cache'))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(SimpleHTTPRequestHandler, directory=str(straight)))
+    Thread(target=server.serve_forever, daemon=True).start()
+    found = []
+    for number, checkpoint in enumerate((f'http://127.0.0.1:{server.server_port}/iter_4.pth', straight / 'iter_4.pth')):
+        arguments = [CONFIG, str(checkpoint), '--work-dir', str(tmp_path / str(number))]
+        found.append(test.main([*arguments, '--cfg-options', *options(data, f'address{number}', 4)]))
+    server.shutdown()
+    assert found[0] == found[1]
 
 
 def test_resumed_training_equals_one_never_stopped(data, straight, tmp_path):

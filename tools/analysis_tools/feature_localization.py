@@ -26,7 +26,7 @@ from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 from mmuniqrnet.checkpoints.loading import check_fit
 from mmuniqrnet.config import add_cfg_options, load_config, positive_int
 from mmuniqrnet.registry import DATASETS, MODELS
-from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.errors import UserError, run_tool
 from mmuniqrnet.utils.io import refuse_overwriting
 from mmuniqrnet.utils.picture_files import PictureFolder, read_image
 from mmuniqrnet.utils.tables import text_table
@@ -42,7 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE.json', help='write the table to this file')
     parser.add_argument('--pictures', metavar='FOLDER', help='draw the gates into this new or empty folder')
     parser.add_argument(
-        '--images', type=positive_int, default=3, metavar='N', help='number of images to draw (default: 3)'
+        '--images', type=positive_int, metavar='N', help='number of images that --pictures draws (default: 3)'
     )
     add_cfg_options(parser)
     return parser.parse_args(argv)
@@ -61,6 +61,8 @@ def load_model(cfg: Config, checkpoint: str) -> torch.nn.Module:
 
 def main(argv: Sequence[str] | None = None) -> list[dict]:
     args = parse_args(argv)
+    if args.images is not None and args.pictures is None:
+        raise UserError('--images is the number of images that --pictures FOLDER draws: give the folder.')
     cfg = load_config(args.config, args.cfg_options)
     out = refuse_overwriting(args.out, option=None) if args.out else None
     folder = PictureFolder(args.pictures, 'gates.md', '# Gates by stage') if args.pictures else None
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict]:
     to_draw: dict[str, list[tuple[DetDataSample, Maps]]] = defaultdict(list)
 
     def collect(sample: DetDataSample, gates: Maps) -> None:
-        if folder is not None and (sample.img_id in to_draw or len(to_draw) < args.images):
+        if folder is not None and (sample.img_id in to_draw or len(to_draw) < (args.images or 3)):
             to_draw[sample.img_id].append((sample, gates))
 
     measured = measure_model(

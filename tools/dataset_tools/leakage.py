@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     if args.train is None and args.out is None:
         raise UserError('there is nothing to do: give --train FILE, --out FILE.json, or both.')
+    if args.split is not None and args.train is None:
+        raise UserError(f'--split {args.split} is the split of --train FILE: give the file, or leave --split out.')
+    if args.overwrite and args.out is None:
+        raise UserError('--overwrite is for --out FILE.json: give the file, or leave --overwrite out.')
     wanted = [known for known in KNOWN_SETS.values() if known.image_collection == args.ids_of]
     sets = [known for known in wanted if not known.missing(args.data_root)]
     lacking = [f'{known.name} ({", ".join(known.missing(args.data_root))})' for known in wanted if known not in sets]
