@@ -31,11 +31,14 @@ _OF_WORKER = re.compile(
 def sentence_of(error: BaseException) -> str | None:
     """The sentence of a :class:`UserError`; None for any other error, whose trace is wanted.
 
-    mmengine raises what a constructor raised again, with the same type and a prefix: the first of these counts.
+    mmengine raises what a constructor raised again, with the same type and a prefix: the first of these counts. Our
+    own code, which adds the name of a file to a sentence, raises ``from None``, and the sentence it adds to is kept.
     """
     if not isinstance(error, UserError):
         return None
-    while isinstance(error.__context__, UserError) and str(error).endswith(str(error.__context__)):
+    while not error.__suppress_context__ and isinstance(error.__context__, UserError):
+        if not str(error).endswith(str(error.__context__)):
+            break
         error = error.__context__
     from_worker = _OF_WORKER.match(str(error))
     return from_worker['sentence'].strip() if from_worker else str(error)

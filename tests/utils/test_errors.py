@@ -52,6 +52,17 @@ def test_what_mmengine_puts_in_front_of_an_error_is_left_out():
         run_tool(main)
 
 
+def test_what_we_put_in_front_of_an_error_is_kept():
+    def main():
+        try:
+            raise UserError('has no boxes')
+        except UserError as error:
+            raise UserError(f'a.json: {error}') from None
+
+    with pytest.raises(SystemExit, match='^error: a.json: has no boxes$'):
+        run_tool(main)
+
+
 class Pictures(Dataset):
     def __len__(self):
         return 2
