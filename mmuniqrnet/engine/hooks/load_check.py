@@ -50,12 +50,6 @@ class CheckLoadHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         resuming = getattr(runner, '_resume', False)
-        lacking = [key for key in ('meta', 'message_hub', 'optimizer') if key not in checkpoint]
-        if resuming and lacking:
-            raise CheckpointError(
-                f'{getattr(runner, "_load_from", None) or "the checkpoint"} has no {", ".join(lacking)}, so a training '
-                'can not be resumed from it: give a .pth that the training wrote, or start a new one with load_from.'
-            )
         what = f'{"resume" if resuming else "load_from"}, {getattr(runner, "_load_from", None) or "checkpoint"}'
         try:
             fit = check_fit(
@@ -75,4 +69,10 @@ class CheckLoadHook(Hook):
                 f'{what}: the checkpoint does not fit the model: {error}. '
                 'To accept other differences, set the options required, new and allow of CheckLoadHook.'
             ) from None
+        lacking = [key for key in ('meta', 'message_hub', 'optimizer') if key not in checkpoint]
+        if resuming and lacking:
+            raise CheckpointError(
+                f'{getattr(runner, "_load_from", None) or "the checkpoint"} has no {", ".join(lacking)}, so a training '
+                'can not be resumed from it: give a .pth that the training wrote, or start a new one with load_from.'
+            )
         log_fit(what, fit)
