@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.logging import print_log
+
 from mmuniqrnet.registry import DATASETS
 from mmuniqrnet.utils.errors import UserError
 
 from .base import BaseReferringDataset
 from .instance_store import InstanceStore
-from .jsonl_parser import Problem, read_and_validate, validate_jsonl
+from .jsonl_parser import Findings, Problem, read_and_validate, validate_jsonl
 
-__all__ = ['Problem', 'ReferJsonlDataset', 'validate_jsonl']
-
-SHOWN_PROBLEMS = 5
+__all__ = ['Findings', 'Problem', 'ReferJsonlDataset', 'read_and_validate', 'validate_jsonl']
 
 
 @DATASETS.register_module()
@@ -49,6 +49,7 @@ class ReferJsonlDataset(BaseReferringDataset):
     """
 
     PREFIX_KEYS = ('img_path', 'mask_path')
+    list_all = ' (tools/dataset_tools/validate.py lists them all)'
 
     def __init__(
         self,
@@ -72,20 +73,17 @@ class ReferJsonlDataset(BaseReferringDataset):
         )
 
     def load_expressions(self) -> tuple[list[dict], InstanceStore]:
-        records, problems = read_and_validate(
+        records, problems, notes = read_and_validate(
             self.ann_file,
             self.data_prefix['img_path'],
             self.data_prefix.get('mask_path'),
             self.open_images,
-            read_masks=False,
+            whole=False,
         )
-        if problems:
-            shown = '; '.join(map(str, problems[:SHOWN_PROBLEMS]))
-            more = f'; and {len(problems) - SHOWN_PROBLEMS} more' if len(problems) > SHOWN_PROBLEMS else ''
-            raise UserError(
-                f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}'
-                f'{more} (tools/dataset_tools/validate.py lists them all).'
-            )
+        self.refuse([str(problem) for problem in problems])
+        for note in notes:
+            if not note.startswith('line '):  # validate.py says these
+                print_log(f'{self.ann_file}: {note}.', logger='current')
         records = self._choose(records)
         expressions = []
         for index, (number, record) in enumerate(records):
