@@ -71,7 +71,8 @@ class LoadReferAnnotations(LoadAnnotations):
         if tuple(mask['size']) != (height, width):
             raise UserError(
                 f'{named}: its mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image '
-                f"{height} x {width}; if the image was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
+                f'{height} x {width}; if the image was turned by its EXIF tag, '
+                "load it with color_type='color_ignore_orientation'."
             )
         try:
             return with_text_counts(to_rle(mask, height, width))
