@@ -92,13 +92,13 @@ def repeated_key(pairs: Sequence[tuple[str, Any]]) -> str:
 
 def windows_path(path: str) -> str | None:
     """What is wrong with a path that was written on Windows, and cannot be found elsewhere; None if nothing is."""
-    if os.sep == '\\' or not re.search(r'[\\\x00-\x1f]|^[A-Za-z]:/', path):
+    if os.sep == '\\' or not re.search(r'[\\\x00-\x1f]|(^|/)[A-Za-z]:/', path):
         return None
     if re.search(r'[\x00-\x1f]', path):
-        return f'{path!r} has a control character, as "\\n" in "images\\new.jpg" is one; {BACKSLASHES}'
+        return f'the path has a control character, as "\\n" in "images\\new.jpg" is one; {BACKSLASHES}'
     if '\\' in path:
-        return f'"{path}" has backslashes, as on Windows; {BACKSLASHES}'
-    return f'"{path}" begins with a drive of Windows; give a path relative to the folder of images'
+        return f'the path has backslashes, as on Windows; {BACKSLASHES}'
+    return 'the path begins with a drive of Windows; give a path relative to the folder of images'
 
 
 def load_refs(path: str) -> Any:

@@ -83,7 +83,7 @@ class ImageFiles:
 
 def _with_hint(reason: str, path: str) -> str:
     hint = None if os.path.exists(path) else windows_path(path)
-    return f'{reason}: {hint}' if hint else reason
+    return f'{reason.replace(path, repr(path)[1:-1])}: {hint}' if hint else reason
 
 
 def _is_whole(value: Any, minimum: int = 0) -> bool:
@@ -288,7 +288,10 @@ class LineReader:
             rle = self.files.mask(path)
             height, width = rle['size']
         else:
-            width, height, mode, _ = check_picture(path, whole=False)
+            try:
+                width, height, mode, _ = check_picture(path, whole=False)
+            except UserError as error:
+                raise UserError(_with_hint(str(error).replace('the image ', 'the mask '), path)) from None
             if mode not in MASK_MODES:
                 raise UserError(f'the mask {path} has mode {mode}: save it with one channel')
         if size is not None and (width, height) != size:
