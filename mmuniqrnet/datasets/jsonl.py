@@ -25,11 +25,13 @@ class ReferJsonlDataset(BaseReferringDataset):
     - ``expressions``: a string, or a list of strings, all for this object;
     - ``bbox``: [x1, y1, x2, y2], pixels of the stored image (before any EXIF rotation), edges: a box over all of a
       640x480 image is [0, 0, 640, 480];
-    - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, not zero on the
-      object, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be left
+    - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, black where the
+      object is not, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be left
       out; a missing box is derived from the mask, a missing mask is not made up;
     - ``no_target``: true, and no ``bbox`` or ``mask``, where the expressions fit nothing in the image;
     - ``split`` (optional, but then in every line), ``width`` and ``height`` (optional).
+
+    A box that reaches less than a pixel outside its image is clipped; how many are is logged once.
 
     Without ``split`` in the file, all of it is the split that is asked for. ``img_id`` is ``image``; ``ref_id`` and
     ``ann_id`` are the line's number from 1, ``sent_id`` is ``{line}_{n}``.
@@ -45,7 +47,7 @@ class ReferJsonlDataset(BaseReferringDataset):
 
     Raises:
         FileNotFoundError: ``ann_file`` is missing.
-        ValueError: The file has a bad line; the first few are listed. :func:`validate_jsonl` lists them all.
+        UserError: The file has a bad line; the first few are listed. :func:`validate_jsonl` lists them all.
     """
 
     PREFIX_KEYS = ('img_path', 'mask_path')

@@ -13,8 +13,8 @@ from mmengine.utils import ProgressBar
 from PIL import Image
 
 from mmuniqrnet.utils.errors import MissingFileError, UserError
+from mmuniqrnet.utils.orientation import read_orientation
 
-ORIENTATION_TAG = 0x0112
 Result = TypeVar('Result')
 
 
@@ -71,13 +71,8 @@ def _decoded(path: str, image: Image.Image) -> Picture:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == 'TIFF':
-        return 1
-    try:
-        value = image.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # damaged EXIF, which viewers and training ignore
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    found = read_orientation(image)
+    return 1 if found.applied else found.value
 
 
 def in_parallel(work: Callable[[str], Result], paths: Iterable[str]) -> dict[str, Result]:
