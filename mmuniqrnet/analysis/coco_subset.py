@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
+from mmuniqrnet.datasets.coco_files import check_coco
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
@@ -48,8 +49,8 @@ def write_without_images(source: str, target: str, exclude: str, overwrite: bool
     if not isinstance(ids, list) or not ids or not all(type(image) is int for image in ids):
         raise UserError(f'{exclude} should hold {listed}.')
     content = load_json(source)
-    if not isinstance(content, dict) or not {'images', 'annotations'} <= content.keys():
-        raise UserError(f'{source} should be a JSON object with "images" and "annotations", as COCO\'s.')
+    # Of two equal ids, the readers of COCO's format keep one, without a word.
+    check_coco(content, source, unique=('images', 'annotations'))
     excluded = set(ids)
     images = ImageNumbers(source)
     for index, image in enumerate(content['images']):

@@ -92,13 +92,20 @@ class KnownSet:
         found = {ref.get('split') for ref in load_refs(os.path.join(data_root, self.files[-1]))}
         return [split for split in self.official_splits if split in found]
 
-    def load(self, data_root: str, splits: Sequence[str]) -> BaseReferringDataset:
-        """The data set without a pipeline; whether the images exist is not checked."""
+    def load(self, data_root: str, splits: Sequence[str], problems: list[str] | None = None) -> BaseReferringDataset:
+        """The data set without a pipeline; whether the images exist is not checked.
+
+        Args:
+            data_root: The folder that its files are relative to.
+            splits: The splits to load.
+            problems: Problems of refs and objects are added to this list, and what can be read is loaded. By default
+                UserError is raised.
+        """
         common: dict[str, Any] = dict(
             data_root=data_root, split=list(splits), dataset_name=self.dataset_name, check_images=False
         )
         if self.dataset_name == 'referit':
-            return ReferItDataset(
+            return _loader(ReferItDataset, problems)(
                 ann_file='referit/referit_bbox.json',
                 query_file='referit/referit_query_{split}.json',
                 size_file='referit/referit_imsize.json',
@@ -106,7 +113,23 @@ class KnownSet:
                 **common,
             )
         ann_file, split_file = self.files
-        return ReferDataset(ann_file=ann_file, split_file=split_file, data_prefix=dict(img_path=self.images), **common)
+        return _loader(ReferDataset, problems)(
+            ann_file=ann_file, split_file=split_file, data_prefix=dict(img_path=self.images), **common
+        )
+
+
+def _loader(dataset: type[BaseReferringDataset], problems: list[str] | None) -> type:
+    """The class itself, or one that collects problems and goes on."""
+    if problems is None:
+        return dataset
+
+    collected = problems
+
+    class Collecting(dataset):  # type: ignore[misc, valid-type]
+        def refuse(self, found: Sequence[str]) -> None:
+            collected.extend(found)
+
+    return Collecting
 
 
 def _refer(name: str) -> KnownSet:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmuniqrnet.utils.errors import MissingFileError
+from mmuniqrnet.utils.errors import UserError
 
 from .known_sets import KnownSet
 
@@ -31,11 +31,13 @@ class FileState:
 def check_files(data_root: str, sets: Sequence[KnownSet]) -> list[FileState]:
     """The state of every annotation file and image folder of the sets.
 
+    Without the folder ``data_root`` all of them are missing.
+
     Raises:
-        FileNotFoundError: The folder ``data_root`` does not exist.
+        UserError: ``data_root`` is a file.
     """
-    if not os.path.isdir(data_root):
-        raise MissingFileError(f'there is no folder {data_root}: create it and put the data sets into it.')
+    if os.path.exists(data_root) and not os.path.isdir(data_root):
+        raise UserError(f'{data_root} is a file: give the folder of the data sets.')
     found = _list_files(data_root)
     states = []
     for path in dict.fromkeys(file for known in sets for file in known.files):

@@ -5,10 +5,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from PIL import Image
-
+from mmuniqrnet.datasets.annotation_files import windows_path
 from mmuniqrnet.datasets.base import BaseReferringDataset
+from mmuniqrnet.datasets.objects import ROUNDING
+from mmuniqrnet.datasets.pictures import Picture, check_picture, in_parallel
 from mmuniqrnet.structures.masks import mask_to_box
+from mmuniqrnet.utils.errors import UserError
 
 from .known_sets import OFFICIAL_COUNTS, KnownSet
 
@@ -25,7 +27,8 @@ class Verification:
         counts: For each split, the number of ``refs``, ``expressions`` and ``images`` that were found.
         differences: A sentence for each split that is missing and each count that is not the official one.
         problems: A sentence for each image and object that is inconsistent with its annotation.
-        images_checked: How many image headers were read.
+        notes: A sentence for what is changed when the set is read, such as boxes that are clipped.
+        images_checked: How many images were decoded.
         objects_checked: How many boxes and masks were compared.
     """
 
@@ -33,6 +36,7 @@ class Verification:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     images_checked: int = 0
     objects_checked: int = 0
 
@@ -48,7 +52,7 @@ def verify_set(known: KnownSet, data_root: str, check_images: bool = True) -> Ve
     Args:
         known: The set; its annotation files must exist.
         data_root: The folder that its files are relative to.
-        check_images: Also read the image headers and compare the sizes.
+        check_images: Also decode the images and compare the sizes.
 
     Raises:
         FileNotFoundError, ValueError: The annotation files are missing or malformed.
@@ -59,7 +63,8 @@ def verify_set(known: KnownSet, data_root: str, check_images: bool = True) -> Ve
     result.differences += [f'split {split} is missing' for split in official if split not in present]
     if not present:
         return result
-    dataset = known.load(data_root, present)
+    dataset = known.load(data_root, present, result.problems)
+    result.notes += dataset.repairs.sentences()
     result.counts = count_by_split(dataset)
     for split in present:
         for what, expected in official[split].items():
@@ -85,23 +90,24 @@ def count_by_split(dataset: BaseReferringDataset) -> dict[str, dict[str, int]]:
 
 
 def check_image_sizes(dataset: BaseReferringDataset) -> tuple[int, list[str]]:
-    """Compare image headers with the sizes in the annotations; returns the number of existing images, and problems."""
+    """Decode all images and compare their sizes with the annotations; the number of existing images, and problems."""
     problems, missing = [], []
     images = {item['img_path']: item for item in _items(dataset)}
+    decoded = in_parallel(_picture, images)
     for path, item in images.items():
         if not os.path.isfile(path):
             missing.append(path)
             continue
-        try:
-            with Image.open(path) as image:  # as stored: Pillow does not rotate by EXIF
-                width, height = image.size
-        except OSError as error:
-            problems.append(f'{path} is not a readable image ({error})')
+        found = decoded[path]
+        if isinstance(found, str):
+            problems.append(found)
             continue
+        width, height = found.width, found.height  # as stored, not rotated by EXIF
         if 'width' in item and (width, height) != (item['width'], item['height']):
             problems.append(f'{path} is {width}x{height} pixels, its annotation says {item["width"]}x{item["height"]}')
     if missing:
         problems.append(f'{len(missing):,} of {len(images):,} images are missing, such as {missing[0]}')
+        problems += [reason for reason in map(windows_path, missing[:1]) if reason]
     return len(images) - len(missing), problems
 
 
@@ -127,16 +133,25 @@ def _object_problem(instance: dict, width: float, height: float) -> str | None:
         x1, y1, x2, y2 = box
         if x2 <= x1 or y2 <= y1:
             return f'the box {_short(box)} has no area'
-        tolerance = TOLERANCE['polygons']
-        if min(x1, y1) < -tolerance or x2 > width + tolerance or y2 > height + tolerance:
+        if min(x1, y1) < -ROUNDING or x2 > width + ROUNDING or y2 > height + ROUNDING:
             return f'the box {_short(box)} reaches outside the image of {width}x{height} pixels'
     mask = instance.get('mask')
     if mask is None or box is None:
         return None
     around = mask_to_box(mask)
+    if isinstance(mask, list):  # pixels outside the image do not count; the box is clipped, too
+        limits = (width, height, width, height)
+        around = [min(max(side, 0.0), limit) for side, limit in zip(around, limits)]
     if max(abs(a - b) for a, b in zip(box, around)) > TOLERANCE['polygons' if isinstance(mask, list) else 'rle']:
         return f'the box is {_short(box)}, but the box around its mask is {_short(around)}'
     return None
+
+
+def _picture(path: str) -> Picture | str:
+    try:
+        return check_picture(path)
+    except UserError as error:
+        return str(error)
 
 
 def _short(box: list[float]) -> str:

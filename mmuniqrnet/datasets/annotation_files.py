@@ -1,11 +1,13 @@
 """Reading annotation files: JSON, and pickles without running what they hold."""
 
+import codecs
 import difflib
 import io
 import json
 import os
 import pickle
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mmengine import fileio
@@ -13,6 +15,7 @@ from mmengine import fileio
 from mmuniqrnet.utils.errors import MissingFileError, UserError
 
 PICKLE_ENDINGS = ('.p', '.pkl', '.pickle')
+BACKSLASHES = 'write paths with /, as in images/new.jpg'
 
 
 def require_file(path: str, argument: str, content: str) -> None:
@@ -37,17 +40,65 @@ def require_file(path: str, argument: str, content: str) -> None:
 
 
 def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> Any:
-    """Read a JSON file; ValueError names the file, line and column where it is malformed."""
-    with fileio.get_local_path(path) as local, open(local, encoding='utf-8') as file:
-        try:
-            return json.load(file, object_hook=object_hook)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
-                'it may be cut off, or a web page saved under this name.'
-            ) from None
-        except UnicodeDecodeError as error:
-            raise UserError(f'{path} is not valid JSON: byte {error.start} is not UTF-8 text.') from None
+    """Read a JSON file in UTF-8, with or without a byte-order mark.
+
+    Args:
+        path: The file.
+        object_hook: Called with every object; its result takes the object's place.
+
+    Raises:
+        UserError: It is malformed, which is said with line and column, or an object has a key twice, of which one
+            value would be lost.
+    """
+
+    def build(pairs: list[tuple[str, Any]]) -> Any:
+        node = dict(pairs)
+        if len(node) != len(pairs):
+            raise UserError(f'{path}: {repeated_key(pairs)}.')
+        return node if object_hook is None else object_hook(node)
+
+    try:
+        with fileio.get_local_path(path) as local, open(local, 'rb') as file:
+            text = decode_text(file.read())
+        return json.loads(text, object_pairs_hook=build)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '
+            + (BACKSLASHES if 'escape' in error.msg else 'it may be cut off, or a web page saved under this name')
+            + '.'
+        ) from None
+    except UnicodeDecodeError as error:
+        utf16 = error.object[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        reason = 'it is UTF-16 text; save it as UTF-8' if utf16 else f'byte {error.start} is not UTF-8 text'
+        raise UserError(f'{path} is not valid JSON: {reason}.') from None
+    except RecursionError:
+        raise UserError(f'{path} is not valid JSON: its brackets are nested too deeply.') from None
+
+
+def decode_text(data: bytes) -> str:
+    """Text in UTF-8, without the byte-order mark that some editors of Windows write first.
+
+    Raises:
+        UnicodeDecodeError: It is not UTF-8.
+    """
+    return data.decode('utf-8-sig')
+
+
+def repeated_key(pairs: Sequence[tuple[str, Any]]) -> str:
+    """What is wrong with the keys of a JSON object of which one is given twice."""
+    keys = [key for key, _ in pairs]
+    return f'the key "{next(key for key in keys if keys.count(key) > 1)}" is given twice in one object'
+
+
+def windows_path(path: str) -> str | None:
+    """What is wrong with a path that was written on Windows, and cannot be found elsewhere; None if nothing is."""
+    if os.sep == '\\' or not re.search(r'[\\\x00-\x1f]|(^|/)[A-Za-z]:/', path):
+        return None
+    if re.search(r'[\x00-\x1f]', path):
+        return f'the path has a control character, as "\\n" in "images\\new.jpg" is one; {BACKSLASHES}'
+    if '\\' in path:
+        return f'the path has backslashes, as on Windows; {BACKSLASHES}'
+    return 'the path begins with a drive of Windows; give a path relative to the folder of images'
 
 
 def load_refs(path: str) -> Any:

@@ -7,15 +7,19 @@ from mmengine import fileio
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import join_path
+from mmengine.logging import print_log
 from mmengine.utils import is_abs
 
-from mmuniqrnet.structures.masks import read_mask_file
+from mmuniqrnet.structures.mask_files import read_mask_file
 from mmuniqrnet.utils.errors import MissingFileError, UserError
 
-from .annotation_files import load_json, require_file
+from .annotation_files import load_json, require_file, windows_path
 from .instance_store import InstanceStore
+from .objects import Repairs
+from .pictures import check_picture
 
 FILTER_KEYS = ('filter_empty_gt', 'exclude_img_ids')
+SHOWN_PROBLEMS = 5
 
 
 class BaseReferringDataset(BaseDataset):
@@ -51,6 +55,8 @@ class BaseReferringDataset(BaseDataset):
 
     METAINFO = dict(classes=('referent',))
     PREFIX_KEYS: tuple[str, ...] = ('img_path',)
+    #: How to see all problems, where the first ones are listed.
+    list_all = ''
 
     def __init__(
         self,
@@ -73,6 +79,7 @@ class BaseReferringDataset(BaseDataset):
         self.dataset_name = dataset_name
         self.check_images = check_images and bool(data_prefix.get('img_path'))
         self.instance_store = InstanceStore([])
+        self.repairs = Repairs()
         self._refuse_unknown(data_prefix, self.PREFIX_KEYS, 'data_prefix')
         self._refuse_unknown(filter_cfg or {}, FILTER_KEYS, 'filter_cfg')
         super().__init__(
@@ -106,12 +113,58 @@ class BaseReferringDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         data_list, self.instance_store = self.load_expressions()
-        if self.check_images and data_list and not fileio.exists(data_list[0]['img_path']):
-            raise MissingFileError(
-                f'The image {data_list[0]["img_path"]} does not exist; the images of {self.dataset_name} belong in '
-                f'{self.data_prefix["img_path"]} (data_prefix["img_path"], under data_root).'
-            )
+        if self.check_images:
+            # Of the others only those that were surely written on Windows: looking for all of them takes long.
+            strange = {item['img_path']: None for item in data_list if windows_path(item['img_path'])}
+            for path in [*(item['img_path'] for item in data_list[:1]), *strange]:
+                if not fileio.exists(path):
+                    raise MissingFileError(self._missing_image(path))
         return data_list
+
+    def _missing_image(self, path: str) -> str:
+        reason = windows_path(path)
+        return f'The image {path} does not exist' + (
+            f': {reason}.'
+            if reason
+            else f'; the images of {self.dataset_name} belong in {self.data_prefix["img_path"]} '
+            '(data_prefix["img_path"], under data_root).'
+        )
+
+    def refuse(self, problems: Sequence[str]) -> None:
+        """Stop at problems of the annotations: UserError lists the first of them, if there are any."""
+        if not problems:
+            return
+        shown = '; '.join(problem.rstrip('.') for problem in problems[:SHOWN_PROBLEMS])
+        more = f'; and {len(problems) - SHOWN_PROBLEMS} more' if len(problems) > SHOWN_PROBLEMS else ''
+        raise UserError(
+            f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}{more}{self.list_all}.'
+        )
+
+    def report(self) -> None:
+        """Log what was changed while reading (``repairs``)."""
+        for sentence in self.repairs.sentences():
+            print_log(f'{self.ann_file}: {sentence}.', logger='current')
+
+    def prepare_data(self, idx: int) -> Any:
+        """An item, through the pipeline; an image that cannot be read is named, with the expression on it.
+
+        Raises:
+            UserError: The image does not exist or cannot be decoded.
+        """
+        info = self.get_data_info(idx)
+        path, text, sent_id = info['img_path'], info.get('text'), info.get('sent_id')
+        try:
+            return self.pipeline(info)
+        except UserError:
+            raise
+        except Exception as error:
+            # Whichever transform loads the image, and however it fails: see whether it is the image.
+            try:
+                check_picture(path)
+            except UserError as reason:
+                kind = MissingFileError if isinstance(error, FileNotFoundError) else UserError
+                raise kind(f'{reason}; expression {text!r} (sent_id {sent_id}) is on it.') from error
+            raise
 
     def filter_data(self) -> list[dict]:
         cfg = self.filter_cfg or {}

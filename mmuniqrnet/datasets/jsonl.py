@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from mmengine.logging import print_log
+
 from mmuniqrnet.registry import DATASETS
 from mmuniqrnet.utils.errors import UserError
 
 from .base import BaseReferringDataset
 from .instance_store import InstanceStore
-from .jsonl_parser import Problem, read_and_validate, validate_jsonl
+from .jsonl_parser import Findings, Problem, read_and_validate, validate_jsonl
 
-__all__ = ['Problem', 'ReferJsonlDataset', 'validate_jsonl']
-
-SHOWN_PROBLEMS = 5
+__all__ = ['Findings', 'Problem', 'ReferJsonlDataset', 'read_and_validate', 'validate_jsonl']
 
 
 @DATASETS.register_module()
@@ -25,11 +25,13 @@ class ReferJsonlDataset(BaseReferringDataset):
     - ``expressions``: a string, or a list of strings, all for this object;
     - ``bbox``: [x1, y1, x2, y2], pixels of the stored image (before any EXIF rotation), edges: a box over all of a
       640x480 image is [0, 0, 640, 480];
-    - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, not zero on the
-      object, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be left
+    - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, black where the
+      object is not, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be left
       out; a missing box is derived from the mask, a missing mask is not made up;
     - ``no_target``: true, and no ``bbox`` or ``mask``, where the expressions fit nothing in the image;
     - ``split`` (optional, but then in every line), ``width`` and ``height`` (optional).
+
+    A box that reaches less than a pixel outside its image is clipped; how many are is logged once.
 
     Without ``split`` in the file, all of it is the split that is asked for. ``img_id`` is ``image``; ``ref_id`` and
     ``ann_id`` are the line's number from 1, ``sent_id`` is ``{line}_{n}``.
@@ -45,10 +47,11 @@ class ReferJsonlDataset(BaseReferringDataset):
 
     Raises:
         FileNotFoundError: ``ann_file`` is missing.
-        ValueError: The file has a bad line; the first few are listed. :func:`validate_jsonl` lists them all.
+        UserError: The file has a bad line; the first few are listed. :func:`validate_jsonl` lists them all.
     """
 
     PREFIX_KEYS = ('img_path', 'mask_path')
+    list_all = ' (tools/dataset_tools/validate.py lists them all)'
 
     def __init__(
         self,
@@ -72,20 +75,17 @@ class ReferJsonlDataset(BaseReferringDataset):
         )
 
     def load_expressions(self) -> tuple[list[dict], InstanceStore]:
-        records, problems = read_and_validate(
+        records, problems, notes = read_and_validate(
             self.ann_file,
             self.data_prefix['img_path'],
             self.data_prefix.get('mask_path'),
             self.open_images,
-            read_masks=False,
+            whole=False,
         )
-        if problems:
-            shown = '; '.join(map(str, problems[:SHOWN_PROBLEMS]))
-            more = f'; and {len(problems) - SHOWN_PROBLEMS} more' if len(problems) > SHOWN_PROBLEMS else ''
-            raise UserError(
-                f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}'
-                f'{more} (tools/dataset_tools/validate.py lists them all).'
-            )
+        self.refuse([str(problem) for problem in problems])
+        for note in notes:
+            if not note.startswith('line '):  # validate.py says these
+                print_log(f'{self.ann_file}: {note}.', logger='current')
         records = self._choose(records)
         expressions = []
         for index, (number, record) in enumerate(records):

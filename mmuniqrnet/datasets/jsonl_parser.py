@@ -1,21 +1,20 @@
 """Reading and checking custom data: JSON Lines, one object of one image a line."""
 
 import json
-import math
 import os
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
-from PIL import Image
+from mmuniqrnet.structures.mask_files import MASK_MODES, read_mask_file
+from mmuniqrnet.structures.masks import is_polygon, mask_area, mask_to_box
+from mmuniqrnet.structures.rle import rle_size, run_lengths
+from mmuniqrnet.utils.errors import UserError
 
-from mmuniqrnet.structures.masks import MASK_MODES, decode_mask, is_polygon, mask_to_box, read_mask_file
-
-from .annotation_files import require_file
+from .annotation_files import BACKSLASHES, decode_text, repeated_key, require_file, windows_path
+from .objects import Repairs, clip_box, is_numbers
+from .pictures import Picture, check_picture, in_parallel
 
 KEYS = ('image', 'expressions', 'bbox', 'mask', 'no_target', 'split', 'width', 'height')
-# Boxes written with rounded decimals may end a hair outside; a pixel outside is a mistake.
-TOLERANCE = 0.01
 
 
 class Problem(NamedTuple):
@@ -28,27 +27,63 @@ class Problem(NamedTuple):
         return f'line {self.line}: {self.reason}'
 
 
-class _Bad(Exception):
-    """One problem of the line being read."""
+class ImageFiles:
+    """The images and mask files that the lines name; each is opened once.
+
+    Args:
+        whole: Decode all of each file, as training will; else only headers are read.
+    """
+
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+        self._pictures: dict[str, Picture | str] = {}
+        self._masks: dict[str, dict | str] = {}
+
+    def decode(self, images: list[str], masks: list[str]) -> None:
+        """Decode these files in parallel, before they are asked for."""
+        jobs = [f'i{path}' for path in images] + [f'm{path}' for path in masks]
+
+        def read(job: str) -> Picture | dict | str:
+            return (self._read_picture if job[0] == 'i' else self._read_mask)(job[1:])
+
+        for job, result in in_parallel(read, jobs).items():
+            (self._pictures if job[0] == 'i' else self._masks)[job[1:]] = result  # type: ignore[assignment]
+
+    def picture(self, path: str) -> Picture:
+        """What the header of an image says; UserError if it cannot be read."""
+        if path not in self._pictures:
+            self._pictures[path] = self._read_picture(path)
+        found = self._pictures[path]
+        if isinstance(found, str):
+            raise UserError(found)
+        return found
+
+    def mask(self, path: str) -> dict:
+        """A mask file as RLE; UserError if it cannot be read."""
+        if path not in self._masks:
+            self._masks[path] = self._read_mask(path)
+        found = self._masks[path]
+        if isinstance(found, str):
+            raise UserError(found)
+        return found
+
+    def _read_picture(self, path: str) -> Picture | str:
+        try:
+            return check_picture(path, self.whole)
+        except UserError as error:
+            return _with_hint(str(error), path)
+
+    @staticmethod
+    def _read_mask(path: str) -> dict | str:
+        try:
+            return read_mask_file(path)
+        except UserError as error:
+            return _with_hint(str(error).rstrip('.'), path)
 
 
-@lru_cache(maxsize=1024)
-def _header(path: str) -> tuple[tuple[int, int], str]:
-    """(width, height) and mode."""
-    # Pillow does not rotate by EXIF: annotations refer to the stored pixels.
-    try:
-        with Image.open(path) as image:
-            return image.size, image.mode
-    except FileNotFoundError:
-        raise _Bad(f'the image {path} does not exist') from None
-    except OSError as error:
-        raise _Bad(f'{path} is not a readable image ({error})') from None
-
-
-def _is_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value
-    )
+def _with_hint(reason: str, path: str) -> str:
+    hint = None if os.path.exists(path) else windows_path(path)
+    return f'{reason.replace(path, repr(path)[1:-1])}: {hint}' if hint else reason
 
 
 def _is_whole(value: Any, minimum: int = 0) -> bool:
@@ -58,107 +93,109 @@ def _is_whole(value: Any, minimum: int = 0) -> bool:
 def _check_expressions(value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise _Bad('"expressions" should be a string or a list of at least one string')
+        raise UserError('"expressions" should be a string or a list of at least one string')
     if not all(text.strip() for text in texts):
-        raise _Bad('"expressions" has an empty expression')
+        raise UserError('"expressions" has an empty expression')
     return [text.strip() for text in texts]
 
 
-def _check_size(record: dict, image_path: str, open_image: bool) -> tuple[int, int] | None:
-    """(width, height), from the image, or else from the line."""
+def _check_sides(record: dict) -> tuple[int, int] | None:
+    """(width, height) as the line gives them."""
     given = [record[key] for key in ('width', 'height') if key in record]
     if len(given) == 1 or not all(_is_whole(side, 1) for side in given):
-        raise _Bad('"width" and "height" should both be given, as positive whole numbers, or neither')
-    if not open_image:
-        return tuple(given) or None
-    size, _ = _header(image_path)
-    if given and tuple(given) != size:
-        raise _Bad(f'"width" and "height" are {given[0]}x{given[1]}, but the image has {size[0]}x{size[1]} pixels')
-    return size
+        raise UserError('"width" and "height" should both be given, as positive whole numbers, or neither')
+    return (given[0], given[1]) if given else None
 
 
-def _check_box(box: list[float], size: tuple[int, int] | None, what: str = '"bbox"') -> list[float]:
-    if not _is_numbers(box) or len(box) != 4:
-        raise _Bad(f'{what} should be four numbers [x1, y1, x2, y2] in pixels')
-    x1, y1, x2, y2 = map(float, box)
-    if x2 <= x1 or y2 <= y1:
-        raise _Bad(f'{what} {box} has no area: it should be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
-    right, bottom = size or (math.inf, math.inf)
-    if min(x1, y1) < -TOLERANCE or x2 > right + TOLERANCE or y2 > bottom + TOLERANCE:
-        raise _Bad(f'{what} {box} reaches outside the image' + (f' of {right}x{bottom} pixels' if size else ''))
-    return [x1, y1, x2, y2]
+def _check_box(
+    box: Any, size: tuple[int, int] | None, repairs: Repairs | None = None, what: str = '"bbox"'
+) -> list[float]:
+    if not is_numbers(box) or len(box) != 4:
+        raise UserError(f'{what} should be four numbers [x1, y1, x2, y2] in pixels')
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise UserError(f'{what} {box} has no area: it should be [x1, y1, x2, y2] with x1 < x2 and y1 < y2')
+    width, height = size or (None, None)
+    return clip_box(box, width, height, repairs, what)
 
 
-def _check_polygons(mask: list, size: tuple[int, int] | None) -> list:
-    if not mask or not all(_is_numbers(part) and is_polygon(part) for part in mask):
-        raise _Bad('"mask" as polygons should be a list of lists [x1, y1, x2, y2, x3, y3, ...], three points or more')
-    _check_box(mask_to_box(mask), size, 'the extent of "mask"')
-    return mask
+def _check_polygons(mask: list, size: tuple[int, int] | None) -> list[float]:
+    """The box around the polygons."""
+    if not mask or not all(is_numbers(part) and is_polygon(part) for part in mask):
+        raise UserError(
+            '"mask" as polygons should be a list of lists [x1, y1, x2, y2, x3, y3, ...], three points or more'
+        )
+    return _check_box(mask_to_box(mask), size, None, 'the extent of "mask"')
 
 
-def _check_rle(mask: dict, size: tuple[int, int] | None) -> dict:
-    counts, rle_size = mask.get('counts'), mask.get('size')
-    if not (isinstance(rle_size, list) and len(rle_size) == 2 and all(_is_whole(side, 1) for side in rle_size)):
-        raise _Bad('"mask" as RLE should have "size", [height, width] in pixels')
-    if not (isinstance(counts, str) or (isinstance(counts, list) and all(map(_is_whole, counts)))):
-        raise _Bad('"mask" as RLE should have "counts", a string or a list of whole numbers')
-    if size is not None and tuple(rle_size) != size[::-1]:
-        raise _Bad(f'"mask" is of size {rle_size} (height, width), but the image has {size[1]}x{size[0]}')
-    if isinstance(counts, list) and sum(counts) != rle_size[0] * rle_size[1]:
-        raise _Bad(f'the "counts" of "mask" add up to {sum(counts)} pixels, not to {rle_size[0]}x{rle_size[1]}')
+def _check_rle(mask: dict, size: tuple[int, int] | None) -> list[float]:
+    """The box around an RLE."""
     try:
-        empty = not decode_mask(mask, *rle_size).any()
-    except (ValueError, TypeError) as error:
-        raise _Bad(f'"mask" is not a valid RLE ({error})') from None
-    if empty:
-        raise _Bad('"mask" is empty')
-    return mask
-
-
-def _check_mask_file(path: str, size: tuple[int, int] | None, whole: bool) -> list[float] | None:
-    """Box of the mask if all of the file is to be read; otherwise only its header is."""
-    if not path.lower().endswith('.png'):
-        raise _Bad(f'the mask {path} should be a PNG')
-    if whole:
-        try:
-            return mask_to_box(read_mask_file(path, *(size[::-1] if size else ())))
-        except (FileNotFoundError, ValueError) as error:
-            raise _Bad(str(error).rstrip('.')) from None
-    mask_size, mode = _header(path)
-    if size is not None and mask_size != size:
-        raise _Bad(f'the mask {path} is {mask_size[0]}x{mask_size[1]} pixels, but the image {size[0]}x{size[1]}')
-    if mode not in MASK_MODES:
-        raise _Bad(f'the mask {path} is of mode {mode}; save it with one channel')
-    return None
+        rle_size(mask)
+        if size is not None and rle_size(mask) != size[::-1]:
+            raise UserError(f'"mask" is of size {mask["size"]} (height, width), but the image has {size[1]}x{size[0]}')
+        run_lengths(mask)
+    except UserError as error:
+        raise UserError(str(error) if '"mask"' in str(error) else f'"mask" is not a valid RLE: {error}') from None
+    if not mask_area(mask):
+        raise UserError('"mask" is empty')
+    return mask_to_box(mask)
 
 
 class LineReader:
     """Turn one line into a record with ``image_path``, ``size`` ((width, height) or None), ``expressions``, ``split``
-    (or None), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None where nothing is meant).
+    (or None), ``orientation`` (of EXIF), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None where nothing
+    is meant).
 
     Args:
         images_root: Folder that ``image`` is relative to.
         masks_root: Folder that a ``mask`` given as a path is relative to.
-        open_images: Open the images (their headers only), for their sizes. Otherwise only what the file itself shows
-            is checked.
-        read_masks: Read masks that are files whole, not only those from which a box is to be derived.
+        open_images: Open the images, for their sizes. Otherwise only what the file itself shows is checked.
+        whole: Decode images and masks whole. Otherwise only their headers are read, and of masks that are files only
+            those from which a box is to be derived are read whole.
     """
 
-    def __init__(self, images_root: str, masks_root: str, open_images: bool, read_masks: bool) -> None:
+    def __init__(self, images_root: str, masks_root: str, open_images: bool, whole: bool) -> None:
         self.images_root = images_root
         self.masks_root = masks_root
         self.open_images = open_images
-        self.read_masks = read_masks
+        self.whole = whole
+        self.files = ImageFiles(whole)
+        self.repairs = Repairs()
+
+    def decode_files(self, lines: list[str]) -> None:
+        """Decode the files that these lines name, in parallel."""
+        images, masks = [], []
+        for text in lines:
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            image, mask = (line.get('image'), line.get('mask')) if isinstance(line, dict) else (None, None)
+            if isinstance(image, str):
+                images.append(os.path.join(self.images_root, image))
+            if isinstance(mask, str) and mask.lower().endswith('.png'):
+                masks.append(os.path.join(self.masks_root, mask))
+        self.files.decode(images, masks)
 
     def read(self, text: str) -> tuple[dict, list[str]]:
         """The record and the reasons why it is bad, if any."""
+        repeated: list[str] = []
+
+        def build(pairs: list[tuple[str, Any]]) -> dict:
+            if len(dict(pairs)) != len(pairs):
+                repeated.append(repeated_key(pairs))
+            return dict(pairs)
+
         try:
-            line = json.loads(text)
+            line = json.loads(text, object_pairs_hook=build)
         except json.JSONDecodeError as error:
-            return {}, [f'not JSON ({error.msg} at column {error.colno})']
+            hint = f'; {BACKSLASHES}' if 'escape' in error.msg else ''
+            return {}, [f'not JSON ({error.msg} at column {error.colno}{hint})']
+        except RecursionError:
+            return {}, ['not JSON (its brackets are nested too deeply)']
         if not isinstance(line, dict):
             return {}, ['not a JSON object, {"image": ..., "expressions": ..., ...}']
-        reasons = [f'"{key}" is missing' for key in ('image', 'expressions') if key not in line]
+        reasons = [*repeated, *(f'"{key}" is missing' for key in ('image', 'expressions') if key not in line)]
         reasons += [f'unknown key "{key}"; known are {", ".join(KEYS)}' for key in line if key not in KEYS]
         kinds = (('image', str, 'a path'), ('split', str, 'a string'), ('no_target', bool, 'true or false'))
         reasons += [
@@ -170,54 +207,133 @@ class LineReader:
         if not nothing and not something:
             reasons.append('both "bbox" and "mask" are missing; where nothing is meant, give "no_target": true')
         record: dict[str, Any] = dict(
-            image=line.get('image'), split=line.get('split'), size=None, instance=None if nothing else {}
+            image=line.get('image'),
+            split=line.get('split'),
+            size=None,
+            orientation=1,
+            instance=None if nothing else {},
         )
         checks = [self._read_expressions, self._read_size, *([] if nothing else [self._read_instance])]
         for check in checks:
             try:
                 check(line, record)
-            except _Bad as bad:
-                reasons.append(str(bad))
+            except UserError as bad:
+                reasons.append(str(bad) + self._hint_of_orientation(check, line, record))
         return record, reasons
+
+    def _hint_of_orientation(self, check: Any, line: dict, record: dict) -> str:
+        """What to do, if ``check`` fails on the stored image and passes on the image as it is shown, turned by EXIF."""
+        picture = record.get('picture')
+        if picture is None or not picture.swaps_sides:
+            return ''
+        turned = picture._replace(width=picture.height, height=picture.width)
+        attempt = dict(record, instance=dict(record['instance'] or {}), size=(turned.width, turned.height))
+        try:
+            if check == self._read_size:
+                given = _check_sides(line)
+                if given and given != (turned.width, turned.height):
+                    return ''
+            else:
+                check(line, attempt)
+        except UserError:
+            return ''
+        return (
+            f'; it fits with width and height exchanged: {record["image_path"]} is shown turned by its EXIF '
+            f'orientation {picture.orientation}, but annotations refer to the stored pixels; annotate these, or save '
+            'the photograph upright, without the tag'
+        )
 
     def _read_expressions(self, line: dict, record: dict) -> None:
         if 'expressions' in line:
             record['expressions'] = _check_expressions(line['expressions'])
 
     def _read_size(self, line: dict, record: dict) -> None:
-        if isinstance(line.get('image'), str):
-            record['image_path'] = os.path.join(self.images_root, line['image'])
-            record['size'] = _check_size(line, record['image_path'], self.open_images)
+        if not isinstance(line.get('image'), str):
+            return
+        record['image_path'] = os.path.join(self.images_root, line['image'])
+        given = _check_sides(line)
+        if not self.open_images:
+            record['size'] = given
+            return
+        # Pillow does not rotate by EXIF: annotations refer to the stored pixels.
+        picture = record['picture'] = self.files.picture(record['image_path'])
+        record['size'], record['orientation'] = (picture.width, picture.height), picture.orientation
+        if given and given != record['size']:
+            raise UserError(
+                f'"width" and "height" are {given[0]}x{given[1]}, but the image has {picture.width}x{picture.height} '
+                'pixels'
+            )
 
     def _read_instance(self, line: dict, record: dict) -> None:
         instance, mask, size = record['instance'], line.get('mask'), record['size']
         if 'bbox' in line:
-            instance['bbox'] = _check_box(line['bbox'], size)
+            instance['bbox'] = _check_box(line['bbox'], size, self.repairs)
         if isinstance(mask, str):
             instance['mask_path'] = os.path.join(self.masks_root, mask)
             if self.open_images or 'bbox' not in line:
-                box = _check_mask_file(instance['mask_path'], size, self.read_masks or 'bbox' not in line)
+                box = self._check_mask_file(instance['mask_path'], size, self.whole or 'bbox' not in line)
                 instance.setdefault('bbox', box)
         elif 'mask' in line:
             if not isinstance(mask, list | dict):
-                raise _Bad('"mask" should be polygons, an RLE, or the path of a PNG')
-            instance['mask'] = _check_polygons(mask, size) if isinstance(mask, list) else _check_rle(mask, size)
-            instance.setdefault('bbox', mask_to_box(mask))
+                raise UserError('"mask" should be polygons, an RLE, or the path of a PNG')
+            box = _check_polygons(mask, size) if isinstance(mask, list) else _check_rle(mask, size)
+            instance['mask'] = mask
+            instance.setdefault('bbox', box)
+
+    def _check_mask_file(self, path: str, size: tuple[int, int] | None, whole: bool) -> list[float] | None:
+        """Box of the mask if all of the file is to be read; otherwise only its header is."""
+        if not path.lower().endswith('.png'):
+            raise UserError(f'the mask {path} should be a PNG')
+        if whole:
+            rle = self.files.mask(path)
+            height, width = rle['size']
+        else:
+            try:
+                width, height, mode, _ = check_picture(path, whole=False)
+            except UserError as error:
+                raise UserError(_with_hint(str(error).replace('the image ', 'the mask '), path)) from None
+            if mode not in MASK_MODES:
+                raise UserError(f'the mask {path} has mode {mode}: save it with one channel')
+        if size is not None and (width, height) != size:
+            raise UserError(f'the mask {path} is {width}x{height} pixels, but the image {size[0]}x{size[1]}')
+        return mask_to_box(rle) if whole else None
 
 
 def read_jsonl(path: str, reader: LineReader) -> Iterator[tuple[int, dict, list[str]]]:
     """Number, record and reasons of every line that is not blank."""
     require_file(path, 'ann_file', 'JSON Lines, one object a line')
-    _header.cache_clear()
     with open(path, 'rb') as file:
-        for number, line in enumerate(file, 1):
-            try:
-                text = line.decode('utf-8-sig' if number == 1 else 'utf-8')
-            except UnicodeDecodeError as error:
-                yield number, {}, [f'not UTF-8 text (byte {error.start + 1})']
-                continue
-            if text.strip():
-                yield number, *reader.read(text)
+        lines = list(file)
+    if lines and lines[0][:2] in (b'\xff\xfe', b'\xfe\xff') and b'\0' in lines[0]:
+        yield 1, {}, ['not UTF-8 text, but UTF-16; save the file as UTF-8']
+        return
+    texts: list[tuple[int, str | None, str]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            texts.append((number, decode_text(line), ''))  # each: files with a byte-order mark may have been joined
+        except UnicodeDecodeError as error:
+            texts.append((number, None, f'not UTF-8 text (byte {error.start + 1})'))
+    if reader.open_images and reader.whole:
+        reader.decode_files([text for _, text, _ in texts if text])
+    for number, text, reason in texts:
+        if text is None:
+            yield number, {}, [reason]
+        elif text.strip():
+            yield number, *reader.read(text)
+
+
+class Findings(NamedTuple):
+    """What was found in a JSON Lines file.
+
+    Attributes:
+        records: Number and record of each good line; see :class:`LineReader`.
+        problems: What is wrong; a file with problems is not read.
+        notes: What may be wrong, and what is changed when the file is read.
+    """
+
+    records: list[tuple[int, dict]]
+    problems: list[Problem]
+    notes: list[str]
 
 
 def validate_jsonl(
@@ -229,16 +345,14 @@ def validate_jsonl(
         path: The file.
         images_root: Folder that ``image`` is relative to.
         masks_root: Folder that a ``mask`` given as a path is relative to; by default ``images_root``.
-        open_images: Check that images and masks exist and can be read, and boxes and masks against their sizes.
+        open_images: Decode all images and masks, and check boxes and masks against their sizes.
     """
-    return read_and_validate(path, images_root, masks_root, open_images, read_masks=open_images)[1]
+    return read_and_validate(path, images_root, masks_root, open_images, whole=open_images).problems
 
 
-def read_and_validate(
-    path: str, images_root: str, masks_root: str | None, open_images: bool, read_masks: bool
-) -> tuple[list[tuple[int, dict]], list[Problem]]:
-    """The good lines' (number, record), and all problems; see :func:`validate_jsonl` and :class:`LineReader`."""
-    reader = LineReader(images_root, images_root if masks_root is None else masks_root, open_images, read_masks)
+def read_and_validate(path: str, images_root: str, masks_root: str | None, open_images: bool, whole: bool) -> Findings:
+    """The good lines, all problems and notes; see :func:`validate_jsonl` and :class:`LineReader`."""
+    reader = LineReader(images_root, images_root if masks_root is None else masks_root, open_images, whole)
     records, problems = [], []
     for number, record, reasons in read_jsonl(path, reader):
         problems += [Problem(number, reason) for reason in reasons]
@@ -252,4 +366,37 @@ def read_and_validate(
         ]
     if not records and not problems:
         problems.append(Problem(1, 'the file has no lines'))
-    return records, sorted(problems, key=lambda problem: problem.line)
+    notes = [*reader.repairs.sentences(), *_turned_photographs(records), *_shared_expressions(records)]
+    return Findings(records, sorted(problems, key=lambda problem: problem.line), notes)
+
+
+def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
+    """A sentence for each photograph whose EXIF orientation is not 1."""
+    notes: dict[str, str] = {}
+    for number, record in records:
+        if record['orientation'] != 1:
+            width, height = record['size']
+            path = record['image_path']
+            notes.setdefault(
+                path,
+                f'line {number}: {path} has EXIF orientation {record["orientation"]}, so viewers show it turned; boxes '
+                f'and masks must refer to the stored pixels ({width}x{height})',
+            )
+    return list(notes.values())
+
+
+def _shared_expressions(records: list[tuple[int, dict]]) -> list[str]:
+    """A sentence for each expression that is given to two objects of one image; case and white space do not count."""
+    first: dict[tuple, tuple[int, Any]] = {}
+    notes = []
+    for number, record in records:
+        image = os.path.normpath(record['image'])
+        target = None if record['instance'] is None else json.dumps(record['instance'], sort_keys=True, default=str)
+        for text in dict.fromkeys(' '.join(text.casefold().split()) for text in record['expressions']):
+            line, other = first.setdefault((record['split'], image, text), (number, target))
+            if other != target:
+                notes.append(
+                    f'line {number}: the expression "{text}" is given to another object of {record["image"]} in line '
+                    f'{line}, so which one it means is not clear'
+                )
+    return notes

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,9 @@ from mmuniqrnet.utils.errors import MissingFileError, UserError
 
 from .annotation_files import load_json, require_file
 from .base import BaseReferringDataset
+from .coco_files import repeated_sentence
 from .instance_store import InstanceStore
+from .objects import Repairs, clip_box, is_numbers
 
 # Damaged in SAIAPR TC-12 (19579 is a GIF named .jpg) and left out by REFER; the published counts are without them.
 UNUSABLE_IMAGES = ('17975.jpg', '19575.jpg', '19579.jpg')
@@ -91,20 +94,24 @@ class ReferItDataset(BaseReferringDataset):
         queries = {split: self._load_queries(split) for split in self.splits}
         boxes = self._load_mapping(self.ann_file, 'ann_file', "the boxes by key, ReferItGame's referit_bbox.json")
         sizes = self._load_mapping(self.size_file, 'size_file', 'image sizes by name, referit_imsize.json')
+        self.repairs = Repairs()
         expressions: list[dict] = []
         instances: list[dict] = []
+        problems = repeated_sentence(
+            [key for of_split in queries.values() for key in of_split], f'splits {", ".join(queries)}', 'regions', 'key'
+        )
         for split, query_file in queries.items():
             for key, texts in query_file.items():
                 image = key.rpartition('_')[0]
                 name = f'{image}.jpg'
                 if name in self.exclude_images:
                     continue
-                if key not in boxes or name not in sizes:
-                    raise UserError(
-                        f'{self._query_path(split)}: {key} has no '
-                        f'{"box" if key not in boxes else "image size"} in '
-                        f'{self.ann_file if key not in boxes else self.size_file}.'
-                    )
+                try:
+                    self._check_region(split, key, texts, boxes, sizes.get(name))
+                    instance = self._instance(key, boxes[key], *sizes[name])
+                except UserError as error:
+                    problems.append(str(error))
+                    continue
                 width, height = sizes[name]
                 common = dict(
                     img_path=join_path(self.data_prefix['img_path'], name),
@@ -117,22 +124,45 @@ class ReferItDataset(BaseReferringDataset):
                     split=split,
                     instance_index=[len(instances)],
                 )
-                instances.append(self._instance(key, boxes[key], width, height))
-                for number, text in enumerate(texts):
-                    if not text.strip():
-                        raise UserError(f'{self._query_path(split)}: expression {number} of {key} is empty.')
-                    expressions.append(dict(common, sent_id=f'{key}_{number}', text=text.strip()))
+                instances.append(instance)
+                expressions += [
+                    dict(common, sent_id=f'{key}_{number}', text=text.strip()) for number, text in enumerate(texts)
+                ]
+        self.refuse(problems)
+        self.report()
         self._check_first_mask(instances)
         return expressions, InstanceStore(instances)
 
-    def _instance(self, key: str, box: list[int], width: int, height: int) -> dict:
-        x1, y1, x2, y2 = box
-        if not (0 <= x1 <= x2 < width and 0 <= y1 <= y2 < height):
+    def _check_region(self, split: str, key: str, texts: list, boxes: dict, size: Any) -> None:
+        """UserError unless the expressions, the box and the image's size of a region can be read."""
+        path = self._query_path(split)
+        if not re.fullmatch(r'\d+_\d+', key):
+            raise UserError(f'{path}: the key {key!r} is not {{image}}_{{region}}, two numbers.')
+        if key not in boxes or size is None:
+            raise UserError(
+                f'{path}: {key} has no {"box" if key not in boxes else "image size"} in '
+                f'{self.ann_file if key not in boxes else self.size_file}.'
+            )
+        if not is_numbers(size) or len(size) != 2 or min(size) < 1:
+            raise UserError(f'{self.size_file}: the size of the image of {key} is not [width, height]: {size}.')
+        if not is_numbers(boxes[key]) or len(boxes[key]) != 4:
+            raise UserError(
+                f'{self.ann_file}: the box of {key} should be four numbers x1, y1, x2, y2, not {str(boxes[key])[:60]}.'
+            )
+        for number, text in enumerate(texts):
+            if not isinstance(text, str) or not text.strip():
+                raise UserError(f'{path}: expression {number} of {key} is empty, or no text.')
+
+    def _instance(self, key: str, box: list[float], width: int, height: int) -> dict:
+        x1, y1, x2, y2 = map(float, box)
+        try:
+            edges = clip_box([x1, y1, x2 + 1, y2 + 1], width, height, self.repairs)
+        except UserError:
             raise UserError(
                 f'{self.ann_file}: the box {box} of {key} is not within its image of {width}x{height} '
                 'pixels; boxes are expected as x1, y1, x2, y2, last pixel included.'
-            )
-        instance: dict[str, Any] = dict(bbox=[float(x1), float(y1), x2 + 1.0, y2 + 1.0], bbox_label=0, ignore_flag=0)
+            ) from None
+        instance: dict[str, Any] = dict(bbox=edges, bbox_label=0, ignore_flag=0)
         if self.has_masks:
             instance['mask_path'] = join_path(self.data_prefix['mask_path'], f'{key}.mat')
         return instance

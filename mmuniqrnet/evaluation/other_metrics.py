@@ -8,6 +8,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmuniqrnet.registry import METRICS
 from mmuniqrnet.structures.answers import best_index
+from mmuniqrnet.structures.masks import to_rle
 from mmuniqrnet.structures.truth import truth_mask
 from mmuniqrnet.utils.errors import UserError
 
@@ -61,9 +62,12 @@ class DetectionMetric(_Adapter):
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         if any(instance.get('bbox') is None for instance in sample['instances']):
             raise UserError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
-        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged.
+        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged. And it passes
+        # them to pycocotools, which does not check them: `to_rle` does.
+        height, width = sample['ori_shape'][:2]
         instances = [
-            dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i for i in sample['instances']
+            dict(i, mask=to_rle(i['mask'], height, width)) if isinstance(i.get('mask'), dict) else i
+            for i in sample['instances']
         ]
         return dict(sample, instances=instances, img_id=_name(sample))
 

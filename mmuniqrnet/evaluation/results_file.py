@@ -29,7 +29,7 @@ def check_replaceable(path: Path) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
-        with path.open(encoding='utf-8') as file:
+        with path.open(encoding='utf-8-sig') as file:
             ours = json.loads(file.readline()).get('written_by') == MARK
     except (ValueError, AttributeError):
         ours = False
@@ -62,7 +62,7 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise MissingFileError(f'results file {path} not found; ReferringMetric writes it if outfile_prefix is set')
     records = []
-    with path.open(encoding='utf-8') as file:
+    with path.open(encoding='utf-8-sig') as file:
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)

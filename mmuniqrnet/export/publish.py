@@ -123,7 +123,7 @@ def _training_texts(cfg: Config) -> Iterable[str]:
 def _rows(path: str | Path) -> str:
     """The rows of a report as one line of JSON, without its facts, which contain paths."""
     try:
-        report = json.loads(Path(path).read_text(encoding='utf-8'))
+        report = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except FileNotFoundError:
         raise UserError(f'there is no results file {path}.') from None
     except ValueError as error:

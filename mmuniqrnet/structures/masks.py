@@ -1,26 +1,27 @@
-"""Masks of objects: COCO polygons, run-length encodings (RLE) and mask files; decoding, encoding, boxes around them.
+"""Masks of objects: COCO polygons and run-length encodings (RLE); decoding, encoding, boxes around them.
 
 A mask is a list of polygons ``[[x1, y1, x2, y2, ...], ...]`` or an RLE ``dict(size=[height, width], counts=...)`` whose
-counts are a list of run lengths or COCO's compressed string (bytes or str), in pixels of the stored image.
+counts are a list of run lengths or COCO's compressed string (bytes or str), in pixels of the stored image. Every RLE
+that pycocotools gets has passed ``run_lengths``, and every polygon ``is_polygon``.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 from pycocotools import mask as mask_utils
-from scipy.io import loadmat
 
-from mmuniqrnet.utils.errors import MissingFileError, UserError
+from mmuniqrnet.utils.errors import UserError
 
-# No mode with an alpha channel: opaque background would count as object.
-MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'RGB')
+from .rle import rle_size, run_lengths
+
+# Pixels. pycocotools walks along the edges of a polygon, so that its memory grows with their length.
+FARTHEST_POINT = 1e6
 
 Polygons = list[list[float]]
 Mask = Polygons | dict
 
 
-def as_mask(segmentation: list | dict | None) -> Mask | None:
+def as_mask(segmentation: list | Mapping | None) -> Mask | None:
     """The ``segmentation`` of a COCO annotation as one mask; None if it is empty.
 
     REFER's ReferItGame files have a list of RLEs, possibly several for one object; these are merged into one.
@@ -30,25 +31,44 @@ def as_mask(segmentation: list | dict | None) -> Mask | None:
     if isinstance(segmentation, list) and isinstance(segmentation[0], dict):
         if len(segmentation) == 1:
             return segmentation[0]
-        return mask_utils.merge([to_rle(rle, *rle['size']) for rle in segmentation])
-    return segmentation
+        sizes = {rle_size(rle) for rle in segmentation}
+        if len(sizes) > 1:
+            raise UserError(f'the RLE masks of one object have several sizes (height, width): {sorted(sizes)}')
+        return mask_utils.merge([to_rle(rle, *rle_size(rle)) for rle in segmentation])
+    return segmentation if isinstance(segmentation, list) else dict(segmentation)
 
 
 def is_polygon(part: object) -> bool:
-    """Whether this is ``[x1, y1, x2, y2, ...]`` with at least three points.
+    """Whether this is ``[x1, y1, x2, y2, ...]`` with at least three points, all of them finite numbers.
 
     This must be checked because pycocotools accepts four numbers and reads them as a box (x, y, width, height).
     """
-    return isinstance(part, list | tuple | np.ndarray) and len(part) >= 6 and len(part) % 2 == 0
+    if not isinstance(part, list | tuple | np.ndarray) or len(part) < 6 or len(part) % 2:
+        return False
+    if not all(issubclass(kind, int | float | np.number) and kind is not bool for kind in set(map(type, part))):
+        return False
+    # NaN compares as False
+    return bool((np.abs(np.array(part, dtype=np.float64)) <= FARTHEST_POINT).all())
 
 
-def to_rle(mask: Mask, height: int, width: int) -> dict:
-    """Polygons, or an RLE of either kind, as one compressed RLE of pycocotools."""
-    if isinstance(mask, list):
-        return mask_utils.merge(mask_utils.frPyObjects(mask, height, width))
-    if isinstance(mask['counts'], list):
-        return mask_utils.frPyObjects(mask, *mask['size'])
-    return mask
+def to_rle(mask: Mask | Mapping, height: int, width: int) -> dict:
+    """Polygons, or an RLE of either kind, as one compressed RLE of pycocotools.
+
+    Raises:
+        UserError: It is neither, or an RLE whose runs do not fill its size.
+    """
+    if isinstance(mask, Mapping) and 'counts' in mask:
+        run_lengths(mask)
+        size = list(rle_size(mask))
+        if isinstance(mask['counts'], str | bytes):
+            return dict(size=size, counts=mask['counts'])
+        return mask_utils.frPyObjects(dict(size=size, counts=list(map(int, mask['counts']))), *size)
+    if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
+        return mask_utils.merge(mask_utils.frPyObjects([list(map(float, part)) for part in mask], height, width))
+    raise UserError(
+        'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
+        f"RLE dict with 'size' and 'counts', not {str(mask)[:80]}"
+    )
 
 
 def with_text_counts(rle: dict) -> dict:
@@ -60,19 +80,13 @@ def decode_mask(mask: Mask | Mapping, height: int, width: int) -> np.ndarray:
     """Polygons or RLE as a bool mask [height, width].
 
     Raises:
-        ValueError: If it is neither, or an RLE of another size.
+        UserError: If it is neither, an RLE of another size, or an RLE whose runs do not fill its size.
     """
     if isinstance(mask, Mapping) and 'counts' in mask:
-        size = list(mask.get('size', ()))
+        size = list(rle_size(mask))
         if size != [height, width]:
             raise UserError(f'an RLE mask has size {size}, but its image is {[height, width]} (height, width)')
-        return mask_utils.decode(to_rle(dict(mask), height, width)).astype(bool)
-    if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
-        return mask_utils.decode(to_rle([list(part) for part in mask], height, width)).astype(bool)
-    raise UserError(
-        'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
-        f"RLE dict with 'size' and 'counts', not {str(mask)[:80]}"
-    )
+    return mask_utils.decode(to_rle(mask, height, width)).astype(bool)
 
 
 def encode_mask(mask: np.ndarray) -> dict:
@@ -81,42 +95,15 @@ def encode_mask(mask: np.ndarray) -> dict:
     return with_text_counts(dict(rle, size=[int(side) for side in rle['size']]))
 
 
-def area_share(rle: dict) -> float:
-    """The share of the image, 0..1, that a compressed RLE covers."""
-    height, width = rle['size']
-    return float(mask_utils.area(rle)) / (height * width)
+def mask_area(rle: Mapping) -> int:
+    """The number of pixels that an RLE covers."""
+    return int(run_lengths(rle)[1::2].sum())
 
 
-def read_mask_file(path: str, height: int | None = None, width: int | None = None) -> dict:
-    """Read a mask file as a compressed RLE.
-
-    Args:
-        path: ``.mat`` of SAIAPR TC-12 (``segimg_t``, zero on the object), or an image (non-zero on the object).
-        height: Height of the image in pixels; None skips the check of the size.
-        width: Width of the image in pixels; None skips the check of the size.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is not a mask, is empty, or is not of the image's size.
-    """
-    try:
-        if path.endswith('.mat'):
-            mask = np.asarray(loadmat(path, variable_names=['segimg_t'], appendmat=False)['segimg_t']) == 0
-        else:
-            with Image.open(path) as image:
-                if image.mode not in MASK_MODES:
-                    raise UserError(f'its mode is {image.mode}; save it with one channel')
-                mask = np.asarray(image) != 0
-    except FileNotFoundError:
-        raise MissingFileError(f'The mask {path} does not exist.') from None
-    except Exception as error:  # scipy and PIL raise many types for malformed files
-        raise UserError(f'{path} is not a readable mask ({type(error).__name__}: {error}).') from None
-    mask = mask.any(axis=-1) if mask.ndim == 3 else mask
-    if height is not None and width is not None and mask.shape != (height, width):
-        raise UserError(f'The mask {path} is {mask.shape[1]}x{mask.shape[0]} pixels, but its image {width}x{height}.')
-    if not mask.any():
-        raise UserError(f'The mask {path} is empty.')
-    return mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
+def area_share(rle: Mapping) -> float:
+    """The share of the image, 0..1, that an RLE covers."""
+    height, width = rle_size(rle)
+    return mask_area(rle) / (height * width)
 
 
 def xywh_to_xyxy(bbox: Sequence[float]) -> list[float]:
@@ -133,7 +120,7 @@ def mask_to_box(mask: Mask) -> list[float]:
     if isinstance(mask, list):
         points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in mask])
         return [*points.min(0).tolist(), *points.max(0).tolist()]
-    return xywh_to_xyxy(mask_utils.toBbox(to_rle(mask, *mask['size'])))
+    return xywh_to_xyxy(mask_utils.toBbox(to_rle(mask, *rle_size(mask))))
 
 
 def tight_box(mask: np.ndarray) -> list[float] | None:

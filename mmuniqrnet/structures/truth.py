@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmuniqrnet.utils.errors import UserError
+
 from .masks import decode_mask
 
 
@@ -24,8 +26,12 @@ def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndar
     None if any instance has no mask, because the union would be incomplete.
 
     Raises:
-        ValueError: If a mask is neither polygons nor RLE, or is not of this size.
+        UserError: If a mask is neither polygons nor RLE, is not of this size, or if the annotation has a mask of which
+            nothing can be used (``lost_mask``): without a word, the figures would leave this expression out.
     """
+    for instance in instances:
+        if instance.get('lost_mask'):
+            raise UserError(f'{instance["lost_mask"]}: fix it, or remove it to evaluate the other expressions only')
     if any(instance.get('mask') is None for instance in instances):
         return None
     union = np.zeros((height, width), dtype=bool)

@@ -3,6 +3,7 @@ from helpers.data_trees import write_set
 from helpers.tools import run_dataset_tool
 
 from mmuniqrnet.analysis import KNOWN_SETS, OFFICIAL_COUNTS, check_files, choose_sets
+from mmuniqrnet.utils.errors import UserError
 
 
 def states(root, *names):
@@ -49,5 +50,13 @@ def test_tool(tmp_path, capsys):
     assert run_dataset_tool('prepare', tmp_path, '--sets', 'refcocog(umd)') == 1
     said = capsys.readouterr().out
     assert 'refcocog(umd): lacks coco/train2014/\n' in said and 'MISSING  coco/train2014/' in said
-    with pytest.raises(FileNotFoundError, match='there is no folder .*nowhere: create it'):
-        run_dataset_tool('prepare', tmp_path / 'nowhere')
+
+
+def test_without_a_folder_the_tool_says_what_belongs_there(tmp_path, capsys):
+    assert run_dataset_tool('prepare', tmp_path / 'nowhere', '--sets', 'refcoco') == 1
+    said = capsys.readouterr().out
+    assert 'MISSING  refcoco/instances.json  get it from the REFER toolkit' in said
+    assert f'there is no folder {tmp_path / "nowhere"} yet: create it' in said
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match='file is a file: give the folder of the data sets'):
+        run_dataset_tool('prepare', tmp_path / 'file')

@@ -7,7 +7,8 @@ import pickletools
 import numpy as np
 import pytest
 
-from mmuniqrnet.datasets.annotation_files import UnsafePickleError, load_plain_pickle
+from mmuniqrnet.datasets.annotation_files import UnsafePickleError, load_json, load_plain_pickle
+from mmuniqrnet.utils.errors import UserError
 
 PLAIN = [dict(ref_id=2**40, ann_id=-1, area=1.5, flag=True, none=None, tokens=['a', 'é'], pair=(1, b'x'), set={1, 2})]
 
@@ -96,3 +97,25 @@ def test_other_ways_to_objects_are_refused(tmp_path, opcodes):
     (tmp_path / 'refs.p').write_bytes(opcodes)
     with pytest.raises(ValueError, match='refs.p'):
         load_plain_pickle(str(tmp_path / 'refs.p'))
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+def test_json_with_and_without_a_byte_order_mark(tmp_path, encoding):
+    (tmp_path / 'a.json').write_text('{"cup": ["é"]}', encoding=encoding)
+    assert load_json(str(tmp_path / 'a.json')) == {'cup': ['é']}
+
+
+@pytest.mark.parametrize(
+    'content, reason',
+    [
+        ('{}'.encode('utf-16'), 'UTF-16 text; save it as UTF-8'),
+        (b'{"a": "\xff"}', 'byte 7 is not UTF-8'),
+        (b'{"a": "images\\cup.jpg"}', r'Invalid \\escape.*write paths with /'),
+        (b'{"a": 1, "b": 2, "a": 3}', 'the key "a" is given twice'),
+        (b'[' * 100_000, 'nested too deeply'),
+    ],
+)
+def test_json_that_cannot_be_read(tmp_path, content, reason):
+    (tmp_path / 'a.json').write_bytes(content)
+    with pytest.raises(UserError, match=f'a.json.*{reason}'):
+        load_json(str(tmp_path / 'a.json'))

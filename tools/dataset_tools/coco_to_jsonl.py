@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from mmuniqrnet.analysis.coco_to_jsonl import coco_to_records, phrases_by_category, write_jsonl
 from mmuniqrnet.datasets import validate_jsonl
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
+from mmuniqrnet.datasets.objects import Repairs
 from mmuniqrnet.utils.errors import run_tool
 
 
@@ -33,10 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
     coco = load_json(args.annotations)
-    records = coco_to_records(coco, phrases_by_category(args.phrases), not args.ambiguous, args.split)
+    repairs = Repairs()
+    records = coco_to_records(coco, phrases_by_category(args.phrases), not args.ambiguous, args.split, repairs)
     write_jsonl(args.out, records, args.overwrite)
     problems = validate_jsonl(args.out, open_images=False)
     print(f'{args.out}: {len(records)} objects, {sum(len(record["expressions"]) for record in records)} expressions')
+    for sentence in repairs.sentences():
+        print(f'{args.annotations}: {sentence}')
     for problem in problems:
         print(f'{args.out}: {problem}')
     if problems:

@@ -6,6 +6,7 @@ The exit status is 1 if anything is missing.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from mmuniqrnet.analysis import KNOWN_SETS, check_files, choose_sets
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for known in sets:
         missing = [state.path for state in states if known.name in state.needed_by and not state.present]
         print(f'{known.name}: ' + (f'lacks {", ".join(missing)}' if missing else 'complete'))
+    if not os.path.isdir(args.data_root):
+        print(f'there is no folder {args.data_root} yet: create it and put these files into it')
     if not all(state.present for state in states):
         raise SystemExit(1)
 

@@ -2,13 +2,14 @@
 
     python tools/dataset_tools/validate.py FILE.jsonl [--images FOLDER]
 
-The exit status is 1 if the file has problems.
+With ``--images`` every image and mask is decoded. Problems stop training, and the exit status is 1. Notes say what may
+be wrong: photographs that are shown turned by their EXIF orientation, and expressions that are given to two objects.
 """
 
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.datasets.jsonl import validate_jsonl
+from mmuniqrnet.datasets.jsonl import read_and_validate
 from mmuniqrnet.utils.errors import run_tool
 
 
@@ -22,10 +23,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    problems = validate_jsonl(args.file, args.images or '', args.masks, open_images=args.images is not None)
+    opened = args.images is not None
+    _, problems, notes = read_and_validate(args.file, args.images or '', args.masks, open_images=opened, whole=opened)
     for problem in problems:
         print(f'{args.file}: {problem}')
-    print(f'{args.file}: {len(problems)} problem(s)' if problems else f'{args.file}: no problems')
+    for note in notes:
+        print(f'{args.file}: note: {note}')
+    found = f'{len(problems)} problem(s)' if problems else 'no problems'
+    print(f'{args.file}: {found}' + (f', {len(notes)} note(s)' if notes else ''))
     if problems:
         raise SystemExit(1)
 

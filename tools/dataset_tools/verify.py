@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not args.no_images:
             checked += f' and {result.images_checked} images'
         print(f'{result.name}: {"good" if result.good else "NOT as published"}, {checked} checked')
-        for line in result.differences:
+        for line in (*result.notes, *result.differences):
             print(f'  {line}')
         for line in result.problems[: args.show]:
             print(f'  {line}')

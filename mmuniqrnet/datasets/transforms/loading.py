@@ -3,7 +3,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets.transforms import LoadAnnotations
 
 from mmuniqrnet.registry import TRANSFORMS
-from mmuniqrnet.structures.masks import with_text_counts
+from mmuniqrnet.structures.masks import is_polygon, to_rle, with_text_counts
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -50,27 +50,34 @@ class LoadReferAnnotations(LoadAnnotations):
                 ],
             )
         )
-        if has_mask and np.any(loaded['gt_ignore_flags']):
-            raise UserError(
-                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
-                'its mask is neither polygons of three or more points nor an RLE; fix or remove it.'
-            )
         loaded.update(instances=instances, has_box=has_box, has_mask=has_mask)
         return loaded
 
     @staticmethod
     def _readable(mask: list | dict, results: dict) -> list | dict:
         """The mask as mmdet reads it: with an RLE's counts as str, where pycocotools gives bytes."""
-        if isinstance(mask, list) or not {'size', 'counts'} <= mask.keys():
-            return mask
         height, width = results['ori_shape']
+        named = f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")})'
+        if isinstance(mask, list):
+            if not mask or not all(map(is_polygon, mask)):
+                raise UserError(
+                    f'{named}: its mask is neither polygons of three or more points nor an RLE; fix or remove it.'
+                )
+            return mask
+        if not {'size', 'counts'} <= mask.keys():
+            raise UserError(
+                f'{named}: its mask is neither polygons of three or more points nor an RLE; fix or remove it.'
+            )
         if tuple(mask['size']) != (height, width):
             raise UserError(
-                f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): '
-                f'its mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image {height} x {width}; if '
-                "the image was turned by its EXIF tag, load it with color_type='color_ignore_orientation'."
+                f'{named}: its mask is {mask["size"][0]} x {mask["size"][1]} (height x width), the image '
+                f'{height} x {width}; if the image was turned by its EXIF tag, '
+                "load it with color_type='color_ignore_orientation'."
             )
-        return with_text_counts(mask)
+        try:
+            return with_text_counts(to_rle(mask, height, width))
+        except UserError as error:
+            raise UserError(f'{named}: {error}.') from None
 
 
 @TRANSFORMS.register_module()
