@@ -173,7 +173,8 @@ class OnnxPredictor:
                 for i, word in enumerate(words)
                 if (self.known is not None and word not in self.known) or self._has_no_token(typed[i])
             ]
-            unknown += found or ([chunk] if self._has_no_token(chunk) else [])
+            bare = strip_punctuation(chunk)
+            unknown += found or ([bare] if bare and self._has_no_token(bare) else [])
         return list(dict.fromkeys(unknown)) if unknown or self.known is not None else None
 
     def _has_no_token(self, text: str) -> bool:
@@ -206,6 +207,11 @@ def words_of(text: str) -> list[str]:
     """The words of a text: letters, digits and marks that follow each other; everything else separates them."""
     runs = groupby(text, lambda character: unicodedata.category(character)[0] in 'LMN')
     return [''.join(run) for is_word, run in runs if is_word]
+
+
+def strip_punctuation(text: str) -> str:
+    """Without the punctuation at both ends."""
+    return text.strip(''.join(character for character in text if unicodedata.category(character)[0] == 'P'))
 
 
 def read_rgb(image: ImageLike, orientation: str = 'upright') -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -14,7 +12,6 @@ from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
 
 from .paths import NANO_CONFIG
-
 
 
 def make_weights(path: Path, **gates: bool) -> Path:

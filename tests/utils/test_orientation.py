@@ -69,9 +69,7 @@ def test_wherever_a_png_has_it(pixels, tmp_path):
     assert read_orientation(tmp_path / 'xmp.png') == (6, False)
 
 
-@pytest.mark.parametrize(
-    'kind, count, value', [(3, 1, b'\0'), (3, 1, b'\t'), (3, 1, b'\xff\xff'), (2, 4, b'left')]
-)
+@pytest.mark.parametrize('kind, count, value', [(3, 1, b'\0'), (3, 1, b'\t'), (3, 1, b'\xff\xff'), (2, 4, b'left')])
 def test_values_that_exif_does_not_define_are_ignored(kind, count, value, pixels, tmp_path):
     entry = struct.pack('<HHI4s', TAG, kind, count, value.ljust(4, b'\0'))
     content = b'Exif\0\0II*\0' + struct.pack('<IH', 8, 1) + entry + bytes(4)

@@ -1,4 +1,4 @@
-"""The page's picture in the docs: 
+"""The page's picture in the docs:
 
 PYTHONPATH=tests python tests/web/screenshot.py docs/images/web.png [options of the page]
 """
