@@ -113,7 +113,7 @@ def test_a_photograph_is_decoded_as_by_the_pipeline_and_then_turned(ask, asked, 
     image, exif = tagged(picture, 8)
     image.save(tmp_path / 'a.jpg', exif=exif, quality=80)
     stored = ask.pipeline(tmp_path / 'a.jpg', texts[0], 'stored').picture
-    assert stored.shape == picture.shape[1::-1] + (3,)
+    assert stored.shape == (*picture.shape[1::-1], 3)
     assert np.array_equal(ask.pipeline(tmp_path / 'a.jpg', texts[0]).picture, np.rot90(stored))
     assert not np.array_equal(np.rot90(stored), picture)
 
