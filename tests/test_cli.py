@@ -115,6 +115,44 @@ def test_a_cut_expression_is_noted_in_one_line(image, weights, capsys):
     assert 'has 26 tokens, and the network reads 16' in note
 
 
+def test_a_turned_photograph_is_asked_upright_or_as_it_is_stored(image, weights, tmp_path, capsys):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(image) as upright:
+        width, height = upright.size
+        upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / 'a.png', exif=exif)
+    capsys.readouterr()
+    answers = []
+    for path, *more in [(image,), (tmp_path / 'a.png',), (tmp_path / 'a.png', '--orientation', 'stored')]:
+        assert run('ground', str(path), WORDS[0], '--weights', weights, '--json', *more) == 0
+        answers += json.loads(capsys.readouterr().out)['predictions']
+    assert answers[1] == answers[0] | dict(image=str(tmp_path / 'a.png'))
+    assert [(a['size'], a['frame']) for a in answers[1:]] == [
+        ([height, width], 'upright'),
+        ([width, height], 'stored'),
+    ]
+    assert run('ground', image, WORDS[0], '--orientation', 'left') == 2
+
+
+def test_the_shipped_model_says_what_it_was_made_for_and_which_words_it_does_not_know(image, capsys):
+    assert run('ground', image, 'the Woman', 'red heart', '--device', 'cpu') == 0
+    table, notes = capsys.readouterr()
+    first, second = table.splitlines()[1:]
+    assert first.endswith('the model does not know “Woman”') and 'not know' not in second
+    made_for, unknown = [line for line in notes.splitlines() if line.startswith('note: ')]
+    assert made_for == (
+        'note: the shipped model was made for RefShapes: synthetic scenes of coloured shapes; its answers about other '
+        'pictures are guesses.'
+    )
+    assert '“Woman” (not in its training text)' in unknown
+    assert run('ground', image, 'red heart', '--device', 'cpu', '--json') == 0
+    out, notes = capsys.readouterr()
+    assert (
+        json.loads(out)['made_for'].startswith('RefShapes') and json.loads(out)['predictions'][0]['unknown_words'] == []
+    )
+    assert len([line for line in notes.splitlines() if line.startswith('note: ')]) == 1
+
+
 def test_what_is_missing_or_refused_shows_in_the_table():
     answer = dict(image='a/b.png', expression='x', score=0.5, refused=False, box=[1.0, 2.0, 3.0, 4.0], mask=None)
     mask = encode_mask(np.eye(2, dtype=bool))

@@ -69,7 +69,8 @@ class ExpressionReader:
             for i, word in enumerate(words)
             if (self.has_list and word not in self._known) or self._has_no_token(typed[i])
         ]
-        return found or ([chunk] if self._has_no_token(chunk) else [])  # such as a symbol
+        bare = strip_punctuation(chunk)
+        return found or ([bare] if bare and self._has_no_token(bare) else [])  # a symbol, or a word with one
 
     def _has_no_token(self, text: str) -> bool:
         return self.tokenizer.unk_token is not None and self.tokenizer.unk_token in self.tokenizer.tokenize(text)
@@ -84,6 +85,11 @@ def words_of(text: str) -> list[str]:
     """The words of a text: letters, digits and marks that follow each other; everything else separates them."""
     runs = groupby(text, lambda character: unicodedata.category(character)[0] in 'LMN')
     return [''.join(run) for is_word, run in runs if is_word]
+
+
+def strip_punctuation(text: str) -> str:
+    """Without the punctuation at both ends."""
+    return text.strip(''.join(character for character in text if unicodedata.category(character)[0] == 'P'))
 
 
 def unknown_notes(unknown: list[str] | None) -> list[str]:

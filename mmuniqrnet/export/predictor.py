@@ -30,7 +30,7 @@ class Placed(NamedTuple):
         canvas: [3, H, W] float32, normalised, zero where there is no image.
         window: Where the image lies on the canvas: x1, y1, x2, y2 in canvas pixels.
         ori_shape: (height, width) of the original image.
-        frame: ``'upright'`` or ``'stored'``, see :func:`read_rgb`.
+        frame: ``'upright'`` or ``'stored'``, see :func:`read_image`.
     """
 
     canvas: np.ndarray
@@ -133,7 +133,7 @@ class OnnxPredictor:
 
     def place(self, image: ImageLike, orientation: str = 'upright') -> Placed:
         """Read, resize, normalise and put on the canvas, as the test pipeline did."""
-        pixels, frame = read_rgb(image, orientation)
+        pixels, frame = read_image(image, orientation)
         settings = self.settings['image']
         height, width = settings['canvas_size']
         new = new_size(pixels.shape[:2], settings['scale'], settings['keep_ratio'])
@@ -173,7 +173,8 @@ class OnnxPredictor:
                 for i, word in enumerate(words)
                 if (self.known is not None and word not in self.known) or self._has_no_token(typed[i])
             ]
-            unknown += found or ([chunk] if self._has_no_token(chunk) else [])
+            bare = strip_punctuation(chunk)
+            unknown += found or ([bare] if bare and self._has_no_token(bare) else [])
         return list(dict.fromkeys(unknown)) if unknown or self.known is not None else None
 
     def _has_no_token(self, text: str) -> bool:
@@ -208,8 +209,18 @@ def words_of(text: str) -> list[str]:
     return [''.join(run) for is_word, run in runs if is_word]
 
 
-def read_rgb(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarray, str]:
-    """[H, W, 3] uint8, and which frame it is in.
+def strip_punctuation(text: str) -> str:
+    """Without the punctuation at both ends."""
+    return text.strip(''.join(character for character in text if unicodedata.category(character)[0] == 'P'))
+
+
+def read_rgb(image: ImageLike, orientation: str = 'upright') -> np.ndarray:
+    """[H, W, 3] uint8, see :func:`read_image`."""
+    return read_image(image, orientation)[0]
+
+
+def read_image(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarray, str]:
+    """[H, W, 3] uint8, RGB, and which frame it is in: ``'upright'`` or ``'stored'``.
 
     With ``'upright'`` the image is turned as its EXIF orientation says, with ``'stored'`` it is not, unless it is a
     TIFF file: Pillow turns it on its own. An array has no orientation. A tag that is damaged is ignored.
@@ -226,7 +237,7 @@ def read_rgb(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarray
             raise FileNotFoundError(f'there is no image {path}.')
         try:
             with Image.open(path) as opened:
-                return read_rgb(opened, orientation)
+                return read_image(opened, orientation)
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise ValueError(f'{path} is no image that Pillow can read: {error}.') from None
     value, applied = exif_orientation(image), image.format == 'TIFF'

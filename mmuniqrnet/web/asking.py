@@ -1,5 +1,6 @@
 """From a picture and lines of text to predictions."""
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,9 @@ def ask(
         phrases: One expression each.
     """
     # No score is lower than 0: the page applies the threshold later, and again whenever it changes.
-    predictions = inferencer([picture], [list(phrases)], batch_size=BATCH_SIZE, refuse_below=0.0)['predictions']
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # of what is not read: the page's table says it
+        predictions = inferencer([picture], [list(phrases)], batch_size=BATCH_SIZE, refuse_below=0.0)['predictions']
     return [dict(prediction, image=name) for prediction in predictions]
 
 
@@ -62,19 +65,5 @@ def gates_of(inferencer: 'UniQRNetInferencer', picture: np.ndarray, phrase: str)
 
 
 def reading_notes(inferencer: 'UniQRNetInferencer', phrase: str) -> list[str]:
-    """What the model does not read of a phrase: words that its tokenizer does not know, and an end that is cut off."""
-    encoder = inferencer.model.text_encoder
-    words = dict.fromkeys(word.strip('.,;:!?"()') for word in phrase.split())
-    unknown = [
-        f'“{word}”' for word in words if _is_unknown(encoder.tokenizer.tokenize(word), encoder.tokenizer.unk_token)
-    ]
-    notes = [f'the model does not know {", ".join(unknown)}'] if unknown else []
-    if len(encoder.tokenizer(phrase)['input_ids']) > encoder.max_length:
-        notes.append('too long: its end is not read')
-    return notes
-
-
-def _is_unknown(pieces: list[str], unknown: str | None) -> bool:
-    """Whether the tokenizer only spells the word, letter by letter."""
-    letters = [piece for piece in pieces[1:] if len(piece.removeprefix('##')) == 1]
-    return unknown in pieces or len(letters) > 1 or len(letters) == len(pieces) - 1 == len(pieces[0]) == 1
+    """What the model does not read of a phrase: words that it does not know, and an end that is cut off."""
+    return inferencer.read(phrase).notes

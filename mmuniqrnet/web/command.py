@@ -67,13 +67,14 @@ def main(argv: list[str] | None = None) -> None:
 
     inferencer = UniQRNetInferencer(model=args.config, weights=args.weights, device=args.device, show_progress=False)
     with end_signals() as ended, tempfile.TemporaryDirectory(prefix='mmuniqrnet-web-') as folder:
-        serve(inferencer, Path(folder), args.host, args.port, about_model(args.config, args.weights), ended)
+        about = about_model(args.config, args.weights, inferencer.made_for)
+        serve(inferencer, Path(folder), args.host, args.port, about, ended)
 
 
-def about_model(config: str | None, weights: str | None) -> str:
-    if config is None and weights is None:
-        return 'the shipped nano model, which knows the RefShapes scenes of the examples and their words'
-    return ' with '.join(Path(path).name for path in (config, weights) if path is not None)
+def about_model(config: str | None, weights: str | None, made_for: str | None = None) -> str:
+    given = [Path(path).name for path in (config, weights) if path is not None]
+    name = ' with '.join(given) or 'the shipped nano model'
+    return f'{name}, made for {made_for}; its answers about other pictures are guesses' if made_for else name
 
 
 @contextmanager

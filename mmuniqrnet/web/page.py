@@ -217,7 +217,9 @@ class Page:
         shown = fit(answers.picture)
         opacities = [opacity_of(prediction, *shown.shape[:2]) for prediction in predictions]
         annotations = [pair for pair in zip(opacities, answers.labels) if pair[0] is not None]
-        everything, *files = write_files(Path(tempfile.mkdtemp(dir=self.folder)), predictions, shown, opacities)
+        everything, *files = write_files(
+            Path(tempfile.mkdtemp(dir=self.folder)), predictions, shown, opacities, self.inferencer.made_for
+        )
         return (
             gr.update(value=(shown, annotations), color_map=dict(zip(answers.labels, COLOURS))),
             table_rows(predictions, below, answers.notes),

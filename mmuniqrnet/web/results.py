@@ -97,7 +97,11 @@ def gate_pictures(picture: np.ndarray, gates: Mapping[str, np.ndarray]) -> list[
 
 
 def write_files(
-    folder: Path, predictions: Sequence[dict[str, Any]], shown: np.ndarray, opacities: Sequence[np.ndarray | None]
+    folder: Path,
+    predictions: Sequence[dict[str, Any]],
+    shown: np.ndarray,
+    opacities: Sequence[np.ndarray | None],
+    made_for: str | None = None,
 ) -> list[Path]:
     """Write what the inferencer's ``out_dir`` gets, ``answers.png``, and a zip of all that.
 
@@ -106,6 +110,7 @@ def write_files(
         predictions: The inferencer's dictionaries for one picture; ``image`` is its name, which names the files.
         shown: RGB uint8, see ``fit``.
         opacities: See ``opacity_of``.
+        made_for: What the model was made for, if that is known.
 
     Returns:
         The zip first, then the files in it.
@@ -114,7 +119,7 @@ def write_files(
     answers = AnswerFolder(content)
     for prediction in predictions:
         answers.add(Question(prediction['image'], 0, prediction['expression']), prediction)
-    answers.finish()
+    answers.finish(made_for)
     drawn = shown.astype(np.float32)
     for opacity, colour in zip(opacities, COLOURS):
         if opacity is not None:

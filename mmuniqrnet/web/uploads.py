@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.orientation import read_orientation, turn_upright
 
 MAX_MEGABYTES = 20
 MAX_MEGAPIXELS = 24
@@ -43,12 +44,13 @@ def read_upload(path: str | Path | None, name: str | None = None) -> np.ndarray:
             f'{name} is {width} x {height} pixels: one side may be at most {MAX_ASPECT} times the other; cut it.'
         )
     try:
-        picture = mmcv.imfrombytes(Path(path).read_bytes(), flag='color', channel_order='rgb', backend='cv2')
+        picture = mmcv.imfrombytes(Path(path).read_bytes(), flag='color_ignore_orientation', backend='cv2')
     except Exception:  # a file cut off in the middle: mmcv or OpenCV, each in its own words
         picture = None
     if picture is None:
         raise _unreadable(name)
-    return picture
+    exif = read_orientation(path)
+    return turn_upright(picture[..., ::-1], 1 if exif.applied else exif.value)
 
 
 def _size(path: str | Path, name: str) -> tuple[int, int]:

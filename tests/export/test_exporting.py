@@ -183,7 +183,7 @@ def test_copied_predictor_answers_as_the_inferencer_without_torch(exported):
             assert got['score'] == pytest.approx(expected['score'], abs=1e-4)
             masks = [mask_utils.decode(answer['mask']) for answer in (got, expected)]
             assert 0 < masks[1].mean() < 1 and (masks[0] != masks[1]).mean() < 1e-3
-            for key in ('image', 'image_index', 'expression', 'size', 'refused'):
+            for key in ('image', 'image_index', 'expression', 'size', 'frame', 'refused', 'unknown_words'):
                 assert got[key] == expected[key]
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from pycocotools import mask as mask_utils
 
-from mmuniqrnet.export.predictor import encode_rle, new_size, read_rgb, resize_image, resize_map
+from mmuniqrnet.export.predictor import encode_rle, new_size, read_image, read_rgb, resize_image, resize_map
 
 
 def sizes(count: int, largest: int = 200) -> list[tuple[int, ...]]:
@@ -73,12 +73,38 @@ def test_files_are_read_as_the_pipeline_reads_them(name, mode, dtype, tmp_path):
     np.testing.assert_array_equal(read_rgb(tmp_path / name), expected)
 
 
-def test_exif_is_ignored(tmp_path):
+@pytest.mark.parametrize('value', range(1, 9))
+@pytest.mark.parametrize('suffix, options', [('png', {}), ('webp', dict(lossless=True)), ('tif', {})])
+def test_images_are_turned_as_by_pillow(value, suffix, options, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    pixels = np.random.default_rng(5).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    path = tmp_path / f'a.{suffix}'
+    Image.fromarray(pixels).save(path, exif=exif, **options)
+    with Image.open(path) as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    upright, frame = read_image(path)
+    np.testing.assert_array_equal(upright, expected)
+    stored, other = read_image(path, 'stored')
+    turned_by_pillow = suffix == 'tif' and value > 1
+    np.testing.assert_array_equal(stored, expected if turned_by_pillow else pixels)
+    assert (frame, other) == ('upright', 'upright' if turned_by_pillow else 'stored')
+    np.testing.assert_array_equal(read_image(Image.open(path))[0], expected)
+
+
+@pytest.mark.parametrize('damaged', [b'Exif\x00\x00II*\x00\xff\xff\xff\xff', b'Exif\x00\x00junk', b'x'])
+def test_damaged_exif_turns_nothing(damaged, tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / 'a.png', exif=damaged)
+    np.testing.assert_array_equal(read_rgb(tmp_path / 'a.png'), pixels)
+
+
+def test_photographs_are_read_as_the_pipeline_reads_them(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right when shown
     smooth = cv2.GaussianBlur(np.random.default_rng(5).integers(0, 256, (40, 60, 3), dtype=np.uint8), (0, 0), 3)
     Image.fromarray(smooth).save(tmp_path / 'turned.jpg', exif=exif)
-    read = read_rgb(tmp_path / 'turned.jpg')
+    read = read_rgb(tmp_path / 'turned.jpg', 'stored')
     assert read.shape == (40, 60, 3)
     expected = mmcv.imread(str(tmp_path / 'turned.jpg'), 'color_ignore_orientation')[..., ::-1]
     assert np.abs(read.astype(int) - expected).max() <= 2  # two JPEG decoders

@@ -88,6 +88,25 @@ def test_it_says_what_made_it_and_nothing_of_the_machine(published, data):
     assert '_base_' not in words['config'] and 'refuse_below=0.01' in words['config']
 
 
+def words_in(path: Path) -> set[str]:
+    with safe_open(path, framework='pt') as file:
+        return set(file.metadata()['words'].split())
+
+
+def test_words_of_the_training_text_and_what_it_was_made_for_are_kept(trained, data, tmp_path, capsys):
+    checkpoint = str(trained / 'iter_2.pth')
+    publish.main([checkpoint, str(tmp_path / 'a.safetensors'), '--words-from-data', '--made-for', 'shapes'])
+    refs = json.loads((data / 'refs.json').read_text())
+    texts = [sentence['raw'] for ref in refs if ref['split'] == 'train' for sentence in ref['sentences']]
+    assert words_in(tmp_path / 'a.safetensors') == {word.strip(',') for text in texts for word in text.split()}
+    assert 'the file does not tell: command, results (--command, --results)' in capsys.readouterr().out
+    (tmp_path / 'texts.txt').write_text('\ufeffthe red cup,\nthe Dog', encoding='utf-8')
+    publish.main([checkpoint, str(tmp_path / 'b.safetensors'), '--words', str(tmp_path / 'texts.txt')])
+    assert words_in(tmp_path / 'b.safetensors') == {'the', 'red', 'cup', 'Dog'}
+    ask = UniQRNetInferencer(weights=tmp_path / 'a.safetensors', device='cpu', show_progress=False)
+    assert ask.made_for == 'shapes' and ask.read('the giraffe').unknown == ['giraffe']
+
+
 def test_the_old_name_of_results_works_with_a_note(trained, published, tmp_path, capsys):
     target = tmp_path / 'old.safetensors'
     publish.main([str(trained / 'iter_2.pth'), str(target), '--figures', str(trained / 'results.json')])
@@ -149,11 +168,16 @@ def test_a_training_can_not_be_resumed_from_it(arguments, published):
         (['iter_2.pth', 'x.safetensors', '--results', 'iter_2.pth'], 'iter_2.pth is not JSON'),
         (['iter_2.pth', 'x.safetensors', '--results', 'other.json'], 'other.json is not a report of mmuniqrnet'),
         (['iter_2.pth', 'x.safetensors', '--config', 'gone.py'], 'there is no config gone.py'),
+        (['iter_2.pth', 'x.safetensors', '--words', 'gone.txt'], 'there is no file gone.txt'),
+        (['iter_2.pth', 'x.safetensors', '--words', 'empty.txt'], 'empty.txt has no words'),
+        (['iter_2.pth', 'x.safetensors', '--words', 'iter_2.pth'], 'iter_2.pth cannot be read as text'),
+        (['nano.safetensors', 'x.safetensors', '--words-from-data'], 'has no train_dataloader.dataset'),
     ],
 )
 def test_bad_arguments_of_publish(arguments, words, trained, published, monkeypatch):
     monkeypatch.chdir(trained)
     (trained / 'other.json').write_text('[1]')
+    (trained / 'empty.txt').write_text(' ?\n')
     torch.save(torch.load('iter_2.pth', weights_only=False)['state_dict'], 'bare.pth')
     with pytest.raises(UserError, match=words):
         publish.main(arguments)

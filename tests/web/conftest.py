@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 import cv2
 import pytest
-from web_samples import make_weights
+from helpers.web_samples import make_weights
 
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.datasets.refshapes.writer import draw_scene

@@ -1,10 +1,13 @@
-"""The page's picture in the docs: python tests/web/screenshot.py docs/images/web.png [options of the page]"""
+"""The page's picture in the docs:
+
+PYTHONPATH=tests python tests/web/screenshot.py docs/images/web.png [options of the page]
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
-from browser import browsing, serving
+from helpers.browser import browsing, serving
 from PIL import Image
 
 EXAMPLE = 2

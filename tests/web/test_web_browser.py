@@ -14,7 +14,7 @@ from mmuniqrnet.models.layers.query_dynamic_attention import SpatialGate
 pytest.importorskip('gradio', reason='needs gradio')
 pytest.importorskip('selenium', reason='needs selenium')
 
-from browser import WAIT, browsing, chromium_there, serving
+from helpers.browser import WAIT, browsing, chromium_there, serving
 from selenium.webdriver.common.keys import Keys
 
 pytestmark = [pytest.mark.web, pytest.mark.skipif(not chromium_there(), reason='needs chromium and chromedriver')]

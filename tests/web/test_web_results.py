@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers.web_samples import answer, make_weights, rectangle, refused
 from PIL import Image
 from pycocotools import mask as coco_mask
-from web_samples import answer, make_weights, rectangle, refused
 
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.models.layers.query_dynamic_attention import SpatialGate

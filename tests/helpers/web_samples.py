@@ -1,3 +1,5 @@
+"""Weights and answers for the tests of the web page."""
+
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,12 @@ from pycocotools import mask as coco_mask
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
 
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
+from .paths import NANO_CONFIG
 
 
 def make_weights(path: Path, **gates: bool) -> Path:
     """A checkpoint of the nano model with random weights, its gates as after training, far from all open."""
-    cfg = Config.fromfile(CONFIG)
+    cfg = Config.fromfile(NANO_CONFIG)
     cfg.model.backbone.update(gates)
     cfg.model.neck.update(gates)
     torch.manual_seed(0)
