@@ -1,89 +1,21 @@
-"""Reading and checking custom data: JSON Lines, one object of one image a line."""
+"""Reading custom data: JSON Lines, one object of one image a line; every line is checked as it is read."""
 
 import json
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-from mmuniqrnet.structures.mask_files import MASK_MODES, read_mask_file
+from mmuniqrnet.structures.mask_files import MASK_MODES
 from mmuniqrnet.structures.masks import is_polygon, mask_area, mask_to_box
 from mmuniqrnet.structures.rle import rle_size, run_lengths
 from mmuniqrnet.utils.errors import UserError
 
-from .annotation_files import BACKSLASHES, decode_text, repeated_key, require_file, windows_path
+from .annotation_files import BACKSLASHES, decode_text, repeated_key, require_file
+from .named_files import ImageFiles, with_hint
 from .objects import Repairs, clip_box, is_numbers
-from .pictures import Picture, check_picture, in_parallel
+from .pictures import check_picture
 
 KEYS = ('image', 'expressions', 'bbox', 'mask', 'no_target', 'split', 'width', 'height')
-
-
-class Problem(NamedTuple):
-    """What is wrong with a line of the file (counted from 1)."""
-
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f'line {self.line}: {self.reason}'
-
-
-class ImageFiles:
-    """The images and mask files that the lines name; each is opened once.
-
-    Args:
-        whole: Decode all of each file, as training will; else only headers are read.
-    """
-
-    def __init__(self, whole: bool) -> None:
-        self.whole = whole
-        self._pictures: dict[str, Picture | str] = {}
-        self._masks: dict[str, dict | str] = {}
-
-    def decode(self, images: list[str], masks: list[str]) -> None:
-        """Decode these files in parallel, before they are asked for."""
-        jobs = [f'i{path}' for path in images] + [f'm{path}' for path in masks]
-
-        def read(job: str) -> Picture | dict | str:
-            return (self._read_picture if job[0] == 'i' else self._read_mask)(job[1:])
-
-        for job, result in in_parallel(read, jobs).items():
-            (self._pictures if job[0] == 'i' else self._masks)[job[1:]] = result  # type: ignore[assignment]
-
-    def picture(self, path: str) -> Picture:
-        """What the header of an image says; UserError if it cannot be read."""
-        if path not in self._pictures:
-            self._pictures[path] = self._read_picture(path)
-        found = self._pictures[path]
-        if isinstance(found, str):
-            raise UserError(found)
-        return found
-
-    def mask(self, path: str) -> dict:
-        """A mask file as RLE; UserError if it cannot be read."""
-        if path not in self._masks:
-            self._masks[path] = self._read_mask(path)
-        found = self._masks[path]
-        if isinstance(found, str):
-            raise UserError(found)
-        return found
-
-    def _read_picture(self, path: str) -> Picture | str:
-        try:
-            return check_picture(path, self.whole)
-        except UserError as error:
-            return _with_hint(str(error), path)
-
-    @staticmethod
-    def _read_mask(path: str) -> dict | str:
-        try:
-            return read_mask_file(path)
-        except UserError as error:
-            return _with_hint(str(error).rstrip('.'), path)
-
-
-def _with_hint(reason: str, path: str) -> str:
-    hint = None if os.path.exists(path) else windows_path(path)
-    return f'{reason.replace(path, repr(path)[1:-1])}: {hint}' if hint else reason
 
 
 def _is_whole(value: Any, minimum: int = 0) -> bool:
@@ -291,7 +223,7 @@ class LineReader:
             try:
                 width, height, mode, _ = check_picture(path, whole=False)
             except UserError as error:
-                raise UserError(_with_hint(str(error).replace('the image ', 'the mask '), path)) from None
+                raise UserError(with_hint(str(error).replace('the image ', 'the mask '), path)) from None
             if mode not in MASK_MODES:
                 raise UserError(f'the mask {path} has mode {mode}: save it with one channel')
         if size is not None and (width, height) != size:
@@ -320,83 +252,3 @@ def read_jsonl(path: str, reader: LineReader) -> Iterator[tuple[int, dict, list[
             yield number, {}, [reason]
         elif text.strip():
             yield number, *reader.read(text)
-
-
-class Findings(NamedTuple):
-    """What was found in a JSON Lines file.
-
-    Attributes:
-        records: Number and record of each good line; see :class:`LineReader`.
-        problems: What is wrong; a file with problems is not read.
-        notes: What may be wrong, and what is changed when the file is read.
-    """
-
-    records: list[tuple[int, dict]]
-    problems: list[Problem]
-    notes: list[str]
-
-
-def validate_jsonl(
-    path: str, images_root: str = '', masks_root: str | None = None, open_images: bool = True
-) -> list[Problem]:
-    """All problems of a JSON Lines file, in the order of its lines; an empty list if it can be used.
-
-    Args:
-        path: The file.
-        images_root: Folder that ``image`` is relative to.
-        masks_root: Folder that a ``mask`` given as a path is relative to; by default ``images_root``.
-        open_images: Decode all images and masks, and check boxes and masks against their sizes.
-    """
-    return read_and_validate(path, images_root, masks_root, open_images, whole=open_images).problems
-
-
-def read_and_validate(path: str, images_root: str, masks_root: str | None, open_images: bool, whole: bool) -> Findings:
-    """The good lines, all problems and notes; see :func:`validate_jsonl` and :class:`LineReader`."""
-    reader = LineReader(images_root, images_root if masks_root is None else masks_root, open_images, whole)
-    records, problems = [], []
-    for number, record, reasons in read_jsonl(path, reader):
-        problems += [Problem(number, reason) for reason in reasons]
-        if not reasons:
-            records.append((number, record))
-    if any(record['split'] for _, record in records):
-        problems += [
-            Problem(number, '"split" is missing, but other lines have it')
-            for number, record in records
-            if not record['split']
-        ]
-    if not records and not problems:
-        problems.append(Problem(1, 'the file has no lines'))
-    notes = [*reader.repairs.sentences(), *_turned_photographs(records), *_shared_expressions(records)]
-    return Findings(records, sorted(problems, key=lambda problem: problem.line), notes)
-
-
-def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
-    """A sentence for each photograph whose EXIF orientation is not 1."""
-    notes: dict[str, str] = {}
-    for number, record in records:
-        if record['orientation'] != 1:
-            width, height = record['size']
-            path = record['image_path']
-            notes.setdefault(
-                path,
-                f'line {number}: {path} has EXIF orientation {record["orientation"]}, so viewers show it turned; boxes '
-                f'and masks must refer to the stored pixels ({width}x{height})',
-            )
-    return list(notes.values())
-
-
-def _shared_expressions(records: list[tuple[int, dict]]) -> list[str]:
-    """A sentence for each expression that is given to two objects of one image; case and white space do not count."""
-    first: dict[tuple, tuple[int, Any]] = {}
-    notes = []
-    for number, record in records:
-        image = os.path.normpath(record['image'])
-        target = None if record['instance'] is None else json.dumps(record['instance'], sort_keys=True, default=str)
-        for text in dict.fromkeys(' '.join(text.casefold().split()) for text in record['expressions']):
-            line, other = first.setdefault((record['split'], image, text), (number, target))
-            if other != target:
-                notes.append(
-                    f'line {number}: the expression "{text}" is given to another object of {record["image"]} in line '
-                    f'{line}, so which one it means is not clear'
-                )
-    return notes

@@ -62,8 +62,8 @@ class DetectionMetric(_Adapter):
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         if any(instance.get('bbox') is None for instance in sample['instances']):
             raise UserError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
-        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged. And it passes
-        # them to pycocotools, which does not check them: `to_rle` does.
+        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged. It also
+        # passes them to pycocotools, which does not check them: `to_rle` does.
         height, width = sample['ori_shape'][:2]
         instances = [
             dict(i, mask=to_rle(i['mask'], height, width)) if isinstance(i.get('mask'), dict) else i
