@@ -1,0 +1,69 @@
+"""The images and mask files that lines of custom data name, each opened once."""
+
+import os
+
+from mmuniqrnet.structures.mask_files import read_mask_file
+from mmuniqrnet.utils.errors import UserError
+
+from .annotation_files import windows_path
+from .pictures import Picture, check_picture, in_parallel
+
+
+class ImageFiles:
+    """The images and mask files that the lines name; each is opened once.
+
+    Args:
+        whole: Decode all of each file, as training will; else only headers are read.
+    """
+
+    def __init__(self, whole: bool) -> None:
+        self.whole = whole
+        self._pictures: dict[str, Picture | str] = {}
+        self._masks: dict[str, dict | str] = {}
+
+    def decode(self, images: list[str], masks: list[str]) -> None:
+        """Decode these files in parallel, before they are asked for."""
+        jobs = [f'i{path}' for path in images] + [f'm{path}' for path in masks]
+
+        def read(job: str) -> Picture | dict | str:
+            return (self._read_picture if job[0] == 'i' else self._read_mask)(job[1:])
+
+        for job, result in in_parallel(read, jobs).items():
+            (self._pictures if job[0] == 'i' else self._masks)[job[1:]] = result  # type: ignore[assignment]
+
+    def picture(self, path: str) -> Picture:
+        """What the header of an image says; UserError if it cannot be read."""
+        if path not in self._pictures:
+            self._pictures[path] = self._read_picture(path)
+        found = self._pictures[path]
+        if isinstance(found, str):
+            raise UserError(found)
+        return found
+
+    def mask(self, path: str) -> dict:
+        """A mask file as RLE; UserError if it cannot be read."""
+        if path not in self._masks:
+            self._masks[path] = self._read_mask(path)
+        found = self._masks[path]
+        if isinstance(found, str):
+            raise UserError(found)
+        return found
+
+    def _read_picture(self, path: str) -> Picture | str:
+        try:
+            return check_picture(path, self.whole)
+        except UserError as error:
+            return with_hint(str(error), path)
+
+    @staticmethod
+    def _read_mask(path: str) -> dict | str:
+        try:
+            return read_mask_file(path)
+        except UserError as error:
+            return with_hint(str(error).rstrip('.'), path)
+
+
+def with_hint(reason: str, path: str) -> str:
+    """The reason that a file cannot be read; what to do about its path, where this is one of Windows."""
+    hint = None if os.path.exists(path) else windows_path(path)
+    return f'{reason.replace(path, repr(path)[1:-1])}: {hint}' if hint else reason
