@@ -26,8 +26,8 @@ class ReferJsonlDataset(BaseReferringDataset):
     - ``bbox``: [x1, y1, x2, y2], pixels of the stored image (before any EXIF rotation), edges: a box over all of a
       640x480 image is [0, 0, 640, 480];
     - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, black where the
-      object is not, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be left
-      out; a missing box is derived from the mask, a missing mask is not made up;
+      object is not, under ``data_prefix['mask_path']`` (by default where the images are). ``bbox`` or ``mask`` may be
+      left out; a missing box is derived from the mask, a missing mask is not made up;
     - ``no_target``: true, and no ``bbox`` or ``mask``, where the expressions fit nothing in the image;
     - ``split`` (optional, but then in every line), ``width`` and ``height`` (optional).
 
