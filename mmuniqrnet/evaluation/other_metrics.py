@@ -8,7 +8,7 @@ from mmengine.evaluator import BaseMetric
 
 from mmuniqrnet.registry import METRICS
 from mmuniqrnet.structures.answers import best_index
-from mmuniqrnet.structures.masks import to_rle
+from mmuniqrnet.structures.rle import run_lengths
 from mmuniqrnet.structures.truth import truth_mask
 from mmuniqrnet.utils.errors import UserError
 
@@ -59,15 +59,23 @@ class DetectionMetric(_Adapter):
     def dataset_meta(self, dataset_meta: dict) -> None:
         self.metric.dataset_meta = dataset_meta
 
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        # CocoMetric passes RLE to pycocotools, which decodes runs that do not fill the mask without a word.
+        for sample in data_samples:
+            for instance in sample['instances']:
+                if isinstance(instance.get('mask'), dict):
+                    try:
+                        run_lengths(instance['mask'])
+                    except UserError as error:
+                        raise UserError(f'{_name(sample)}: {error}.') from None
+        super().process(data_batch, data_samples)
+
     def adapt(self, sample: Mapping[str, Any]) -> dict[str, Any]:
         if any(instance.get('bbox') is None for instance in sample['instances']):
             raise UserError(f'{_name(sample)} has no box in its truth, which detection metrics need.')
-        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged. It also
-        # passes them to pycocotools, which does not check them: `to_rle` does.
-        height, width = sample['ori_shape'][:2]
+        # CocoMetric converts the counts of RLE from bytes to str in place; copies keep the truth unchanged.
         instances = [
-            dict(i, mask=to_rle(i['mask'], height, width)) if isinstance(i.get('mask'), dict) else i
-            for i in sample['instances']
+            dict(i, mask=dict(i['mask'])) if isinstance(i.get('mask'), dict) else i for i in sample['instances']
         ]
         return dict(sample, instances=instances, img_id=_name(sample))
 

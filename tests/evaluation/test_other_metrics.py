@@ -10,6 +10,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from mmseg.evaluation import IoUMetric
 
 from mmuniqrnet.evaluation import DetectionMetric, ReferringMetric, SegmentationMetric
+from mmuniqrnet.utils.errors import UserError
 
 METRICS = [
     dict(type='mmuniqrnet.ReferringMetric'),
@@ -105,6 +106,21 @@ def test_the_given_samples_stay_as_they_are():
     adapted['instances'][0]['mask']['counts'] = 'other'
     assert sample['instances'][0]['mask']['counts'] == b'04' and sample['img_id'] == 3
     assert adapted['img_id'] == 'toy/val/3'
+
+
+@pytest.mark.parametrize(
+    'metric',
+    [
+        DetectionMetric(metric=dict(type='mmdet.CocoMetric')),
+        SegmentationMetric(metric=dict(type='mmseg.IoUMetric')),
+    ],
+)
+def test_rle_that_does_not_fill_the_image_is_refused(metric):
+    item = square(3)
+    item['instances'][0]['mask'] = dict(size=[8, 8], counts=b'04')
+    sample = with_prediction(item, (0, 0, 4, 4), rectangle((0, 0, 4, 4)))
+    with pytest.raises(UserError, match=r'add up to 4 pixels, but its "size" \[8, 8\]'):
+        metric.process(None, [sample])
 
 
 def test_the_best_of_several_masks_and_none_at_all():
