@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 INSTALL_WEB = "pip install 'mmuniqrnet[web]'"
 GRADIO = '>=6.31,<7'
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
+# Gradio's greys and blue have less than the contrast of 4.5 to their background that WCAG 2 asks for.
+CONTRAST = dict(
+    body_text_color_subdued='*neutral_500',
+    input_placeholder_color='*neutral_500',
+    button_primary_background_fill='*primary_600',
+    button_primary_background_fill_hover='*primary_700',
+)
+# An error is a message of its own; Gradio would also write "Error" over the status.
+CSS = '#status .error, #status .clear-status { display: none }'
 # Visitors whose last picture is kept in memory, and for how many seconds pictures and answers are kept.
 VISITORS, KEEP = 20, 3600
 
@@ -115,7 +124,8 @@ def serve(
             run_history=False,
             enable_monitoring=False,
             footer_links=[],
-            theme=gr.themes.Default(primary_hue='blue'),
+            theme=gr.themes.Default(primary_hue='blue').set(**CONTRAST),
+            css=CSS,
         )
     except OSError as error:
         raise UserError(

@@ -144,7 +144,7 @@ class Page:
                         gates = gr.Gallery(
                             label='Gates',
                             columns=2,
-                            height='auto',
+                            height='max-content',  # 'auto' cuts it off at a share of the window's height
                             object_fit='contain',
                             format='png',
                             visible=False,

@@ -16,7 +16,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from pycocotools import mask as mask_utils
 
 from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.export.check import prepare, refshapes_questions
+from mmuniqrnet.export.check import prepare, refshapes_questions, turned
 from mmuniqrnet.export.network import ExportedNetwork, NetworkInputs
 from mmuniqrnet.export.writing import example_inputs
 from mmuniqrnet.utils.errors import UserError
@@ -167,11 +167,12 @@ def test_torch_export_answers_as_pytorch(batch, exported):
 
 
 @needs_exporter
-def test_copied_predictor_answers_as_the_inferencer_without_torch(exported):
+def test_copied_predictor_answers_as_the_inferencer_without_torch(exported, tmp_path):
     asked = [
         (path, [text for other, text in exported.questions if other == path] + ['the red circle'])
         for path in dict.fromkeys(path for path, _ in exported.questions)
     ]
+    asked.append((turned(exported.questions[0], tmp_path)[0], ['the red circle']))
     run = subprocess.run(
         [sys.executable, '-c', BLOCKED], input=json.dumps(asked), capture_output=True, text=True, cwd=exported.folder
     )

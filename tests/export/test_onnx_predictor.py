@@ -1,5 +1,7 @@
 """The parts of predictor.py against the libraries that they stand in for."""
 
+from types import SimpleNamespace
+
 import cv2
 import mmcv
 import numpy as np
@@ -9,7 +11,19 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from pycocotools import mask as mask_utils
 
-from mmuniqrnet.export.predictor import encode_rle, new_size, read_image, read_rgb, resize_image, resize_map
+from mmuniqrnet.apis.reading import ExpressionReader
+from mmuniqrnet.export.predictor import (
+    OnnxPredictor,
+    encode_rle,
+    new_size,
+    read_image,
+    read_rgb,
+    resize_image,
+    resize_map,
+    words_of,
+)
+from mmuniqrnet.export.recipe import exported_tokenizer
+from mmuniqrnet.models.text_encoder import load_tokenizer
 
 
 def sizes(count: int, largest: int = 200) -> list[tuple[int, ...]]:
@@ -71,6 +85,18 @@ def test_files_are_read_as_the_pipeline_reads_them(name, mode, dtype, tmp_path):
     # With this flag mmcv gives BGR, whatever order one asks for.
     expected = mmcv.imread(str(tmp_path / name), 'color_ignore_orientation')[..., ::-1]
     np.testing.assert_array_equal(read_rgb(tmp_path / name), expected)
+
+
+@pytest.mark.parametrize('words', ['the Red STAR', None])
+def test_unknown_words_are_those_of_the_inferencer(words):
+    tokenizer = load_tokenizer('mmuniqrnet:refshapes')
+    predictor = OnnxPredictor.__new__(OnnxPredictor)  # no network is asked
+    predictor.tokenizer = exported_tokenizer(tokenizer, 16)
+    predictor.known = None if words is None else set(words_of(predictor._normalized(words)))
+    read = ExpressionReader(SimpleNamespace(tokenizer=tokenizer, max_length=16), words)
+    for text in ('the RED star', 'Stars, red-flag!', 'the flâg', '狗 star😀 😀, ?!', 'red ' * 20 + 'flag'):
+        assert predictor.unknown_words(text) == read(text).unknown, text
+    assert (predictor.unknown_words('a woman') is None) == (words is None)
 
 
 @pytest.mark.parametrize('value', range(1, 9))

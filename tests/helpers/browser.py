@@ -42,12 +42,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[Served]:
-    """``mmuniqrnet web`` with these arguments on a free port, its temporary folders in one of its own."""
+def serving(*arguments: str, keep: int = 3600) -> Iterator[Served]:
+    """``mmuniqrnet web`` with these arguments on a free port, its temporary folders in one of its own.
+
+    Pictures and answers are removed after ``keep`` seconds.
+    """
+    code = f'from mmuniqrnet.web import command; command.KEEP = {keep}; command.main()'
     with tempfile.TemporaryDirectory(prefix='test-web-') as folder:
         port = free_port()
         process = subprocess.Popen(
-            [sys.executable, '-m', 'mmuniqrnet.web', '--port', str(port), *arguments],
+            [sys.executable, '-c', code, '--port', str(port), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

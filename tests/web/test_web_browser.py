@@ -177,6 +177,97 @@ def test_words_are_shown_as_words(visit, scene):
     assert not visit.all('img[src=x]') and not visit.all('#results b')
 
 
+# The contrast of each pair of colours in which text is shown, and where.
+CONTRASTS = """
+const light = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).map(x => x / 255).map(
+    x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = element => {
+  for (; element; element = element.parentElement) {
+    const colour = getComputedStyle(element).backgroundColor;
+    if (!(+(colour.match(/[\\d.]+/g)[3] ?? 1) < 1)) return colour;
+  }
+  return 'rgb(255, 255, 255)';
+};
+const found = {};
+for (const element of document.querySelectorAll('body *')) {
+  const text = [...element.childNodes].filter(node => node.nodeType === 3).map(node => node.textContent).join('');
+  if (!text.trim() || !element.offsetParent || element.closest('#drawn')) continue;
+  const pair = [getComputedStyle(element).color, behind(element)];
+  const [high, low] = pair.map(light).sort((a, b) => b - a);
+  found[pair.join(' on ')] = [(high + 0.05) / (low + 0.05), text.trim().slice(0, 40)];
+}
+return found;
+"""
+
+
+def test_text_has_the_contrast_that_wcag_asks_for(visit, scene):
+    ask(visit, scene, scene.phrases[:1])
+    found = visit.driver.execute_script(CONTRASTS)
+    assert len(found) >= 3 and {'Find', '1'} & {text for _, text in found.values()}
+    assert not {pair: what for pair, what in found.items() if what[0] < 4.5}
+
+
+def test_an_error_does_not_cover_the_status(visit):
+    visit.one('#find').click()
+    visit.until(lambda: visit.all('.toast-body.error'))
+    assert visit.one('#status').text == 'Choose a picture, type phrases, press Find.'
+
+
+def test_all_heat_maps_are_in_sight(visit, inferencer, scene):
+    ask(visit, scene, scene.phrases[:1])
+    visit.until(lambda: visit.all('#gate-phrase input')[1:])[0].click()
+    count = len(inferencer(str(scene.path), scene.phrases[0], return_gates=True)['predictions'][0]['gates'])
+    visit.gates(count)
+    bottom = visit.one('#gates').rect['y'] + visit.one('#gates').rect['height']
+    for item in visit.all('#gates .thumbnail-item'):
+        assert item.rect['y'] + item.rect['height'] <= bottom
+
+
+def test_two_visitors_at_once_each_get_their_own_answers(visit, served, scene, tmp_path):
+    with browsing(served.url, tmp_path) as other:
+        for one in (visit, other):
+            one.upload(scene.path)
+            one.until(one.picture_shown)
+        visit.type(scene.phrases[0])
+        other.type('\n'.join(scene.phrases[1:3]))
+        for one in (visit, other):
+            one.one('#find').click()
+        for one, phrases in ((visit, scene.phrases[:1]), (other, scene.phrases[1:3])):
+            one.until(lambda one=one: ' asked in ' in one.one('#status').text)
+            assert [row[1] for row in one.rows()] == phrases
+        # one visitor's threshold leaves the other's answers alone
+        visit.slide('#below input[type=number]', '1')
+        visit.until(lambda: 'refused' in visit.one('#table').text)
+        assert all(row[2] == 'found' for row in other.rows())
+
+
+def test_pictures_and_answers_are_removed_after_a_while_and_the_page_goes_on(weights, scene, tmp_path):
+    mine = tmp_path / 'my_own_picture.png'
+    mine.write_bytes(scene.path.read_bytes())
+
+    def kept(served) -> list:
+        return list(served.temporary.rglob('my_own_picture*'))
+
+    with (
+        serving('--weights', str(weights), '--device', 'cpu', keep=8) as served,
+        browsing(served.url, tmp_path) as visit,
+    ):
+        visit.upload(mine)
+        visit.until(visit.picture_shown)
+        visit.type(scene.phrases[0])
+        visit.find()
+        names = {path.name for path in kept(served)}
+        assert 'my_own_picture.png' in names and 'my_own_picture_answers.zip' in names
+        visit.until(lambda: not any(path.is_file() for path in kept(served)), 30)
+        visit.open(served.url)
+        visit.all('#examples button')[0].click()
+        visit.find()
+        assert visit.rows()
+
+
 def test_nothing_comes_from_elsewhere_and_nothing_stays(visit, browser, served):
     # the last test: it ends the page
     assert browser.hosts() == {'127.0.0.1'}

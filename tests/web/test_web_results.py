@@ -55,7 +55,8 @@ def test_answers_and_refusals_are_the_inferencers(inferencer, scene):
     [
         ('The red dog,', ['the model does not know “dog”']),
         ('left Giraffe or dog', ['the model does not know “Giraffe”, “or”, “dog”']),
-        ('a 狗 (circle)', ['the model does not know “狗”']),
+        ('one 狗 (circle)', ['the model does not know “狗”']),
+        ('a circle', ['the model does not know “a”']),
         # 16 tokens, two of them at the ends
         ('red ' * 14, []),
         ('red ' * 15, ['too long: its end is not read']),
