@@ -96,8 +96,8 @@ def test_under_95_percent_of_the_backbone_nothing_is_written(tmp_path, lost, wri
 @pytest.mark.parametrize(
     'state, message',
     [
-        (resnet_state(), r'no published QRNet file.*conv1\.weight'),
-        (original_swin(), 'no published QRNet file'),
+        (resnet_state(), r'not a published QRNet file.*conv1\.weight'),
+        (original_swin(), 'not a published QRNet file'),
         ({'visumodel.backbone.conv1.weight': torch.ones(1)}, 'no blocks of stage 0, 1, 2, 3'),
     ],
 )
