@@ -362,7 +362,7 @@ def test_nothing_but_errors(ask):
         (['a.png', 'b.png'], [['one'], [3]], {}, TypeError, r'expressions of image 1 are \[3\]'),
         ('a.png', None, {}, TypeError, 'not a NoneType'),
         ([], 'one', {}, ValueError, 'empty list'),
-        ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size is a positive'),
+        ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size should be a positive'),
         ('a.png', 'one', dict(return_vis=True), TypeError, "unexpected keyword argument 'return_vis'"),
     ],
 )
@@ -383,7 +383,7 @@ def test_cut_text_is_said_once(ask, scenes):
         ask([picture, picture], [[long, 'red star'], [long]])
     (words,) = [str(warning.message) for warning in caught]
     assert '26 tokens, and the network reads 16' in words
-    assert words.endswith('asked for "the red star to the left of the blue ring to the left of".')
+    assert words.endswith('reads only "the red star to the left of the blue ring to the left of".')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         ask(picture, 'the red star')
