@@ -96,7 +96,7 @@ def test_a_folder_is_asked_all_and_failures_show_in_the_exit_status(image, weigh
     assert run('ground', str(tmp_path), *WORDS, '--weights', weights) == 1
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split(':')[0] for line in lines] == ['a.png', 'a.png', 'b.txt', 'b.txt']
-    assert all('is no image that can be read' in line for line in lines[2:])
+    assert all('is not an image that can be read' in line for line in lines[2:])
 
 
 def test_bad_arguments_end_in_one_sentence(image, weights, tmp_path, capsys):

@@ -14,7 +14,7 @@ from pathlib import Path
 from mmuniqrnet.apis.inferencer import UniQRNetInferencer
 from mmuniqrnet.config import add_cfg_options, load_config
 from mmuniqrnet.export.exporting import export
-from mmuniqrnet.export.folder import require_room
+from mmuniqrnet.export.folder import check_export_folder
 from mmuniqrnet.export.writing import DEFAULT_OPSET, require_exporter
 from mmuniqrnet.utils.errors import UserError, run_tool
 
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             '--cfg-options changes entries of CONFIG; with --weights the config is the one in the weights file.'
         )
     require_exporter()
-    require_room(folder, args.overwrite)
+    check_export_folder(folder, args.overwrite)
     for image, _ in args.check or []:
         if not Path(image).is_file():
             raise UserError(f'--check: there is no image {image}.')

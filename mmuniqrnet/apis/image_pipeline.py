@@ -15,10 +15,10 @@ from torch import Tensor
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.orientation import ExifOrientation, Orientation, read_orientation, turn_upright
 
-# What a folder is searched for.
+# Image files: a file with another suffix that cannot be read is reported as "not an image", not as damaged.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
-# How mmcv is told to decode without turning the image: it is turned here, for every decoder and format alike.
+# The flags with which mmcv decodes without turning the image, which is turned here for all decoders and formats.
 AS_STORED = {'color': 'color_ignore_orientation', 'grayscale': 'grayscale_ignore_orientation'}
 
 ImageInput: TypeAlias = str | Path | np.ndarray | Image.Image
@@ -29,13 +29,13 @@ class ImageError(Exception):
 
 
 class PreparedImage(NamedTuple):
-    """An image as the data preprocessor takes it.
+    """An image, prepared as input of the data preprocessor.
 
     Attributes:
         inputs: uint8 [3, h, w], BGR.
         data_sample: Its metainfo says where the image came from and how it was resized; ``frame`` is
             ``'upright'`` or ``'stored'``, see :class:`ImagePipeline`.
-        picture: The image before that, RGB uint8 [H, W, 3].
+        picture: The decoded image before the other transforms, RGB uint8 [H, W, 3].
     """
 
     inputs: Tensor
@@ -58,17 +58,17 @@ class ImagePipeline:
     """
 
     def __init__(self, pipeline: Sequence[dict]) -> None:
-        # What LoadImageOnce keeps would be stale if the file changed between two questions.
+        # LoadImageOnce would return its stored image even if the file changed between two questions.
         once, plain = 'LoadImageOnce', 'LoadImageFromFile'
         configs = [dict(step, type=plain) if str(step['type']).split('.')[-1] == once else step for step in pipeline]
         steps = [step for step in map(TRANSFORMS.build, configs) if not isinstance(step, LoadAnnotations)]
         if not steps or not isinstance(steps[0], LoadImageFromFile):
             raise UserError(
-                'the test pipeline does not begin with LoadImageFromFile or LoadImageOnce, so it is not '
-                'clear how an image gets into it.'
+                'the test pipeline does not begin with LoadImageFromFile or LoadImageOnce, so '
+                'images cannot be passed to it.'
             )
         self.load = steps[0]
-        if self.load.imdecode_backend != 'turbojpeg':  # it turns nothing, and refuses these words
+        if self.load.imdecode_backend != 'turbojpeg':  # it never turns images, and does not accept these flags
             self.load.color_type = AS_STORED.get(self.load.color_type, self.load.color_type)
         self.rest = Compose(steps[1:])
 
@@ -77,10 +77,10 @@ class ImagePipeline:
 
         Args:
             image: A file, an array (RGB uint8 [H, W, 3]) or a PIL image.
-            expression: One of those about it, which the transforms want to see.
+            expression: One of the expressions about the image; the transforms need a text.
             orientation: ``'upright'`` turns the image as its EXIF orientation says; ``'stored'`` does not, as in
-                ``tools/test.py``, since annotations refer to the stored pixels. (TIFF files come upright from every
-                decoder.)
+                ``tools/test.py``, since annotations refer to the stored pixels. (Every decoder turns TIFF files
+                upright.)
 
         Raises:
             ImageError: If it can't be read.
@@ -90,7 +90,7 @@ class ImagePipeline:
             results = self._read(str(image))
             exif = _exif(image, orientation)
         elif isinstance(image, Image.Image):
-            exif = _exif(image, orientation)  # first, because Pillow removes the tag of a TIFF when it decodes it
+            exif = _exif(image, orientation)  # before decoding, because Pillow then removes the tag of a TIFF
             results = self._take(_checked(_from_pil(image)))
         else:
             results = self._take(_checked(image))
@@ -101,32 +101,32 @@ class ImagePipeline:
         picture = np.ascontiguousarray(results['img'][..., ::-1].astype(np.uint8))
         try:
             packed = self.rest(dict(results, text=expression))
-        except Exception as error:  # a transform of anyone's, and an image of any shape
+        except Exception as error:  # transforms may be custom and images of any shape, so any error is possible
             raise ImageError(
-                f'the image of {picture.shape[1]} x {picture.shape[0]} pixels (width x height) does not '
-                f'get through the test pipeline: {type(error).__name__}: {_first(error)}.'
+                f'the image of {picture.shape[1]} x {picture.shape[0]} pixels (width x height) cannot '
+                f'be processed by the test pipeline: {type(error).__name__}: {_first(error)}.'
             ) from error
         packed['data_samples'].set_metainfo(dict(frame='stored' if stored else 'upright'))
         return PreparedImage(packed['inputs'], packed['data_samples'], picture)
 
     def _read(self, path: str) -> dict:
         if '://' in path:
-            raise ImageError(f'{path} is an address; fetch it first, for only files are read.')
+            raise ImageError(f'{path} is a URL; download it first, because only files are read.')
         if not Path(path).is_file():
             raise ImageError(f'there is no image {path}.')
         try:
             results = self.load(dict(img_path=path))
-        except Exception as error:  # mmcv asserts that there was something to decode; the rest is the file system's
+        except Exception as error:  # AssertionError if mmcv decoded nothing; others come from the file system
             known = Path(path).suffix.lower() in SUFFIXES
-            what = 'is damaged, or no image' if known else 'is no image that can be read'
+            what = 'is damaged, or not an image' if known else 'is not an image that can be read'
             why = '' if isinstance(error, AssertionError) else f' ({type(error).__name__}: {_first(error)})'
             raise ImageError(f'{path} {what}{why}.') from error
         if results is None:
-            raise ImageError(f'{path} is damaged, or no image.')
+            raise ImageError(f'{path} is damaged, or not an image.')
         return results
 
     def _take(self, image: np.ndarray) -> dict:
-        """What the loading would have given for this RGB image."""
+        """The results that the loading transform would give for this RGB image."""
         bgr = np.ascontiguousarray(image[..., ::-1])
         bgr = bgr.astype(np.float32) if self.load.to_float32 else bgr
         return dict(img=bgr, img_shape=bgr.shape[:2], ori_shape=bgr.shape[:2])
@@ -144,16 +144,16 @@ def _exif(image: str | Path | Image.Image, orientation: Orientation) -> ExifOrie
 def _from_pil(image: Image.Image) -> np.ndarray:
     if image.mode == 'F' or image.mode.startswith('I'):
         raise ImageError(
-            f"the PIL image is of mode '{image.mode}', whose values have no fixed white; convert it to 'RGB'."
+            f"the PIL image is of mode '{image.mode}', whose range of values is not fixed; convert it to 'RGB'."
         )
     try:
         return np.asarray(image.convert('RGB'))
-    except Exception as error:  # PIL decodes no sooner than this
+    except Exception as error:  # PIL decodes the image only here
         raise ImageError(f'the PIL image cannot be decoded ({type(error).__name__}: {_first(error)}).') from error
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
-    wanted = 'an image in memory is a PIL image, or a uint8 array [height, width, 3] in RGB order'
+    wanted = 'an image in memory should be a PIL image, or a uint8 array [height, width, 3] in RGB order'
     if not isinstance(image, np.ndarray):
         raise ImageError(f'{wanted}; this is of type {type(image).__name__}.')
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:

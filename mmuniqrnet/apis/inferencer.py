@@ -29,7 +29,7 @@ from .shipped import config_and_checkpoint
 
 
 class UniQRNetInferencer(BaseInferencer):
-    """Asks a trained network about images: for each expression one box, one mask, one score.
+    """Applies a trained network to images: for each expression it gives one box, one mask and one score.
 
     ::
 
@@ -40,15 +40,15 @@ class UniQRNetInferencer(BaseInferencer):
     on the text are computed once, for any number of expressions.
 
     Args:
-        model: A config or its file; None = the config that the weights carry, as published weights and mmengine's
-            checkpoints do.
-        weights: ``.safetensors`` or ``.pth``; None, with no model either, = the shipped model.
-        device: Such as ``'cuda:0'``; None = the best there is.
-        scope: Where types that name no scope are looked up; None = as the config says.
+        model: A config or its file; None = the config inside the weights, which published weights and mmengine's
+            checkpoints contain.
+        weights: A ``.safetensors`` or ``.pth`` file; None (only if ``model`` is None, too) = the shipped model.
+        device: Such as ``'cuda:0'``; None = the best one available.
+        scope: The registry scope for types without one; None = the config's ``default_scope``.
         show_progress: Whether to show a progress bar, on stderr.
 
     Attributes:
-        made_for: What pictures the weights say that they were made for; None if they do not say it.
+        made_for: The kind of pictures that the weights were made for, from their metadata; None if not given.
         words: The words of the training text, separated by white space, that are kept with the weights; None if there
             are none.
 
@@ -95,19 +95,19 @@ class UniQRNetInferencer(BaseInferencer):
         Args:
             inputs: An image, a folder, or a list of them. An image is a file, a PIL image, or an array, RGB uint8
                 [H, W, 3]: **RGB**, unlike what OpenCV and mmcv read.
-            expressions: One, asked of every image; or a list: with one image all asked of it, with several one for
-                each (an expression, or a list of them).
+            expressions: One expression for every image; or a list: for one image, all its expressions; for several,
+                one entry per image (an expression, or a list of them).
             batch_size: How many expressions go through the network at a time.
             return_datasamples: Whether the predictions are mmdet's ``DetDataSample`` with ``pred_instances`` in
                 original pixels, and ``refused`` and ``image_index`` as metainfo.
             return_gates: Whether to add the spatial gates.
-            refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``;
-                if it has none, no answer is refused.
+            refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``,
+                or no refusal if it has none.
             orientation: ``'upright'`` turns images as their EXIF orientation says, as people see them; ``'stored'``
                 takes the pixels as they are stored, as ``tools/test.py`` does. Boxes, masks, gates and pictures are in
                 the same frame.
             out_dir: A folder for ``predictions.json``, ``masks/*.png`` (0 and 255, in the image's size) and, if
-                they are drawn, ``pictures/*.png``. It must not have such files yet.
+                they are drawn, ``pictures/*.png``. It must not contain such files yet.
             draw: Whether to draw the answers.
 
         Returns:
@@ -117,15 +117,15 @@ class UniQRNetInferencer(BaseInferencer):
             uint8, None after an error; empty if nothing is drawn.
 
         Warns:
-            UserWarning: Of expressions that are cut, and of words that the network does not know.
+            UserWarning: If an expression is too long and therefore cut, or has words that the network does not know.
 
         Raises:
-            ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is none.
-            TypeError: An expression is no str.
-            FileExistsError: There are answers in ``out_dir`` already.
+            ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is not positive.
+            TypeError: An expression is not a str.
+            FileExistsError: ``out_dir`` already contains answers.
         """
         if batch_size < 1:
-            raise UserError(f'batch_size is a positive number of expressions, not {batch_size}.')
+            raise UserError(f'batch_size should be a positive number of expressions, not {batch_size}.')
         check_orientation(orientation)
         images = self._inputs_to_list(inputs)
         asked = pair(images, expressions)
@@ -206,7 +206,7 @@ class UniQRNetInferencer(BaseInferencer):
         return_datasamples: bool = False,
         folder: AnswerFolder | None = None,
     ) -> list[dict[str, Any] | DetDataSample]:
-        """The predictions of a batch, written to ``folder``, if there is one."""
+        """The predictions of a batch; they are also written to ``folder``, if it is given."""
         predictions: list[dict[str, Any] | DetDataSample] = []
         for i, (question, sample) in enumerate(zip(batch.questions, samples)):
             if sample is None:
@@ -228,16 +228,16 @@ class UniQRNetInferencer(BaseInferencer):
     def _init_model(self, cfg: Config, weights: str, device: str) -> UniQRNet:
         try:
             model = MODELS.build(cfg.model)
-        except KeyError as error:  # the registry's way to say that it does not know a name
+        except KeyError as error:  # the registry raises this for an unknown name
             raise UserError(
                 f'the model cannot be built: {str(error).split(". ")[0]}; import the package that registers it first.'
             ) from error
         if not isinstance(model, UniQRNet):
-            raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer asks a UniQRNet.')
+            raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer needs a UniQRNet.')
         state = state_dict_of(self._checkpoint, weights)
-        del self._checkpoint  # nothing else of it is needed
+        del self._checkpoint  # it may be large, and only the weights are needed
         try:
-            # An answer needs every part; what only training uses may be missing.
+            # Inference needs all weights except those that only training uses.
             fit = check_fit(state, model.state_dict(), share=1.0, required=None, new=('head.pixel_guidance.',))
         except CheckpointError as error:
             raise CheckpointError(f'{weights} does not fit the model: {error}.') from None
@@ -249,7 +249,7 @@ class UniQRNetInferencer(BaseInferencer):
         return ImagePipeline(cfg.test_dataloader.dataset.pipeline)
 
     def _init_visualizer(self, cfg: Config) -> None:
-        """There is none: pictures are returned and written by the inferencer, without mmengine's visualizer."""
+        """No visualizer: the inferencer itself returns and writes pictures, without mmengine's visualizer."""
 
 
 def _keep_readings(samples: list[DetDataSample | None], readings: dict[str, Reading]) -> None:
@@ -272,4 +272,4 @@ def _check_device(device: str | None) -> None:
     except RuntimeError:
         raise UserError(f"there is no device {device!r}; name one as 'cpu' or 'cuda:0'.") from None
     if kind == 'cuda' and not torch.cuda.is_available():
-        raise UserError(f'the device {device} is not there: torch sees no CUDA GPU.')
+        raise UserError(f'the device {device} is not available: torch finds no CUDA GPU.')

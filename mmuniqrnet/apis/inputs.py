@@ -1,4 +1,4 @@
-"""What the inferencer is asked: images, the expressions about each, and how they are gathered into batches."""
+"""Inputs of the inferencer: images, the expressions about each, and how they are grouped into batches."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +15,9 @@ class Question(NamedTuple):
     """One expression about one image.
 
     Attributes:
-        image: The image's path; its index where it is no file.
+        image: The path of the image, or its index if it is not a file.
         image_index: Its index among all images.
-        expression: What is asked.
+        expression: The expression.
     """
 
     image: str | int
@@ -28,7 +28,7 @@ class Question(NamedTuple):
 def list_images(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     """The images one by one, with folders replaced by the files in them, in the order of their names.
 
-    Hidden files and subfolders are passed over; any other file is listed, though it may turn out to be no image.
+    Hidden files and subfolders are skipped; any other file is listed, even if it is not an image.
 
     Raises:
         ValueError: If there is none.
@@ -53,24 +53,24 @@ def pair(images: Sequence[ImageInput], expressions: str | Sequence[str] | Sequen
 
     Args:
         images: As :func:`list_images` gives them.
-        expressions: One, asked of every image; or a list: with one image all asked of it, with several one for each
-            (an expression, or a list of them).
+        expressions: One expression for every image; or a list: for one image, all its expressions; for several, one
+            entry per image (an expression, or a list of them).
 
     Raises:
-        ValueError: If the lengths disagree.
-        TypeError: If an expression is no str.
+        ValueError: If images and expressions differ in number.
+        TypeError: If an expression is not a str.
     """
     if isinstance(expressions, str):
         return [[expressions] for _ in images]
     if not isinstance(expressions, list | tuple):
         raise TypeError(
-            f'expressions is a str, a list of str, or a list of lists of str, not a {type(expressions).__name__}.'
+            f'expressions should be a str, a list of str or a list of lists of str, not a {type(expressions).__name__}.'
         )
     if len(images) == 1 and all(isinstance(expression, str) for expression in expressions):
         return [list(expressions)]
     if len(expressions) != len(images):
         raise UserError(
-            f'there are {len(images)} images and expressions for {len(expressions)}; give one entry an '
+            f'there are {len(images)} images and expressions for {len(expressions)}; give one entry per '
             'image (a str, or a list of str), or one str for all.'
         )
     paired = [[entry] if isinstance(entry, str) else entry for entry in expressions]
@@ -86,9 +86,9 @@ class Batch:
 
     Attributes:
         images: Those that could be read.
-        questions: About these images, and about some that could not be read.
-        image_of: Of each question, its image among ``images``; None if it can't be asked.
-        errors: Of each question, why; None if it can.
+        questions: The questions about these images, and about images that could not be read.
+        image_of: For each question, the index of its image in ``images``; None if it can't be answered.
+        errors: For each question, why it can't be answered; None if it can.
     """
 
     images: list[PreparedImage] = field(default_factory=list)
@@ -98,7 +98,7 @@ class Batch:
 
     @property
     def asked(self) -> list[int]:
-        """Which questions go to the network."""
+        """The indices of the questions that the network answers."""
         return [i for i, image in enumerate(self.image_of) if image is not None]
 
     def add(self, question: Question, image: int | None = None, error: str | None = None) -> None:
@@ -116,7 +116,7 @@ def batches(
 ) -> Iterator[Batch]:
     """All images with all their expressions: each image in one batch, each batch of ``batch_size`` or more questions.
 
-    So an image is decoded once, and looked at once, however many expressions there are about it.
+    An image is therefore decoded and encoded only once, however many expressions refer to it.
     """
     batch = Batch()
     for index, (image, expressions) in enumerate(zip(images, asked)):

@@ -20,9 +20,9 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
     """The answer of one expression; all but ``gates`` can be written as JSON.
 
     Args:
-        question: What was asked.
-        sample: Its metainfo has ``ori_shape``, ``frame`` and maybe ``unknown_words`` and ``gates`` (float [H, W] by
-            name), its ``pred_instances`` one answer in pixels of that frame.
+        question: The image and the expression.
+        sample: Its metainfo has ``ori_shape``, ``frame`` and optionally ``unknown_words`` and ``gates`` (float [H, W]
+            by name), its ``pred_instances`` one answer in pixels of that frame.
         refuse_below: An answer with a lower score is refused; None = none is.
 
     Returns:
@@ -38,7 +38,7 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
     score = float(found.scores[0]) if 'scores' in found else None
     box = found.bboxes[0].tolist() if 'bboxes' in found else None
     if not np.isfinite([*(box or []), score or 0.0]).all():
-        return failure(question, f'the network answers with box {box} and score {score}: its weights are broken.')
+        return failure(question, f'the network gives box {box} and score {score}: its weights are unusable.')
     refused = is_refused(score, refuse_below)
     mask = encode_mask(found.masks[0].cpu().numpy()) if 'masks' in found and not refused else None
     answer = dict(
@@ -55,7 +55,7 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
 
 
 def failure(question: Question, error: str) -> dict[str, Any]:
-    """What stands in an answer's place."""
+    """The dictionary that replaces an answer after an error."""
     return dict(**question._asdict(), error=error)
 
 
@@ -63,13 +63,13 @@ INDEX, MASKS, PICTURES = 'predictions.json', 'masks', 'pictures'
 
 
 class AnswerFolder:
-    """``predictions.json``, ``masks/*.png`` and ``pictures/*.png`` in a folder that has none of them yet.
+    """``predictions.json``, ``masks/*.png`` and ``pictures/*.png`` in a folder that contains none of them yet.
 
     Args:
-        folder: A folder, made where it is missing; other files in it are left alone.
+        folder: A folder, created if it is missing; other files in it are not changed.
 
     Raises:
-        OverwriteError: If there are answers already, or ``folder`` is a file.
+        OverwriteError: If it already contains answers, or ``folder`` is a file.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -78,7 +78,7 @@ class AnswerFolder:
             raise OverwriteError(f'{folder} is a file, not a folder; name a new folder.')
         for name in (INDEX, MASKS, PICTURES):
             if (self.folder / name).exists():
-                raise OverwriteError(f'{folder} has {name} already, and nothing is overwritten; name a new folder.')
+                raise OverwriteError(f'{folder} contains {name}, and nothing is overwritten; name a new folder.')
         self.folder.mkdir(parents=True, exist_ok=True)
         self._names: set[str] = set()
         self._answers: list[dict[str, Any]] = []
@@ -87,7 +87,7 @@ class AnswerFolder:
         """Write an answer's mask, 0 and 255 in the image's size, and its picture, RGB uint8.
 
         Returns:
-            The answer with those of ``mask_file`` and ``picture_file`` that were written, relative to the folder.
+            The answer, with ``mask_file`` and ``picture_file``, relative to the folder, if these files were written.
         """
         name, files = self._name(question), {}
         if answer.get('mask') is not None:
@@ -113,16 +113,16 @@ class AnswerFolder:
         return f'{kind}/{name}'
 
     def _name(self, question: Question) -> str:
-        """A readable name that no answer before has."""
+        """A readable file name that no earlier answer has."""
         image = question.image
         stem = Path(image).stem if isinstance(image, str) else f'image{image}'
         return unique_name(f'{safe_name(stem, 60)}_{safe_name(question.expression, 120)}.png', self._names)
 
 
 def to_json(predictions: list[dict[str, Any]], made_for: str | None = None) -> str:
-    """Answers as JSON, one line each; ``predictions.json`` and ``mmuniqrnet ground --json`` alike.
+    """Answers as JSON, one line each, for ``predictions.json`` and ``mmuniqrnet ground --json``.
 
-    What the network was made for stands before them, as ``made_for``, if that is known.
+    If it is known what the network was made for, ``made_for`` precedes them.
     """
     lines = ',\n'.join(json.dumps(answer, ensure_ascii=False, allow_nan=False) for answer in predictions)
     before = '' if made_for is None else f'"made_for": {json.dumps(made_for, ensure_ascii=False)},\n'

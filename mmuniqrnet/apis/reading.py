@@ -1,4 +1,4 @@
-"""What a network reads of an expression: where it is cut, and which of its words the network does not know."""
+"""What a network reads of an expression: where the text is cut, and which words the network does not know."""
 
 import unicodedata
 import warnings
@@ -16,9 +16,9 @@ class Reading:
 
     Attributes:
         tokens: How many tokens it has.
-        kept: What the network reads of it, if it is too long; None = all of it.
-        unknown: Its words that are not in the training text, or have no token, as they were typed. None = there is no
-            list of the training text's words, and the tokenizer has a token for everything.
+        kept: The part that the network reads, if the expression is too long; None = all of it.
+        unknown: Its words that are not in the training text, or have no token, as they were typed. None = no list of
+            the training text's words is known, and every word has a token.
     """
 
     tokens: int = 0
@@ -27,7 +27,7 @@ class Reading:
 
     @property
     def notes(self) -> list[str]:
-        """For people, a few words each; empty if everything is read."""
+        """Short notes for users; empty if all of the expression is read and known."""
         return unknown_notes(self.unknown) + ([] if self.kept is None else ['too long: its end is not read'])
 
 
@@ -35,7 +35,7 @@ class ExpressionReader:
     """Reads expressions as a text encoder does.
 
     Args:
-        text_encoder: A ``TextEncoder``; of another one that has no ``tokenizer``, nothing is said.
+        text_encoder: A ``TextEncoder``; for one without a ``tokenizer``, nothing is reported.
         words: The words of its training text, separated by white space, as ``tools/publish.py`` keeps them with the
             weights; None = not known.
     """
@@ -82,18 +82,18 @@ class ExpressionReader:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text: letters, digits and marks that follow each other; everything else separates them."""
+    """The words of a text: sequences of letters, digits and marks; everything else separates them."""
     runs = groupby(text, lambda character: unicodedata.category(character)[0] in 'LMN')
     return [''.join(run) for is_word, run in runs if is_word]
 
 
 def strip_punctuation(text: str) -> str:
-    """Without the punctuation at both ends."""
+    """The text without the punctuation at both ends."""
     return text.strip(''.join(character for character in text if unicodedata.category(character)[0] == 'P'))
 
 
 def unknown_notes(unknown: list[str] | None) -> list[str]:
-    """At most one note, on the words that the model does not know."""
+    """A list with one note that names the unknown words; empty if there are none."""
     return [f'the model does not know {quoted(unknown)}'] if unknown else []
 
 
@@ -102,18 +102,18 @@ def quoted(words: list[str]) -> str:
 
 
 def warn_of_unread(readings: Mapping[str, Reading], reader: ExpressionReader, made_for: str | None) -> None:
-    """Warn of each expression that is cut, and once of all words that the network does not know.
+    """Warn about each expression that is cut, and once about all words that the network does not know.
 
     Args:
-        readings: What is read, by expression.
-        reader: What read them.
+        readings: The readings, by expression.
+        reader: The reader that made them.
         made_for: What the network was made for, if that is known.
     """
     for expression, reading in readings.items():
         if reading.kept is not None:
             warnings.warn(
                 f'"{expression}" has {reading.tokens} tokens, and the network reads {reader.max_length} (max_length of '
-                f'its text encoder): it is asked for "{reading.kept}".',
+                f'its text encoder): it reads only "{reading.kept}".',
                 stacklevel=3,
             )
     unknown = list(dict.fromkeys(word for reading in readings.values() for word in reading.unknown or ()))

@@ -1,4 +1,4 @@
-"""Where an inferencer's config and weights come from; the shipped ones where none are named."""
+"""Finding an inferencer's config and weights; by default those shipped with the package."""
 
 from collections.abc import Mapping
 from importlib.resources import files
@@ -19,12 +19,12 @@ def shipped_weights() -> Path:
     """The small model that comes with the package, trained on RefShapes.
 
     Raises:
-        UserError: If it is not there.
+        UserError: If its file is missing.
     """
     path = Path(str(files('mmuniqrnet') / 'weights' / SHIPPED))
     if not path.is_file():
         raise UserError(
-            f'the shipped weights are not there ({path}): install the package again, or name weights of your own.'
+            f'the shipped weights are missing ({path}): install the package again, or name weights of your own.'
         )
     return path
 
@@ -32,24 +32,24 @@ def shipped_weights() -> Path:
 def config_and_checkpoint(
     model: str | Path | Config | Mapping[str, Any] | None, weights: str | Path | None
 ) -> tuple[Config, dict[str, Any], str]:
-    """What answering needs of the config, the checkpoint, and the checkpoint's name.
+    """The parts of the config that inference needs, the checkpoint, and the checkpoint's name.
 
     Args:
-        model: A config or its file; None = the one that the weights carry.
+        model: A config or its file; None = the one that the weights contain.
         weights: A checkpoint; None = the shipped one, if ``model`` is None, too.
 
     Raises:
-        UserError: If one of them can't be read, or there are weights for nothing or nothing for weights.
+        UserError: If one of them can't be read, a config is given without weights, or the weights contain no config.
     """
     if weights is None:
         if model is not None:
-            raise UserError('a config without weights answers at random; name the checkpoint, too.')
+            raise UserError('a model without weights gives random answers; name the checkpoint, too.')
         weights = shipped_weights()
     checkpoint = read_checkpoint(weights)
     if model is None:
         model = config_of(checkpoint, weights)
         if model is None:
-            raise UserError(f'{weights} does not carry its config; name the config, too.')
+            raise UserError(f'{weights} does not contain its config; name the config, too.')
     elif isinstance(model, str | Path):
         model = load_config(str(model))
     return inference_config(model), checkpoint, str(weights)

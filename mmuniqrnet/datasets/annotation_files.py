@@ -1,4 +1,4 @@
-"""Reading annotation files: JSON, and pickles without running what they hold."""
+"""Reading annotation files: JSON, and pickles, without running code that they may contain."""
 
 import codecs
 import difflib
@@ -24,7 +24,7 @@ def require_file(path: str, argument: str, content: str) -> None:
     Args:
         path: The file.
         argument: The constructor's argument that named it.
-        content: What the file should hold, as it ends the sentence "it should hold ...".
+        content: What the file should hold; the message is "... it should hold {content}.".
     """
     if path and fileio.exists(path):
         return
@@ -47,7 +47,7 @@ def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> An
         object_hook: Called with every object; its result takes the object's place.
 
     Raises:
-        UserError: It is malformed, which is said with line and column, or an object has a key twice, of which one
+        UserError: It is malformed (the message names line and column), or an object has a key twice, so that one
             value would be lost.
     """
 
@@ -85,20 +85,20 @@ def decode_text(data: bytes) -> str:
 
 
 def repeated_key(pairs: Sequence[tuple[str, Any]]) -> str:
-    """What is wrong with the keys of a JSON object of which one is given twice."""
+    """An error message for a JSON object in which a key is given twice."""
     keys = [key for key, _ in pairs]
     return f'the key "{next(key for key in keys if keys.count(key) > 1)}" is given twice in one object'
 
 
 def windows_path(path: str) -> str | None:
-    """What is wrong with a path that was written on Windows, and cannot be found elsewhere; None if nothing is."""
+    """Why a path that was written on Windows cannot be found on this system; None if it has no such problem."""
     if os.sep == '\\' or not re.search(r'[\\\x00-\x1f]|(^|/)[A-Za-z]:/', path):
         return None
     if re.search(r'[\x00-\x1f]', path):
-        return f'the path has a control character, as "\\n" in "images\\new.jpg" is one; {BACKSLASHES}'
+        return f'the path has a control character, such as "\\n" in "images\\new.jpg"; {BACKSLASHES}'
     if '\\' in path:
         return f'the path has backslashes, as on Windows; {BACKSLASHES}'
-    return 'the path begins with a drive of Windows; give a path relative to the folder of images'
+    return 'the path begins with a Windows drive letter; give a path relative to the folder of images'
 
 
 def load_refs(path: str) -> Any:
@@ -112,7 +112,7 @@ def load_refs(path: str) -> Any:
 
 
 class UnsafePickleError(UserError):
-    """A pickle asks for something else than plain containers, strings and numbers."""
+    """A pickle needs something other than plain containers, strings and numbers."""
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -129,11 +129,11 @@ def load_plain_pickle(path: str, data: bytes | None = None) -> Any:
 
     Args:
         path: The file; named in error messages.
-        data: Its content, where it has been read already.
+        data: Its content, if it has been read already.
 
     Raises:
-        UnsafePickleError: The file asks for any class or function. Nothing of it has been run.
-        ValueError: The file is no pickle, or is cut off.
+        UnsafePickleError: The file needs a class or function. No code from it has been run.
+        ValueError: The file is not a pickle, or is cut off.
     """
     if data is None:
         with open(path, 'rb') as file:
@@ -145,7 +145,7 @@ def load_plain_pickle(path: str, data: bytes | None = None) -> Any:
             return _PlainUnpickler(io.BytesIO(data), encoding='latin1').load()
     except UnsafePickleError as error:
         raise UnsafePickleError(
-            f'{path} was refused: this pickle asks for `{error}`, which could run code, but the refs need only plain '
+            f'{path} was refused: this pickle needs `{error}`, which could run code, but refs need only plain '
             'containers, strings and numbers; get the file from the REFER authors, or save it as JSON.'
         ) from None
     except Exception as error:  # malformed pickles raise nearly every built-in exception

@@ -1,4 +1,4 @@
-"""What all data sets of referring expressions have in common: one item per expression, instances stored once."""
+"""The base of all data sets of referring expressions: one item per expression, each instance stored once."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -31,17 +31,17 @@ class BaseReferringDataset(BaseDataset):
     pixels of the stored image), ``mask`` (COCO polygons or RLE), ``bbox_label`` and ``ignore_flag`` (both 0). ``bbox``
     or ``mask`` is absent where the data has none.
 
-    In ``data_list``, before it is serialized, an item holds ``instance_index`` (positions in the instance store) in
-    the place of ``instances``; :meth:`get_data_info` puts the instances in, and reads those masks that are files of
-    their own (``mask_path`` in the store).
+    In ``data_list``, before it is serialized, an item has ``instance_index`` (positions in the instance store) in place
+    of ``instances``; :meth:`get_data_info` adds the instances, and reads masks that are stored in separate files
+    (``mask_path`` in the store).
 
     Args:
         ann_file: Annotation file; joined to ``data_root`` unless absolute.
         data_root: Root folder of the files and prefixes.
         data_prefix: ``dict(img_path=<image folder>)``; some subclasses read ``mask_path`` too.
-        split: A split's name, or several: their expressions are mixed, each item says its own.
+        split: A split's name, or several: their expressions are combined, and each item names its split.
         dataset_name: Value of ``dataset`` in the items; metrics are reported as ``{dataset}/{split}/...``.
-        check_images: Check, where an image folder is given, that the first item's image exists.
+        check_images: Check, if an image folder is given, that the first item's image exists.
         filter_cfg: ``filter_empty_gt`` (bool) drops expressions without target; ``exclude_img_ids`` drops all
             expressions on these images, such as the val and test images of other sets: a collection of image ids, or
             a JSON file with a list of them, joined to ``data_root`` unless absolute.
@@ -55,7 +55,7 @@ class BaseReferringDataset(BaseDataset):
 
     METAINFO = dict(classes=('referent',))
     PREFIX_KEYS: tuple[str, ...] = ('img_path',)
-    #: How to see all problems, where the first ones are listed.
+    #: Text after the first problems in an error message: how to list all of them.
     list_all = ''
 
     def __init__(
@@ -108,13 +108,13 @@ class BaseReferringDataset(BaseDataset):
         return [self.split] if isinstance(self.split, str) else list(self.split)
 
     def load_expressions(self) -> tuple[list[dict], InstanceStore]:
-        """Read the files: one dict per expression, with ``instance_index``, and the instances that it points to."""
+        """Read the files: one dict per expression, with ``instance_index``, and the instances that it refers to."""
         raise NotImplementedError
 
     def load_data_list(self) -> list[dict]:
         data_list, self.instance_store = self.load_expressions()
         if self.check_images:
-            # Of the others only those that were surely written on Windows: looking for all of them takes long.
+            # Of the other images, only those whose path was written on Windows: to look for all of them takes long.
             strange = {item['img_path']: None for item in data_list if windows_path(item['img_path'])}
             for path in [*(item['img_path'] for item in data_list[:1]), *strange]:
                 if not fileio.exists(path):
@@ -131,13 +131,13 @@ class BaseReferringDataset(BaseDataset):
         )
 
     def refuse(self, problems: Sequence[str]) -> None:
-        """Stop at problems of the annotations: UserError lists the first of them, if there are any."""
+        """Raise a UserError that lists the first problems of the annotations, if there are any."""
         if not problems:
             return
         shown = '; '.join(problem.rstrip('.') for problem in problems[:SHOWN_PROBLEMS])
         more = f'; and {len(problems) - SHOWN_PROBLEMS} more' if len(problems) > SHOWN_PROBLEMS else ''
         raise UserError(
-            f'{self.ann_file} has {len(problems)} problem(s), so nothing of it is read: {shown}{more}{self.list_all}.'
+            f'{self.ann_file} has {len(problems)} problem(s), so it is not used: {shown}{more}{self.list_all}.'
         )
 
     def report(self) -> None:
@@ -146,7 +146,7 @@ class BaseReferringDataset(BaseDataset):
             print_log(f'{self.ann_file}: {sentence}.', logger='current')
 
     def prepare_data(self, idx: int) -> Any:
-        """An item, through the pipeline; an image that cannot be read is named, with the expression on it.
+        """Load an item through the pipeline; if its image cannot be read, the error names it and the expression.
 
         Raises:
             UserError: The image does not exist or cannot be decoded.
@@ -158,12 +158,12 @@ class BaseReferringDataset(BaseDataset):
         except UserError:
             raise
         except Exception as error:
-            # Whichever transform loads the image, and however it fails: see whether it is the image.
+            # Any transform may load the image and may fail in any way, so check whether the image is the reason.
             try:
                 check_picture(path)
             except UserError as reason:
                 kind = MissingFileError if isinstance(error, FileNotFoundError) else UserError
-                raise kind(f'{reason}; expression {text!r} (sent_id {sent_id}) is on it.') from error
+                raise kind(f'{reason}; expression {text!r} (sent_id {sent_id}) refers to it.') from error
             raise
 
     def filter_data(self) -> list[dict]:
@@ -195,7 +195,7 @@ class BaseReferringDataset(BaseDataset):
         known = {type(item['img_id']) for item in self.data_list}
         strange = [image for image in images if type(image) not in known]
         if strange and known:
-            # Else 7 would not be '7', and nothing would be left out.
+            # Ids of another type never match (7 is not equal to '7'), so no image would be excluded.
             raise UserError(
                 f'{where} has the image id {strange[0]!r}, but those of {self.ann_file} are of type '
                 f'{", ".join(sorted(kind.__name__ for kind in known))}.'
@@ -203,7 +203,7 @@ class BaseReferringDataset(BaseDataset):
         return set(images)
 
     def get_annotation(self, idx: int) -> dict[str, Any]:
-        """An item as :meth:`get_data_info` gives it, but masks that are files of their own are not read."""
+        """An item as :meth:`get_data_info` gives it, but masks in separate files are not read."""
         info = super().get_data_info(idx)
         info['instances'] = [self.instance_store[index] for index in info.pop('instance_index')]
         return info
@@ -216,7 +216,7 @@ class BaseReferringDataset(BaseDataset):
         return info
 
     def refuse_unknown_split(self, available: Collection[str], path: str) -> None:
-        """ValueError that names the splits which the file has, unless it has all the chosen ones."""
+        """Raise a ValueError that names the splits of the file, unless it has all chosen ones."""
         missing = [name for name in self.splits if name not in available]
         if missing or not self.splits:
             raise UserError(

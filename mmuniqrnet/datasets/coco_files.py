@@ -1,4 +1,4 @@
-"""Files in COCO's format: their structure is checked once, where they are read."""
+"""Files in COCO's format: their structure is checked once, when they are read."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ def load_coco(path: str, lists: Iterable[str] = ('images', 'annotations'), **opt
     """Read a JSON object that has the given lists; ``options`` are those of ``load_json``.
 
     Raises:
-        UserError: It is something else.
+        UserError: It has another structure.
     """
     content = load_json(path, **options)
     check_lists(content, path, lists)
@@ -23,7 +23,7 @@ def check_lists(content: object, where: str, lists: Iterable[str]) -> None:
     """Raise UserError unless ``content`` is an object that has these lists."""
     named = ' and '.join(f'"{name}"' for name in lists)
     if not isinstance(content, Mapping) or not all(name in content for name in lists):
-        raise UserError(f"{where} should be a JSON object with {named}, as COCO's.")
+        raise UserError(f"{where} should be a JSON object with {named}, as in COCO's format.")
     for name in lists:
         if not isinstance(content[name], list):
             raise UserError(f'{where}: "{name}" should be a list, not {type(content[name]).__name__}.')
@@ -56,7 +56,7 @@ def repeated(ids: Iterable[Hashable]) -> list:
 
 
 def repeated_sentence(ids: Iterable[Hashable], where: str, kind: str, name: str = 'id') -> list[str]:
-    """A sentence, in a list, that names repeated ids; an empty list if there are none."""
+    """A list with one sentence that names the repeated ids; an empty list if no id is repeated."""
     twice = repeated(ids)
     if not twice:
         return []
@@ -84,7 +84,7 @@ def check_coco(content: Any, where: str, categories: bool = False, unique: Itera
         check_entries(content['categories'], where, 'category', ('id', 'name'))
     for name in unique:
         for sentence in repeated_sentence([entry['id'] for entry in content[name]], where, name):
-            raise UserError(f'{sentence}; give each its own.')
+            raise UserError(f'{sentence}; give each its own id.')
     _check_references(content, where, 'image_id', 'images')
     if categories:
         _check_references(content, where, 'category_id', 'categories')

@@ -10,8 +10,8 @@ class InstanceStore:
     """Immutable sequence of instance dicts, stored as one byte buffer.
 
     An object has three expressions on average, so polygons stored with each expression would need three times the
-    memory. And Python objects are copied in every forked worker as soon as their reference counts change, which a byte
-    buffer avoids (as in ``BaseDataset.serialize_data``).
+    memory. In addition, Python objects are copied in every forked worker as soon as their reference counts change; a
+    byte buffer avoids this (as in ``BaseDataset.serialize_data``).
     """
 
     def __init__(self, instances: Iterable[dict]) -> None:

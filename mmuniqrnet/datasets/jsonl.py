@@ -17,23 +17,23 @@ __all__ = ['Findings', 'Problem', 'ReferJsonlDataset', 'read_and_validate', 'val
 
 @DATASETS.register_module()
 class ReferJsonlDataset(BaseReferringDataset):
-    """One's own data: a file of JSON Lines, one object of one image a line, one item per expression.
+    """Custom data: a JSON Lines file; each line is one object in one image, each expression is one item.
 
     A line is ``{"image": "a/1.jpg", "expressions": ["the left cup", "white cup"], "bbox": [10, 20, 110.5, 80]}``:
 
     - ``image``: path under ``data_prefix['img_path']``;
     - ``expressions``: a string, or a list of strings, all for this object;
-    - ``bbox``: [x1, y1, x2, y2], pixels of the stored image (before any EXIF rotation), edges: a box over all of a
-      640x480 image is [0, 0, 640, 480];
-    - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, black where the
-      object is not. The path is relative to ``data_prefix['mask_path']`` (by default where the images are);
-    - ``bbox`` or ``mask`` may be left out: a missing box is derived from the mask, a missing mask is not made up;
-    - ``no_target``: true, and no ``bbox`` or ``mask``, where the expressions fit nothing in the image;
+    - ``bbox``: [x1, y1, x2, y2], the edges in pixels of the stored image (before any EXIF rotation): a box that covers
+      a 640x480 image is [0, 0, 640, 480];
+    - ``mask``: COCO polygons, RLE (compressed or not), or the path of a PNG of the image's size, in which all but the
+      object is black. The path is relative to ``data_prefix['mask_path']`` (by default the folder of the images);
+    - ``bbox`` or ``mask`` may be left out: a missing box is derived from the mask, but a missing mask stays missing;
+    - ``no_target``: true, without ``bbox`` and ``mask``, if the expressions match nothing in the image;
     - ``split`` (optional, but then in every line), ``width`` and ``height`` (optional).
 
-    A box that reaches less than a pixel outside its image is clipped; how many are is logged once.
+    A box that reaches less than a pixel outside its image is clipped; the number of such boxes is logged once.
 
-    Without ``split`` in the file, all of it is the split that is asked for. ``img_id`` is ``image``; ``ref_id`` and
+    Without ``split`` in the file, all of it belongs to the requested split. ``img_id`` is ``image``; ``ref_id`` and
     ``ann_id`` are the line's number from 1, ``sent_id`` is ``{line}_{n}``.
 
     Args:
@@ -41,8 +41,8 @@ class ReferJsonlDataset(BaseReferringDataset):
         data_root, split, dataset_name: See :class:`BaseReferringDataset`.
         data_prefix: ``img_path``, and optionally ``mask_path``.
         check_images: Open every image's header, to check boxes and masks against its size. Otherwise the items have
-            ``height`` and ``width`` only where the lines do. Of masks in files the header is checked here, the rest
-            when the item is read; :func:`validate_jsonl` checks it at once.
+            ``height`` and ``width`` only if the lines do. Of mask files, only the header is checked here, and the rest
+            when the item is read; :func:`validate_jsonl` checks all of it.
         **kwargs: Other keywords of :class:`BaseReferringDataset`.
 
     Raises:
@@ -70,7 +70,7 @@ class ReferJsonlDataset(BaseReferringDataset):
             data_prefix=data_prefix,
             split=split,
             dataset_name=dataset_name,
-            check_images=False,  # every image is opened, if any
+            check_images=False,  # checked while the file is read, see open_images
             **kwargs,
         )
 
@@ -84,7 +84,7 @@ class ReferJsonlDataset(BaseReferringDataset):
         )
         self.refuse([str(problem) for problem in problems])
         for note in notes:
-            if not note.startswith('line '):  # validate.py says these
+            if not note.startswith('line '):  # only validate.py prints notes on single lines
                 print_log(f'{self.ann_file}: {note}.', logger='current')
         records = self._choose(records)
         expressions = []

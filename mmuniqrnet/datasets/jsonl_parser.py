@@ -1,4 +1,4 @@
-"""Reading custom data: JSON Lines, one object of one image a line; every line is checked as it is read."""
+"""Reading custom data: JSON Lines, with one object of one image per line; every line is checked when it is read."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def _check_expressions(value: Any) -> list[str]:
 
 
 def _check_sides(record: dict) -> tuple[int, int] | None:
-    """(width, height) as the line gives them."""
+    """(width, height) as given in the line; None if they are not given."""
     given = [record[key] for key in ('width', 'height') if key in record]
     if len(given) == 1 or not all(_is_whole(side, 1) for side in given):
         raise UserError('"width" and "height" should both be given, as positive whole numbers, or neither')
@@ -64,7 +64,7 @@ def _check_rle(mask: dict, size: tuple[int, int] | None) -> list[float]:
     try:
         rle_size(mask)
         if size is not None and rle_size(mask) != size[::-1]:
-            raise UserError(f'"mask" is of size {mask["size"]} (height, width), but the image has {size[1]}x{size[0]}')
+            raise UserError(f'"mask" has size {mask["size"]} (height, width), but the image has {size[1]}x{size[0]}')
         run_lengths(mask)
     except UserError as error:
         raise UserError(str(error) if '"mask"' in str(error) else f'"mask" is not a valid RLE: {error}') from None
@@ -75,15 +75,15 @@ def _check_rle(mask: dict, size: tuple[int, int] | None) -> list[float]:
 
 class LineReader:
     """Turn one line into a record with ``image_path``, ``size`` ((width, height) or None), ``expressions``, ``split``
-    (or None), ``orientation`` (of EXIF), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None where nothing
-    is meant).
+    (or None), ``orientation`` (of EXIF), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None if there is
+    no target).
 
     Args:
         images_root: Folder that ``image`` is relative to.
         masks_root: Folder that a ``mask`` given as a path is relative to.
-        open_images: Open the images, for their sizes. Otherwise only what the file itself shows is checked.
-        whole: Decode images and masks whole. Otherwise only their headers are read, and of masks that are files only
-            those from which a box is to be derived are read whole.
+        open_images: Open the images, to get their sizes. Otherwise only the content of the lines is checked.
+        whole: Decode images and masks completely. Otherwise only their headers are read, and a mask file is decoded
+            only if a box must be derived from it.
     """
 
     def __init__(self, images_root: str, masks_root: str, open_images: bool, whole: bool) -> None:
@@ -110,7 +110,7 @@ class LineReader:
         self.files.decode(images, masks)
 
     def read(self, text: str) -> tuple[dict, list[str]]:
-        """The record and the reasons why it is bad, if any."""
+        """The record, and the reasons why the line is invalid (empty if it is valid)."""
         repeated: list[str] = []
 
         def build(pairs: list[tuple[str, Any]]) -> dict:
@@ -135,9 +135,11 @@ class LineReader:
         ]
         nothing, something = line.get('no_target') is True, 'bbox' in line or 'mask' in line
         if nothing and something:
-            reasons.append('"no_target" says that nothing is meant, but a "bbox" or "mask" is given')
+            reasons.append('"no_target" is true, but a "bbox" or "mask" is given')
         if not nothing and not something:
-            reasons.append('both "bbox" and "mask" are missing; where nothing is meant, give "no_target": true')
+            reasons.append(
+                'both "bbox" and "mask" are missing; if the expressions match nothing, give "no_target": true'
+            )
         record: dict[str, Any] = dict(
             image=line.get('image'),
             split=line.get('split'),
@@ -154,7 +156,7 @@ class LineReader:
         return record, reasons
 
     def _hint_of_orientation(self, check: Any, line: dict, record: dict) -> str:
-        """What to do, if ``check`` fails on the stored image and passes on the image as it is shown, turned by EXIF."""
+        """A hint for the message if ``check`` fails for the stored image, but not for the image turned by EXIF."""
         picture = record.get('picture')
         if picture is None or not picture.swaps_sides:
             return ''
@@ -213,7 +215,7 @@ class LineReader:
             instance.setdefault('bbox', box)
 
     def _check_mask_file(self, path: str, size: tuple[int, int] | None, whole: bool) -> list[float] | None:
-        """Box of the mask if all of the file is to be read; otherwise only its header is."""
+        """The box of the mask if ``whole``; otherwise None, and only the header of the file is checked."""
         if not path.lower().endswith('.png'):
             raise UserError(f'the mask {path} should be a PNG')
         if whole:
@@ -227,13 +229,13 @@ class LineReader:
             if mode not in MASK_MODES:
                 raise UserError(f'the mask {path} has mode {mode}: save it with one channel')
         if size is not None and (width, height) != size:
-            raise UserError(f'the mask {path} is {width}x{height} pixels, but the image {size[0]}x{size[1]}')
+            raise UserError(f'the mask {path} has {width}x{height} pixels, but the image has {size[0]}x{size[1]}')
         return mask_to_box(rle) if whole else None
 
 
 def read_jsonl(path: str, reader: LineReader) -> Iterator[tuple[int, dict, list[str]]]:
     """Number, record and reasons of every line that is not blank."""
-    require_file(path, 'ann_file', 'JSON Lines, one object a line')
+    require_file(path, 'ann_file', 'JSON Lines, one object per line')
     with open(path, 'rb') as file:
         lines = list(file)
     if lines and lines[0][:2] in (b'\xff\xfe', b'\xfe\xff') and b'\0' in lines[0]:
@@ -242,7 +244,9 @@ def read_jsonl(path: str, reader: LineReader) -> Iterator[tuple[int, dict, list[
     texts: list[tuple[int, str | None, str]] = []
     for number, line in enumerate(lines, 1):
         try:
-            texts.append((number, decode_text(line), ''))  # each: files with a byte-order mark may have been joined
+            texts.append(
+                (number, decode_text(line), '')
+            )  # each line, because joined files may have several byte-order marks
         except UnicodeDecodeError as error:
             texts.append((number, None, f'not UTF-8 text (byte {error.start + 1})'))
     if reader.open_images and reader.whole:

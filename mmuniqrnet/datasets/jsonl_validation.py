@@ -1,4 +1,4 @@
-"""All that is wrong with a file of custom data, and what may be wrong with it."""
+"""Validation of a custom data file: errors, and notes on what may be an error."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class Findings(NamedTuple):
     Attributes:
         records: Number and record of each good line; see :class:`LineReader`.
         problems: What is wrong; a file with problems is not read.
-        notes: What may be wrong, and what is changed when the file is read.
+        notes: What may be wrong, and which changes are made when the file is read.
     """
 
     records: list[tuple[int, dict]]
@@ -81,7 +81,7 @@ def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
 
 
 def _shared_expressions(records: list[tuple[int, dict]]) -> list[str]:
-    """A sentence for each expression that is given to two objects of one image; case and white space do not count."""
+    """A sentence for each expression that two objects of one image share, ignoring case and white space."""
     first: dict[tuple, tuple[int, Any]] = {}
     notes = []
     for number, record in records:

@@ -13,7 +13,7 @@ class ImageFiles:
     """The images and mask files that the lines name; each is opened once.
 
     Args:
-        whole: Decode all of each file, as training will; else only headers are read.
+        whole: Decode all of each file, as training does; otherwise only headers are read.
     """
 
     def __init__(self, whole: bool) -> None:
@@ -22,7 +22,7 @@ class ImageFiles:
         self._masks: dict[str, dict | str] = {}
 
     def decode(self, images: list[str], masks: list[str]) -> None:
-        """Decode these files in parallel, before they are asked for."""
+        """Decode these files in parallel and keep the results for :meth:`picture` and :meth:`mask`."""
         jobs = [f'i{path}' for path in images] + [f'm{path}' for path in masks]
 
         def read(job: str) -> Picture | dict | str:
@@ -32,7 +32,7 @@ class ImageFiles:
             (self._pictures if job[0] == 'i' else self._masks)[job[1:]] = result  # type: ignore[assignment]
 
     def picture(self, path: str) -> Picture:
-        """What the header of an image says; UserError if it cannot be read."""
+        """The properties of an image, from its header; UserError if it cannot be read."""
         if path not in self._pictures:
             self._pictures[path] = self._read_picture(path)
         found = self._pictures[path]
@@ -64,6 +64,6 @@ class ImageFiles:
 
 
 def with_hint(reason: str, path: str) -> str:
-    """The reason that a file cannot be read; what to do about its path, where this is one of Windows."""
+    """The reason why a file cannot be read, with a hint if its path was written on Windows."""
     hint = None if os.path.exists(path) else windows_path(path)
     return f'{reason.replace(path, repr(path)[1:-1])}: {hint}' if hint else reason

@@ -1,4 +1,4 @@
-"""Boxes and masks as annotation files have them: one reader for all data sets, so that all consumers agree."""
+"""Reading boxes and masks of annotation files: one reader for all data sets, so that all of them behave equally."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,19 +9,19 @@ from mmuniqrnet.structures.masks import Mask, as_mask, is_polygon, mask_area
 from mmuniqrnet.structures.rle import rle_size, run_lengths
 from mmuniqrnet.utils.errors import UserError
 
-# Pixels. A box that ends farther outside its image than by rounding is clipped; a pixel outside is a mistake.
+# Pixels. A box that is outside its image by more than ROUNDING is clipped; one by OUTSIDE or more is an error.
 ROUNDING = 0.01
 OUTSIDE = 1.0
 
 
 @dataclass
 class Repairs:
-    """What was changed while reading, to be told once.
+    """Counts of the changes made while reading, to be logged once.
 
     Attributes:
         clipped: Number of boxes that reached less than a pixel outside their image.
         short_parts: Number of parts of masks that were dropped, because they have fewer than three points.
-        lost_masks: Ids of objects whose mask had such parts alone, or no pixel.
+        lost_masks: Ids of objects whose mask had only such parts, or no pixel.
     """
 
     clipped: int = 0
@@ -38,7 +38,7 @@ class Repairs:
         if self.lost_masks:
             said.append(
                 f'the mask of {len(self.lost_masks):,} object(s) has no usable part, such as that of ann_id '
-                f'{self.lost_masks[0]}: it counts as missing in training, and an evaluation of masks stops there'
+                f'{self.lost_masks[0]}: it counts as missing in training, and an evaluation of masks stops at it'
             )
         return said
 
@@ -56,7 +56,7 @@ def clip_box(
     """A box (xyxy, edges) inside its image; one that reaches less than a pixel outside is clipped and counted.
 
     Raises:
-        UserError: It has no area, or reaches farther outside; the message begins with ``what``.
+        UserError: It has no area, or reaches a pixel or more outside; the message begins with ``what``.
     """
     x1, y1, x2, y2 = given = [float(side) for side in box]
     shown = '[' + ', '.join(f'{side:.6g}' if side % 1 else f'{side:.1f}' for side in given) + ']'
@@ -78,17 +78,17 @@ def clip_box(
 def read_object(annotation: Mapping, image: Mapping, repairs: Repairs) -> dict[str, Any]:
     """The instance of a COCO annotation: ``bbox`` (xyxy) and ``mask``, where it has them.
 
-    ``lost_mask``, a sentence, is in the place of ``mask`` where the annotation has a mask of which nothing is left;
-    ``truth_mask`` refuses to evaluate it.
+    If the annotation has a mask without any usable part, the instance has ``lost_mask``, a sentence, instead of
+    ``mask``, and ``truth_mask`` raises an error.
 
     Args:
-        annotation: With ``id``; ``bbox`` (x, y, width, height) and ``segmentation`` as COCO defines them. Without the
-            key, with null, or with an empty ``segmentation``, the object has none.
+        annotation: With ``id``; ``bbox`` (x, y, width, height) and ``segmentation`` as COCO defines them. If the
+            key is missing, or its value is null or empty, the object has none.
         image: ``width`` and ``height`` where known.
         repairs: Counts what is changed.
 
     Raises:
-        UserError: What cannot be read, or an object without box and mask. The caller names the object.
+        UserError: Box or mask cannot be read, or both are missing. The caller adds the name of the object.
     """
     instance: dict[str, Any] = dict(bbox_label=0, ignore_flag=0)
     width, height = image.get('width'), image.get('height')
@@ -126,7 +126,7 @@ def _read_mask(segmentation: Any, width: int | None, height: int | None, repairs
             run_lengths(rle)
             if width and height and rle_size(rle) != (height, width):
                 raise UserError(
-                    f'its mask is of size {list(rle_size(rle))} (height, width), but the image has {width}x{height}'
+                    f'its mask has size {list(rle_size(rle))} (height, width), but the image has {width}x{height}'
                 )
         mask = as_mask(segmentation)
         return mask if isinstance(mask, Mapping) and mask_area(mask) else None

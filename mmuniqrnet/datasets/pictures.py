@@ -1,4 +1,4 @@
-"""Image files: their headers, and whether they can be decoded to the last byte, as training will."""
+"""Image files: their headers, and a check that they can be decoded completely, as in training."""
 
 import os
 import sys
@@ -19,13 +19,13 @@ Result = TypeVar('Result')
 
 
 class Picture(NamedTuple):
-    """What the header of an image file says.
+    """The properties of an image file, from its header.
 
     Attributes:
         width: Width of the stored image in pixels, before any EXIF rotation.
-        height: Height of it.
+        height: Height of the stored image in pixels.
         mode: Pillow's mode.
-        orientation: Of EXIF, 1 to 8; 1 = upright, or none is given.
+        orientation: The EXIF orientation, 1 to 8; 1 = upright, or none is given.
     """
 
     width: int
@@ -44,11 +44,11 @@ def check_picture(path: str, whole: bool = True) -> Picture:
 
     Raises:
         FileNotFoundError: It does not exist.
-        UserError: It is no image, is cut off, or OpenCV, which loads images in training, cannot decode it.
+        UserError: It is not an image, is cut off, or OpenCV, which loads images in training, cannot decode it.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of damaged EXIF and large pictures
+            warnings.simplefilter('ignore')  # about damaged EXIF and large pictures
             with Image.open(path) as image:
                 if not whole:
                     return Picture(image.width, image.height, image.mode, _orientation(image))
@@ -66,7 +66,7 @@ def _decoded(path: str, image: Image.Image) -> Picture:
     pixels = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise UserError(f'{path} ({image.format}) cannot be decoded by OpenCV, which training uses: save it as PNG')
-    # Of TIFF, OpenCV and Pillow apply the orientation whatever they are asked for.
+    # For TIFF, OpenCV and Pillow always apply the orientation, whatever their options.
     return Picture(pixels.shape[1], pixels.shape[0], image.mode, _orientation(image))
 
 

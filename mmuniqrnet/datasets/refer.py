@@ -21,23 +21,23 @@ class ReferDataset(BaseReferringDataset):
     """Referring expressions from REFER's files (https://github.com/lichengunc/refer), one item per expression.
 
     Every sentence of every ref of the split is an item, also where several refs describe one object. ``text`` is the
-    sentence's ``raw``, as the annotator typed it, or ``sent`` where ``raw`` is absent; only the white space around it
-    is removed. Images are found by ``images[].file_name`` of ``ann_file``: the refs' own ``file_name`` carries the
-    object's number. Crowds are objects like any other, since an expression refers to them.
+    sentence's ``raw``, as the annotator typed it, or ``sent`` if ``raw`` is absent; only the white space around it
+    is removed. Images are found by ``images[].file_name`` of ``ann_file``: the refs' own ``file_name`` includes the
+    object's number. Crowds are kept like other objects, because expressions refer to them.
 
     gRefCOCO's refs are read too: ``ann_id`` may be a list, ``[]`` or ``[-1]``, and ``no_target`` true; ``instances``
     then has several or no entries.
 
     Args:
         ann_file: ``instances.json``, COCO's format.
-        split_file: The refs, a list of dicts: a pickle, such as ``refs(unc).p``, read by an unpickler that admits
-            plain values only, or ``.json``. Joined to ``data_root`` unless absolute.
+        split_file: The refs, a list of dicts: a pickle, such as ``refs(unc).p``, read by an unpickler that accepts
+            only plain values, or ``.json``. Joined to ``data_root`` unless absolute.
         data_root, data_prefix, split, dataset_name, check_images: See :class:`BaseReferringDataset`.
         **kwargs: Other keywords of :class:`BaseReferringDataset`.
 
     Parts of masks with fewer than three points are dropped, and boxes that reach less than a pixel outside their image
-    are clipped; how many is logged once. A mask of which nothing is left is missing in training; an evaluation of
-    masks stops there and names it.
+    are clipped; the numbers are logged once. A mask without any usable part counts as missing in training; an
+    evaluation of masks stops at it with an error that names it.
 
     Raises:
         FileNotFoundError: A file or the first image is missing.
@@ -136,11 +136,11 @@ class ReferDataset(BaseReferringDataset):
         return [ref for ref in refs if ref['split'] in self.splits]
 
     def _load_instances(self, wanted: set[int]) -> tuple[dict[int, dict], dict[int, dict], list[str]]:
-        """All images, and the wanted annotations, by id; and ids that are given twice."""
+        """All images and the wanted annotations, by id, and problems: ids that are given twice."""
         require_file(self.ann_file, 'ann_file', "images and annotations in COCO's format, REFER's instances.json")
 
         def drop_unreferred(node: dict) -> dict | None:
-            # RefCOCO refers to a quarter of the annotations in its file: the others' polygons need not pile up.
+            # RefCOCO refers to a quarter of the annotations in its file; the others are dropped to save memory.
             strange = not isinstance(node.get('id'), int | str)
             return None if 'bbox' in node and 'image_id' in node and (strange or node['id'] not in wanted) else node
 
@@ -164,7 +164,7 @@ class ReferDataset(BaseReferringDataset):
     def _ann_ids(self, ref: dict) -> list[int]:
         ids = [ann_id for ann_id in _as_list(ref['ann_id']) if ann_id != -1]
         if ids and ref.get('no_target'):
-            raise UserError(f'{self.split_file}: ref_id {ref["ref_id"]} says no_target, but has ann_id {ids}.')
+            raise UserError(f'{self.split_file}: ref_id {ref["ref_id"]} has "no_target": true, but also ann_id {ids}.')
         return ids
 
     def _problems_of_ref(self, ref: dict, images: dict, annotations: dict) -> list[str]:
@@ -200,6 +200,6 @@ def _as_list(ann_id: Any) -> list:
 
 
 def _text(sentence: dict) -> str:
-    """The expression; empty where there is none."""
+    """The expression; an empty string if there is none."""
     text = sentence.get('raw', sentence.get('sent'))
     return text.strip() if isinstance(text, str) else ''

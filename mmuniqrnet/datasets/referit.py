@@ -1,4 +1,4 @@
-"""ReferItGame in the JSON files that the visual grounding literature passes on (Hu et al., CVPR 2016)."""
+"""ReferItGame, from the JSON files that are common in visual grounding research (Hu et al., CVPR 2016)."""
 
 import glob
 import os
@@ -19,7 +19,7 @@ from .coco_files import repeated_sentence
 from .instance_store import InstanceStore
 from .objects import Repairs, clip_box, is_numbers
 
-# Damaged in SAIAPR TC-12 (19579 is a GIF named .jpg) and left out by REFER; the published counts are without them.
+# Damaged in SAIAPR TC-12 (19579 is a GIF named .jpg) and left out by REFER; the published counts do not include them.
 UNUSABLE_IMAGES = ('17975.jpg', '19575.jpg', '19579.jpg')
 
 
@@ -29,7 +29,7 @@ class ReferItDataset(BaseReferringDataset):
 
     The files' boxes are x1, y1, x2, y2 of the first and last pixel *inside* the object: the largest coordinate is the
     image's size - 1, as they are minimum and maximum of the mask's pixel indices. Everywhere else in this package a
-    box is given by its edges, so that x2 - x1 is its width: x2 and y2 get "+1" here, and only here.
+    box is given by its edges, so that x2 - x1 is its width: 1 is added to x2 and y2 here, and nowhere else.
 
     ``img_id`` is the image's number, ``ref_id`` and ``ann_id`` are the file's key ``{image}_{region}``, ``sent_id`` is
     ``{image}_{region}_{n}``.
@@ -43,7 +43,7 @@ class ReferItDataset(BaseReferringDataset):
             ``{image}_{region}.mat``; without the latter, instances have boxes only. Masks are read when an item is.
         split: ``train``, ``val``, ``test``, or several.
         dataset_name: Value of ``dataset`` in the items.
-        exclude_images: Names of images to leave out. The default are the three that cannot be used: 54,127, 5,842 and
+        exclude_images: Names of images to leave out. By default the three that cannot be used; 54,127, 5,842 and
             60,103 expressions remain.
         check_images: Check that the first item's image and mask exist, where a folder is given.
         **kwargs: Other keywords of :class:`BaseReferringDataset`.
@@ -134,7 +134,7 @@ class ReferItDataset(BaseReferringDataset):
         return expressions, InstanceStore(instances)
 
     def _check_region(self, split: str, key: str, texts: list, boxes: dict, size: Any) -> None:
-        """UserError unless the expressions, the box and the image's size of a region can be read."""
+        """Raise a UserError unless expressions, box and image size of a region can be read."""
         path = self._query_path(split)
         if not re.fullmatch(r'\d+_\d+', key):
             raise UserError(f'{path}: the key {key!r} is not {{image}}_{{region}}, two numbers.')
@@ -151,7 +151,7 @@ class ReferItDataset(BaseReferringDataset):
             )
         for number, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
-                raise UserError(f'{path}: expression {number} of {key} is empty, or no text.')
+                raise UserError(f'{path}: expression {number} of {key} is empty, or not a string.')
 
     def _instance(self, key: str, box: list[float], width: int, height: int) -> dict:
         x1, y1, x2, y2 = map(float, box)

@@ -27,8 +27,8 @@ def text_blind_accuracy(items: Iterable[dict]) -> float:
     for item in items:
         if len(item['instances']) != 1 or 'bbox' not in item['instances'][0]:
             raise UserError(
-                f'The text-blind guess needs exactly one box an expression; that of image '
-                f'{item["img_id"]}, "{item.get("text", "")}", has other than that.'
+                f'The text-blind guess needs exactly one box per expression; image '
+                f'{item["img_id"]}, "{item.get("text", "")}", has none or several.'
             )
         boxes[item['img_id']].append(tuple(item['instances'][0]['bbox']))
     if not boxes:
@@ -40,7 +40,7 @@ def text_blind_accuracy(items: Iterable[dict]) -> float:
 def text_blind_by_set(dataset: Dataset) -> dict[str, float]:
     """:func:`text_blind_accuracy` of each evaluation set ``{dataset}/{split}`` in one or several data sets.
 
-    Expressions without exactly one box are left out, and so is a set that has no other ones.
+    Expressions without exactly one box are left out, and so is a set that has only such expressions.
     """
     items = defaultdict(list)
     for index in range(len(dataset)):
@@ -51,7 +51,7 @@ def text_blind_by_set(dataset: Dataset) -> dict[str, float]:
 
 
 def _most_right(targets: np.ndarray) -> int:
-    """The most of ``targets`` (N, 4), one for each expression, that a single box meets."""
+    """The largest number of ``targets`` (N, 4), one per expression, for which a single box is correct."""
     objects, expressions = np.unique(targets, axis=0, return_counts=True)
     low = np.minimum(objects[:, None, :2], objects[None, :, :2])
     high = np.maximum(objects[:, None, 2:], objects[None, :, 2:])

@@ -1,4 +1,4 @@
-"""A trained network for other runtimes: ONNX and torch.export, and a predictor that needs neither torch nor mm*."""
+"""Export of a trained network: ONNX, torch.export, and a predictor that needs neither torch nor an mm* package."""
 
 from .exporting import export
 from .predictor import OnnxPredictor

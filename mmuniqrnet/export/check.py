@@ -1,4 +1,4 @@
-"""An export against the network that it was made of, on real pictures and texts."""
+"""Comparison of an export with the network that it was made from, on real pictures and texts."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -24,12 +24,13 @@ from mmuniqrnet.utils.orientation import TAG
 from .network import NetworkInputs
 from .predictor import OnnxPredictor
 
-# What an output of the graph may differ from PyTorch's.
+# The largest allowed difference between an output of the graph and PyTorch's.
 TOLERANCE = 1e-3
-# What the predictor's image may differ from the pipeline's on average, in standard deviations. Both decode PNG to the
-# bit; two JPEG decoders may differ by a grey level (0.02) here and there.
+# The largest allowed mean difference between the predictor's image and the pipeline's, in standard deviations. PNG is
+# decoded identically by both, but two JPEG decoders may differ by a grey level (0.02) at single pixels.
 IMAGE_TOLERANCE = 2e-3
-# What its answers may differ from the inferencer's: more than the network's, for the same reason.
+# The largest allowed differences between the predictor's answers and the inferencer's. They are larger than TOLERANCE
+# for the same reason.
 ANSWERS = {'box (share of the longer side)': 1e-2, 'score': 1e-2, 'mask (share of the pixels)': 1e-2}
 BATCHES = (1, 3)
 
@@ -38,7 +39,7 @@ Run = Callable[[NetworkInputs], Mapping[str, np.ndarray]]
 
 
 class Difference(NamedTuple):
-    """The largest difference of something, and what is allowed."""
+    """The largest difference found in one quantity (``what``), and the largest one allowed (``limit``)."""
 
     what: str
     value: float
@@ -46,14 +47,14 @@ class Difference(NamedTuple):
 
 
 def refshapes_questions(folder: Path, count: int = 6) -> list[ImageAndExpression]:
-    """Pictures made in ``folder`` and expressions about them: (path, expression)."""
+    """Make pictures in ``folder``, and return expressions about them: (path, expression)."""
     root = folder / 'refshapes'
     make_refshapes(str(root), num_images=dict(val=(count + 1) // 2), workers=1)
     files = {image['id']: image['file_name'] for image in json.loads((root / 'instances.json').read_text())['images']}
     asked: dict[int, list[str]] = {}
     for ref in json.loads((root / 'refs.json').read_text()):
         asked.setdefault(ref['image_id'], []).extend(sentence['raw'] for sentence in ref['sentences'])
-    # The shortest and the longest text of each, so that lengths differ within a batch.
+    # The shortest and the longest text of each picture, so that lengths differ within a batch.
     questions = [
         (str(root / 'images' / files[image]), text)
         for image, texts in asked.items()
@@ -63,7 +64,7 @@ def refshapes_questions(folder: Path, count: int = 6) -> list[ImageAndExpression
 
 
 def turned(question: ImageAndExpression, folder: Path) -> ImageAndExpression:
-    """The same about a copy of the picture in ``folder`` that its EXIF orientation turns to the right."""
+    """The same question about a copy of the picture in ``folder``, whose EXIF orientation rotates it clockwise."""
     path, expression = question
     exif = Image.Exif()
     exif[TAG] = 6
@@ -74,7 +75,7 @@ def turned(question: ImageAndExpression, folder: Path) -> ImageAndExpression:
 
 
 def in_batches(questions: Sequence[ImageAndExpression]) -> list[list[ImageAndExpression]]:
-    """Each question alone, and all in batches of three, those of the last batch taken from the start again."""
+    """Each question alone, and all in batches of three; the last batch is filled up with the first questions."""
     repeated = [*questions, *questions, *questions]
     return [repeated[i : i + size] for size in BATCHES for i in range(0, len(questions), size)]
 
@@ -83,7 +84,7 @@ def in_batches(questions: Sequence[ImageAndExpression]) -> list[list[ImageAndExp
 def compare_network(
     model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression], run: Run
 ) -> list[Difference]:
-    """The outputs of an exported network, ``run``, against the model's own on what its test pipeline makes of them.
+    """Compare the outputs of an exported network, ``run``, with the model's, on inputs from its test pipeline.
 
     The model's texts are padded to ``max_length``, those of ``run`` to the longest of the batch only.
     """
@@ -115,7 +116,7 @@ def compare_network(
 def compare_preparation(
     model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression], predictor: OnnxPredictor
 ) -> list[Difference]:
-    """What the predictor makes of stored pixels and of texts against what the test pipeline makes of them."""
+    """Compare the inputs that the predictor prepares from stored pixels and texts with those of the test pipeline."""
     image, window, tokens = 0.0, 0.0, 0.0
     for path, expression in questions:
         images, samples = prepare(model, pipeline, [(path, expression)])
@@ -136,7 +137,7 @@ def compare_preparation(
 def compare_answers(
     inferencer: UniQRNetInferencer, questions: Sequence[ImageAndExpression], predictor: OnnxPredictor
 ) -> list[Difference]:
-    """The predictor's answers against the inferencer's, in original pixels."""
+    """Compare the predictor's answers with the inferencer's, in original pixels."""
     box, score, pixels = [], [], []
     for path, expression in questions:
         (expected,) = inferencer(path, expression)['predictions']
@@ -147,8 +148,8 @@ def compare_answers(
         size = expected['size']
         if (got['size'], got['frame']) != (size, expected['frame']):
             raise UserError(
-                f'the export sees {path} as {got["size"]} pixels, {got["frame"]}, and PyTorch as {size}, '
-                f'{expected["frame"]}, so nothing was written.'
+                f'the export reads {path} as {got["size"]} pixels, {got["frame"]}, but PyTorch reads it as {size} '
+                f'pixels, {expected["frame"]}, so nothing was written.'
             )
         if expected['box'] is not None and got['box'] is not None:
             box.append(max(abs(a - b) for a, b in zip(expected['box'], got['box'])) / max(size))
@@ -162,7 +163,7 @@ def compare_answers(
 def prepare(
     model: UniQRNet, pipeline: Sequence[dict], questions: Sequence[ImageAndExpression]
 ) -> tuple[torch.Tensor, list]:
-    """Images [B, 3, H, W] and data samples, by the test pipeline."""
+    """Images [B, 3, H, W] and data samples, prepared by the test pipeline."""
     with DefaultScope.overwrite_default_scope('mmuniqrnet'):
         load = ImagePipeline(pipeline)
         prepared = [load(path, text, 'stored') for path, text in questions]
@@ -180,17 +181,17 @@ def windows(samples: Sequence[Any]) -> torch.Tensor:
 
 
 def describe(differences: Sequence[Difference]) -> str:
-    """A line for each."""
+    """One line for each difference."""
     width = max(len(difference.what) for difference in differences)
     return '\n'.join(f'  {d.what:{width}}  {d.value:.2e}  (at most {d.limit:.0e})' for d in differences)
 
 
-def require_equal(differences: Sequence[Difference]) -> None:
-    """Raise if one is too large.
+def check_differences(differences: Sequence[Difference]) -> None:
+    """Check that no difference is larger than its limit.
 
     Raises:
-        UserError: It names them.
+        UserError: Some are; the message names them.
     """
     wrong = [f'{d.what} by {d.value:.2e} (at most {d.limit:.0e})' for d in differences if not d.value <= d.limit]
     if wrong:
-        raise UserError(f'the export does not answer as PyTorch does, so nothing was written: {", ".join(wrong)}.')
+        raise UserError(f'the outputs of export and PyTorch differ, so nothing was written: {", ".join(wrong)}.')

@@ -1,4 +1,4 @@
-"""What the scripts of tools/model_converters do: read, convert, report, and write what fits."""
+"""The work of the scripts in tools/model_converters: read, convert, report, and write what fits."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,14 +17,14 @@ from mmuniqrnet.version import __version__
 
 from .expected_tensors import uniqrnet_tensors
 
-# Kept aside in our file, so that the way back gives the published one to the bit.
+# The key under which our file keeps these tensors, so that converting back gives exactly the published file.
 LEFT_OUT = 'left_out_of_qrnet'
 
 
 def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> FitReport:
     """A published QRNet file as a checkpoint of ``UniQRNet``, for ``load_from``.
 
-    The tensors that QRNet itself does not use are kept aside in the file, under ``left_out_of_qrnet``.
+    The tensors that QRNet itself does not use are kept separately in the file, under ``left_out_of_qrnet``.
 
     Args:
         source: The published file.
@@ -33,13 +33,13 @@ def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = Fals
         share: The share of the backbone's tensors that must match.
 
     Raises:
-        CheckpointError: If the source is something else or not whole, or the target can't be written.
+        CheckpointError: If the source is something else or incomplete, or the target can't be written.
     """
     target = refuse_overwriting(target, overwrite)
     state = state_dict_of(read_checkpoint(source), source)
     if not qrnet.is_qrnet(state):
         raise CheckpointError(
-            f'{source} is no published QRNet file: none of its tensors is under visumodel.backbone; '
+            f'{source} is not a published QRNet file: none of its tensors is under visumodel.backbone; '
             f'the names begin with {", ".join(list(state)[:3])}.'
         )
     out, left_out, unexpected = qrnet.to_uniqrnet(state)
@@ -53,18 +53,18 @@ def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = Fals
 def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> FitReport:
     """A checkpoint of ``UniQRNet`` as a published QRNet file; mask, score and guidance are left out.
 
-    What QRNet's code holds without using (RPN, BERT's pooler) is in the file only if the source was converted from a
-    published one, not if it was saved by training; QRNet's code then has to load it with ``strict=False``.
+    The modules that QRNet's code has but does not use (RPN, BERT's pooler) are in the file only if the source was
+    converted from a published one. If it was saved by training, QRNet's code has to load it with ``strict=False``.
 
     Args:
-        source: A checkpoint of ours.
+        source: A checkpoint of ``UniQRNet``.
         target: The file to write.
         overwrite: Whether the target may be there already.
         share: The share of the backbone's tensors that must match.
 
     Raises:
-        CheckpointError: If the source is something else, not whole or has what QRNet knows no place for, or the target
-            can't be written.
+        CheckpointError: If the source is something else, is incomplete or has tensors without a counterpart in QRNet,
+            or the target can't be written.
     """
     target = refuse_overwriting(target, overwrite)
     checkpoint = read_checkpoint(source)
@@ -72,8 +72,8 @@ def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = F
     out, left_out, unexpected = qrnet.to_published(state)
     if unexpected:
         raise CheckpointError(
-            f'{source}: QRNet has no place for {len(unexpected)} of its tensors, such as '
-            f'{", ".join(unexpected[:3])}; only models built as published can go back.'
+            f'{source}: QRNet has no counterpart for {len(unexpected)} of its tensors, such as '
+            f'{", ".join(unexpected[:3])}; only models with the published architecture can be converted back.'
         )
     with _named(source):
         fit = _fit(
@@ -106,7 +106,7 @@ def convert_swin(
         window_size: Interpolate the bias tables for windows of that many tokens.
 
     Raises:
-        CheckpointError: If the source is no Swin or not whole, or the target can't be written.
+        CheckpointError: If the source is not a Swin or is incomplete, or the target can't be written.
     """
     target = refuse_overwriting(target, overwrite)
     state = state_dict_of(read_checkpoint(source), source)
@@ -115,7 +115,7 @@ def convert_swin(
         settings = swin.swin_settings(out)
     if window_size is not None:
         settings |= dict(window_size=window_size)
-    # The gates are named in the report, whatever the width of the text.
+    # The report only names the gates, so the width of the text features does not matter here.
     reference = QRNetSwin(text_dim=1, gate_rank=1, **settings).state_dict()
     if window_size is not None:
         out, _ = swin.resize_windows(out, reference)
@@ -136,7 +136,7 @@ def convert_swin(
 
 @contextmanager
 def _named(source: str | Path) -> Iterator[None]:
-    """Say which file an error is about."""
+    """Add the name of the file to error messages."""
     try:
         yield
     except CheckpointError as error:

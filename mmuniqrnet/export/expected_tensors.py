@@ -20,16 +20,16 @@ from mmuniqrnet.models import (
 
 
 def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> dict[str, Tensor]:
-    """What a ``UniQRNet`` of the sizes that these weights have consists of.
+    """The tensors of a ``UniQRNet`` with the same sizes as these weights.
 
-    Where a size can't be read off them, it is the published one.
+    A size that can't be determined from the weights is the published one.
 
     Args:
         state: Weights of a ``UniQRNet``.
-        additions: Whether to count what UniQRNet adds to QRNet (mask branch, score, guidance), which is new to it.
+        additions: Whether to include the parts that UniQRNet adds to QRNet (mask branch, score, guidance).
 
     Raises:
-        CheckpointError: If not even the backbone's sizes can be read.
+        CheckpointError: If the backbone's sizes can't be determined.
     """
     sizes = swin_settings(
         {name.removeprefix('backbone.'): value for name, value in state.items() if name.startswith('backbone.')}
@@ -53,7 +53,7 @@ def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> di
         num_heads=1,
         feedforward_dims=_size(state, r'head\.encoder\.layers\.\d+\.linear1\.weight', 0, 2048),
         num_levels=_size(state, r'head\.encoder\.level_embed\.weight', 0, 5),
-        # How the slots divide between text and levels leaves no trace in the weights.
+        # The weights do not show how the positions are divided between text and levels, so all are given to one level.
         num_text_tokens=0,
         levels=(0,),
         level_sizes=((1, _size(state, r'head\.encoder\.position\.weight', 0, 521) - 1),),
@@ -70,7 +70,7 @@ def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> di
 
 
 def gate_settings(state: Mapping[str, Tensor]) -> dict:
-    """The arguments with which the QD-ATTs of backbone and neck have these weights' sizes."""
+    """The arguments that give the QD-ATTs of backbone and neck the sizes of these weights."""
     gates = {
         name.removeprefix('backbone.gates.'): value
         for name, value in state.items()
@@ -82,7 +82,7 @@ def gate_settings(state: Mapping[str, Tensor]) -> dict:
     for stage in sorted({name.split('.')[0] for name in gates}):
         squeeze, excite = (gates.get(f'{stage}.channel.{layer}.V') for layer in ('squeeze', 'excite'))
         if squeeze is not None and excite is not None:
-            # The widest stage, the last, tells it best: smaller ones round.
+            # The last stage, which is the widest, overwrites the others: in narrower stages, rounding has more effect.
             settings['gate_reduction'] = excite.shape[1] // squeeze.shape[1]
     for value in gates.values():
         settings['gate_rank'] = len(value)
@@ -90,7 +90,7 @@ def gate_settings(state: Mapping[str, Tensor]) -> dict:
 
 
 def bert_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What a BERT of the sizes of these weights' text encoder consists of, without its pooler."""
+    """The tensors of a BERT with the sizes of these weights' text encoder, without the pooler."""
     model = r'text_encoder\.model\.'
     embeddings, layer = rf'{model}embeddings\.', rf'{model}encoder\.layer\.'
     config = BertConfig(

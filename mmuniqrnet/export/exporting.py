@@ -13,12 +13,12 @@ from .check import (
     Difference,
     ImageAndExpression,
     Run,
+    check_differences,
     compare_answers,
     compare_network,
     compare_preparation,
     describe,
     refshapes_questions,
-    require_equal,
     turned,
 )
 from .folder import new_export
@@ -36,22 +36,22 @@ def export(
     questions: Sequence[ImageAndExpression] = (),
     overwrite: bool = False,
 ) -> list[Difference]:
-    """Write a network as ``model.onnx``, and what a predictor needs beside it, once they answer as PyTorch does.
+    """Write a network as ``model.onnx``, with the files that a predictor needs, if their results equal PyTorch's.
 
     Args:
-        inferencer: Has the network, its test pipeline and its threshold of refusal; on the CPU.
-        folder: Where to: a folder that is not there yet, or is empty.
+        inferencer: An inferencer on the CPU, with the network, its test pipeline and its refusal threshold.
+        folder: The folder to write to; it must not exist yet, or be empty.
         opset: ONNX opset.
         torch_export: Whether to write ``model.pt2``, too.
-        questions: Images and expressions to compare on; by default pictures of RefShapes, made for it.
-        overwrite: Whether to replace an export that is there.
+        questions: Images and expressions for the comparison; by default RefShapes pictures made for this purpose.
+        overwrite: Whether to replace an existing export.
 
     Returns:
-        How far the export was off.
+        The largest differences between the export and PyTorch.
 
     Raises:
-        UserError: If the config has what can't be exported, the folder can't be written, or the export does not answer
-            as PyTorch does.
+        UserError: If the config has a part that can't be exported, the folder can't be written, or the export's
+            results differ from PyTorch's.
     """
     model, pipeline = inferencer.model, inferencer.cfg.test_dataloader.dataset.pipeline
     settings = predictor_settings(model, pipeline, inferencer.refuse_below, inferencer.words, inferencer.made_for)
@@ -83,7 +83,7 @@ def export(
             f'largest differences from PyTorch on {len(questions)} expressions, alone and in batches of three:\n'
             f'{describe(differences)}'
         )
-        require_equal(differences)
+        check_differences(differences)
     print(f'written to {folder}: {", ".join(sorted(path.name for path in Path(folder).iterdir()))}')
     return differences
 
@@ -99,7 +99,7 @@ def onnx_runner(onnx: predictor.OnnxPredictor) -> Run:
 
 
 def program_runner(path: Path, output_names: Sequence[str]) -> Run:
-    """The same of a ``.pt2``, read again."""
+    """The same for a ``.pt2`` file, which is read from disk."""
     module = torch.export.load(path).module()
 
     def run(inputs: NetworkInputs) -> dict:

@@ -1,4 +1,4 @@
-"""The folder of an export: whole or not at all, over nothing else's files."""
+"""The folder of an export: it is written completely or not at all, and other files are never replaced."""
 
 import os
 from collections.abc import Iterator
@@ -8,15 +8,15 @@ from pathlib import Path
 from mmuniqrnet.utils.errors import OverwriteError, UserError
 from mmuniqrnet.utils.io import temporary_folder_beside
 
-# All that an export may consist of; the weights of a network beyond 1.8 GiB are beside it, in model.onnx.data.
+# All files that an export may contain; weights of more than 1.8 GiB are in model.onnx.data, next to model.onnx.
 CONTENTS = ('model.onnx', 'model.onnx.data', 'model.pt2', 'tokenizer.json', 'preprocess.json', 'predictor.py')
 
 
-def require_room(folder: str | Path, overwrite: bool = False) -> Path:
-    """The folder to export to, when nothing is lost by it.
+def check_export_folder(folder: str | Path, overwrite: bool = False) -> Path:
+    """Check that an export to this folder loses no files, and return its absolute path.
 
     Raises:
-        UserError: If it is a file, its parent is missing, it holds other files, or it holds an export and
+        UserError: If it is a file, its parent is missing, it contains other files, or it contains an export and
             ``overwrite`` is False.
     """
     folder = Path(os.path.abspath(Path(folder).expanduser()))
@@ -30,24 +30,24 @@ def require_room(folder: str | Path, overwrite: bool = False) -> Path:
     others = [name for name in found if name not in CONTENTS]
     if others:
         raise UserError(
-            f'{folder} holds {others[0]}, which is no part of an export, and is left as it is; give a new folder.'
+            f'{folder} contains {others[0]}, which is not part of an export, so nothing was written; give a new folder.'
         )
     if found and not overwrite:
-        raise OverwriteError(f'{folder} holds an export already; give another folder, or --overwrite.')
+        raise OverwriteError(f'{folder} already contains an export; give another folder, or --overwrite.')
     return folder
 
 
 @contextmanager
 def new_export(folder: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder to write to, which takes its place when all went well and vanishes when not.
+    """A temporary folder to write to; its files are moved to ``folder`` if the block raises nothing, else removed.
 
     Raises:
-        UserError: As :func:`require_room`.
+        UserError: As :func:`check_export_folder`.
     """
-    folder = require_room(folder, overwrite)
+    folder = check_export_folder(folder, overwrite)
     with temporary_folder_beside(folder) as new:
         yield new
-        require_room(folder, overwrite)  # minutes have passed
+        check_export_folder(folder, overwrite)  # again: an export takes minutes, and files may have been added
         folder.mkdir(exist_ok=True)
         for name in CONTENTS:
             if (new / name).exists():

@@ -17,7 +17,7 @@ class NetworkInputs(NamedTuple):
 
     Attributes:
         image: [B, 3, H, W] float32, normalised, on the canvas.
-        input_ids: [B, L] int64, token ids; L may be anything up to the text encoder's ``max_length``.
+        input_ids: [B, L] int64, token ids; L may be any length up to the text encoder's ``max_length``.
         attention_mask: [B, L] int64, 1 = token, 0 = padding.
         window: [B, 4] int64, where the image lies on the canvas: x1, y1, x2, y2 in canvas pixels, the last two
             exclusive; (0, 0, W, H) for an image that fills it.
@@ -30,9 +30,9 @@ class NetworkInputs(NamedTuple):
 
 
 class ExportedNetwork(nn.Module):
-    """A UniQRNet as a function of tensors alone, with batch and text length open: what is exported.
+    """The module that is exported: a UniQRNet as a function of tensors only, with variable batch and text length.
 
-    It works on a copy; the model that it is given stays as it is.
+    It works on a copy; the given model is not changed.
 
     Args:
         model: A UniQRNet whose data preprocessor has a fixed canvas.
@@ -49,7 +49,7 @@ class ExportedNetwork(nn.Module):
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """What :meth:`forward` returns, in order: of boxes, scores and mask_logits those that the head has."""
+        """The outputs of :meth:`forward`, in order: those of boxes, scores and mask_logits that the head has."""
         head = self.model.head
         branches = dict(boxes=head.box_branch, scores=head.score_branch, mask_logits=head.mask_branch)
         return tuple(name for name, branch in branches.items() if branch is not None)
@@ -70,7 +70,7 @@ class ExportedNetwork(nn.Module):
         return tuple(out[name] for name in self.output_names)
 
     def _pad(self, text: TextFeatures) -> TextFeatures:
-        """To ``max_length`` tokens: the encoder has a position for each, and the visual tokens come after them."""
+        """Pad to ``max_length`` tokens: the encoder has a position for each, and the visual tokens follow them."""
         missing = self.max_length - text.tokens.shape[1]
         return TextFeatures(
             F.pad(text.tokens, (0, 0, 0, missing)), text.sentence, F.pad(text.padding_mask, (0, missing), value=True)
@@ -86,7 +86,7 @@ class ExportedNetwork(nn.Module):
 
 
 def _window_reverse(self: ShiftWindowMSA, windows: Tensor, height: int, width: int) -> Tensor:
-    """Windows [B * n, s, s, C] -> [B, height, width, C]; mmdet's finds B by a division that fixes it in an export."""
+    """Windows [B * n, s, s, C] -> [B, height, width, C]; mmdet's version makes B constant in an export."""
     size, channels = self.window_size, windows.shape[-1]
     x = windows.view(-1, height // size, width // size, size, size, channels)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)

@@ -1,7 +1,7 @@
 """Boxes and masks from an exported UniQRNet, with onnxruntime: no torch, no mm* package, no OpenCV.
 
-This file needs numpy, Pillow, tokenizers and onnxruntime, and nothing else of this package, so it can be copied away.
-An export has it beside the model:
+This file needs numpy, Pillow, tokenizers and onnxruntime, but no other file of this package, so it can be copied.
+An export contains it, next to the model:
 
     python predictor.py [--orientation stored] IMAGE "EXPRESSION" ["EXPRESSION" ...]
 """
@@ -24,7 +24,7 @@ ImageLike: TypeAlias = str | Path | Image.Image | np.ndarray
 
 
 class Placed(NamedTuple):
-    """An image as the network is given it.
+    """An image, prepared as input of the network.
 
     Attributes:
         canvas: [3, H, W] float32, normalised, zero where there is no image.
@@ -43,9 +43,9 @@ class OnnxPredictor:
     """Predicts the box and the mask of the object that an expression refers to.
 
     Args:
-        folder: What ``tools/export.py`` wrote: ``model.onnx``, ``tokenizer.json`` and ``preprocess.json``. By default
-            the folder of this file.
-        threads: Threads of onnxruntime; by default as many as it likes.
+        folder: The folder that ``tools/export.py`` wrote, with ``model.onnx``, ``tokenizer.json`` and
+            ``preprocess.json``. By default the folder of this file.
+        threads: Number of threads of onnxruntime; None = its default.
         providers: onnxruntime's execution providers, the preferred one first.
 
     Raises:
@@ -69,8 +69,8 @@ class OnnxPredictor:
         self.settings = json.loads((folder / 'preprocess.json').read_text(encoding='utf-8'))
         if self.settings['format'] != 1:
             raise ValueError(
-                f'{folder / "preprocess.json"} is of format {self.settings["format"]} and this predictor '
-                'reads format 1; take the predictor.py of the same export.'
+                f'{folder / "preprocess.json"} has format {self.settings["format"]}, but this predictor '
+                'reads format 1; use the predictor.py of the same export.'
             )
         self.tokenizer = Tokenizer.from_file(str(folder / 'tokenizer.json'))
         options = onnxruntime.SessionOptions()
@@ -93,9 +93,9 @@ class OnnxPredictor:
 
         Args:
             image: A file, a PIL image, or an **RGB** uint8 array [H, W, 3].
-            expressions: One or several.
+            expressions: One expression, or several.
             batch_size: How many expressions go through the network at once.
-            refuse_below: An answer whose score is lower is refused; by default as the export says.
+            refuse_below: An answer whose score is lower is refused; by default the value stored in the export.
             orientation: ``'upright'`` turns the image as its EXIF orientation says; ``'stored'`` does not.
 
         Returns:
@@ -103,19 +103,19 @@ class OnnxPredictor:
             (``'upright'`` or ``'stored'``: what size, box and mask refer to), ``box`` [x1, y1, x2, y2] in pixels,
             ``score``, ``refused``, ``mask``, the COCO API's compressed RLE, and ``unknown_words``, those of the
             expression that are not in the network's training text or have no token (None if the export has no list of
-            the training text's words and every word has a token). ``box`` and ``mask`` are None of an answer that is
-            refused, and where the network has no such branch.
+            the training text's words and every word has a token). ``box`` and ``mask`` are None if the answer
+            is refused or the network has no such branch.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no image, an expression is empty, or ``batch_size`` is not positive.
+            ValueError: If it is not an image, an expression is empty, or ``batch_size`` is not positive.
         """
         if batch_size < 1:
-            raise ValueError(f'batch_size is a positive number of expressions, not {batch_size}.')
+            raise ValueError(f'batch_size should be a positive number of expressions, not {batch_size}.')
         expressions = [expressions] if isinstance(expressions, str) else list(expressions)
         for i, expression in enumerate(expressions):
             if not isinstance(expression, str) or not expression.strip():
-                raise ValueError(f'expression {i} is empty or no text: {expression!r}.')
+                raise ValueError(f'expression {i} is empty or not a string: {expression!r}.')
         if refuse_below is None:
             refuse_below = self.settings['refuse_below']
         placed = self.place(image, orientation)
@@ -152,7 +152,7 @@ class OnnxPredictor:
         return Placed(canvas, (left, top, left + new[1], top + new[0]), pixels.shape[:2], frame)
 
     def inputs(self, placed: Placed, expressions: Sequence[str]) -> dict[str, np.ndarray]:
-        """What the graph takes, for some expressions on one image; texts are padded to the longest of them."""
+        """The inputs of the graph, for expressions about one image; texts are padded to the longest of them."""
         encoded = self.tokenizer.encode_batch(list(expressions))
         batch = len(expressions)
         return dict(
@@ -204,13 +204,13 @@ class OnnxPredictor:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text: letters, digits and marks that follow each other; everything else separates them."""
+    """The words of a text: sequences of letters, digits and marks; everything else separates them."""
     runs = groupby(text, lambda character: unicodedata.category(character)[0] in 'LMN')
     return [''.join(run) for is_word, run in runs if is_word]
 
 
 def strip_punctuation(text: str) -> str:
-    """Without the punctuation at both ends."""
+    """The text without the punctuation at both ends."""
     return text.strip(''.join(character for character in text if unicodedata.category(character)[0] == 'P'))
 
 
@@ -223,10 +223,10 @@ def read_image(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarr
     """[H, W, 3] uint8, RGB, and which frame it is in: ``'upright'`` or ``'stored'``.
 
     With ``'upright'`` the image is turned as its EXIF orientation says, with ``'stored'`` it is not, unless it is a
-    TIFF file: Pillow turns it on its own. An array has no orientation. A tag that is damaged is ignored.
+    TIFF file, which Pillow always turns. An array has no orientation. A damaged tag is ignored.
     """
     if orientation not in ('upright', 'stored'):
-        raise ValueError(f"orientation is 'upright' or 'stored', not {orientation!r}.")
+        raise ValueError(f"orientation should be 'upright' or 'stored', not {orientation!r}.")
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f'an array has to be RGB, uint8 and [H, W, 3]; this is {image.dtype} {list(image.shape)}.')
@@ -239,9 +239,9 @@ def read_image(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarr
             with Image.open(path) as opened:
                 return read_image(opened, orientation)
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise ValueError(f'{path} is no image that Pillow can read: {error}.') from None
+            raise ValueError(f'{path} is not an image that Pillow can read: {error}.') from None
     value, applied = exif_orientation(image), image.format == 'TIFF'
-    if image.mode.startswith('I;16'):  # Pillow would cut 16 bits at 255
+    if image.mode.startswith('I;16'):  # Pillow would clip 16-bit values at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     pixels = np.asarray(image.convert('RGB'))
     if value == 1 or applied:
@@ -258,12 +258,12 @@ def read_image(image: ImageLike, orientation: str = 'upright') -> tuple[np.ndarr
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """1 to 8; 1 = upright, or no tag, or one that cannot be read."""
+    """The EXIF orientation, 1 to 8; 1 = upright, or no tag, or one that cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             value = image.getexif().get(0x0112, 1)
-    except Exception:  # Pillow raises a dozen kinds for damaged EXIF
+    except Exception:  # Pillow raises many types of errors for damaged EXIF
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -278,12 +278,12 @@ def new_size(shape: Sequence[int], scale: Sequence[int], keep_ratio: bool) -> tu
 
 
 def resize_image(image: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """uint8 [H, W, 3] -> [h, w, 3], to the bit as OpenCV's INTER_LINEAR: 11 bits of fraction, no antialiasing."""
+    """uint8 [H, W, 3] -> [h, w, 3], exactly as OpenCV's INTER_LINEAR: 11 bits of fraction, no antialiasing."""
     (height, width), (new_height, new_width) = image.shape[:2], shape
     if (height, width) == (new_height, new_width):
         return image
     pixels = image.astype(np.int32)
-    if (height, width) == (2 * new_height, 2 * new_width):  # OpenCV takes the mean there
+    if (height, width) == (2 * new_height, 2 * new_width):  # OpenCV takes the mean in this case
         return ((pixels.reshape(new_height, 2, new_width, 2, -1).sum((1, 3)) + 2) >> 2).astype(np.uint8)
 
     def taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -328,7 +328,7 @@ def encode_rle(mask: np.ndarray) -> dict[str, Any]:
     for i, run in enumerate(runs):
         value = run - runs[i - 2] if i > 2 else run
         more = True
-        while more:  # five bits a character, the lowest first, bit 5 says that more follow
+        while more:  # five bits per character, lowest first; bit 5 is set if more follow
             bits, value = value & 31, value >> 5
             more = value != (-1 if bits & 16 else 0)
             text.append(chr(48 + bits + 32 * more))

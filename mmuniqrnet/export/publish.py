@@ -1,4 +1,4 @@
-"""Weights to give away: one safetensors file that knows its config, and what made it."""
+"""Publishing weights: one safetensors file that contains its config and how it was made."""
 
 import json
 from collections.abc import Iterable
@@ -28,22 +28,22 @@ def publish(
     words_from_data: bool = False,
     made_for: str | None = None,
 ) -> dict[str, str]:
-    """Write the weights of a training as ``.safetensors``, with a config that stands by itself.
+    """Write the weights of a training as ``.safetensors``, with a config that needs no other file.
 
-    Optimiser, history and the rest stay behind. Of a training with mmengine's ``EMAHook`` the averaged weights are
-    taken: the hook saves them as ``state_dict``, and the last step's, which it needs to go on, as ``ema_state_dict``.
+    Optimiser state, history and the rest are left out. If mmengine's ``EMAHook`` was used, the averaged weights are
+    written: the hook saves them as ``state_dict``, and those of the last step, needed to resume, as ``ema_state_dict``.
 
     Args:
-        source: A checkpoint of mmengine's.
+        source: A checkpoint written by mmengine.
         target: The file to write, ``.safetensors``.
         config: The config of the training; None = the one that the checkpoint holds.
         command: The command that made the weights.
         results: ``results.json`` of ``tools/test.py``.
-        overwrite: Whether the target may be there already.
+        overwrite: Whether an existing target may be replaced.
         words: A text file with the expressions that the weights were trained on; its words are kept with them, so
-            that the inferencer can say which words of an expression they have never seen.
-        words_from_data: Take these words from the training data of the config instead; it must be there.
-        made_for: What pictures the weights are for, in a few words.
+            that the inferencer can report which words of an expression were not in the training text.
+        words_from_data: Take these words from the training data of the config instead; the data must be present.
+        made_for: The kind of pictures that the weights are for, in a few words.
 
     Returns:
         The metadata of the file: ``config``, ``mmuniqrnet_version``, ``weights`` (whether they are averaged)
@@ -51,13 +51,13 @@ def publish(
         ``made_for``.
 
     Raises:
-        UserError: If a file can't be read, or has not what is needed, or the target can't be written.
+        UserError: If a file can't be read or lacks something required, or the target can't be written.
     """
     target = refuse_overwriting(target, overwrite)
     if target.suffix != '.safetensors':
         raise CheckpointError(f'{target}: published weights are safetensors; give a name that ends in .safetensors.')
     if words is not None and words_from_data:
-        raise UserError('the words are those of a file or those of the training data; give one of the two.')
+        raise UserError('the words come either from a file or from the training data; give only one of the two.')
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, source)
     meta = checkpoint.get('meta') or {}
@@ -68,7 +68,7 @@ def publish(
         words=_words(cfg, words, words_from_data),
         made_for=made_for,
         seed=meta.get('seed'),
-        figures=None if results is None else _rows(results),  # the key that weights of all versions have
+        figures=None if results is None else _rows(results),  # an old key, kept because published weights have it
         weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
         mmuniqrnet_version=__version__,
     )
@@ -85,7 +85,7 @@ def _config(source: str | Path, config: str | Path | None, checkpoint: dict) -> 
 
 
 def _words(cfg: Config, path: str | Path | None, from_data: bool) -> str | None:
-    """The words of a file or of the training data, as they are written there; None if neither is asked for."""
+    """The words of a file or of the training data, in their original spelling; None if neither is requested."""
     if from_data:
         texts = _training_texts(cfg)
     elif path is not None:

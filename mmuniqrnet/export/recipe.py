@@ -1,4 +1,4 @@
-"""What a predictor has to know beside the network: how images and texts go in, how outputs become answers."""
+"""What a predictor needs besides the network: how to prepare images and texts, and how to convert the outputs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from mmuniqrnet.version import __version__
 
 # predictor.py reads this format.
 FORMAT = 1
-# The test pipelines that predictor.py can follow: these transforms, once each, in this order. Each may have the
+# The test pipelines that predictor.py supports: these transforms, once each, in this order. Each may have the
 # settings named here, with one of the values given; None stands for any value.
 STEPS: tuple[tuple[tuple[str, ...], dict[str, tuple | None]], ...] = (
     (
         ('LoadImageFromFile', 'LoadImageOnce'),
         dict(
-            color_type=('color_ignore_orientation', 'color'),  # images are turned after that, see OnnxPredictor
+            color_type=('color_ignore_orientation', 'color'),  # images are turned afterwards, see OnnxPredictor
             imdecode_backend=('cv2',),
             to_float32=(False,),
             ignore_empty=None,
@@ -47,18 +47,18 @@ def predictor_settings(
     Args:
         model: The network.
         pipeline: The test pipeline's config.
-        refuse_below: The score below which an answer is a refusal, if there is one.
+        refuse_below: The score below which an answer is refused; None = none is.
         words: The words of the training text, separated by white space, if they are known.
         made_for: What the network was made for, if that is known.
 
     Raises:
-        UserError: If the pipeline or the data preprocessor does what the predictor can't do.
+        UserError: If the pipeline or the data preprocessor has a step that the predictor does not support.
     """
     resize = _resize(pipeline)
     scale = resize.get('scale')
     if scale is None:
-        raise UserError('the export knows resizing to a scale, not by scale_factor.')
-    preprocessor = require_canvas(model)
+        raise UserError('the export supports resizing to a scale, not by scale_factor.')
+    preprocessor = fixed_canvas_preprocessor(model)
     if preprocessor.test_placement == 'random':
         raise UserError("the data preprocessor places test images at random; set test_placement='center'.")
     return dict(
@@ -80,7 +80,7 @@ def predictor_settings(
     )
 
 
-def require_canvas(model: UniQRNet) -> ReferDataPreprocessor:
+def fixed_canvas_preprocessor(model: UniQRNet) -> ReferDataPreprocessor:
     """The data preprocessor, if it is one with a canvas of fixed size.
 
     Raises:
@@ -88,18 +88,18 @@ def require_canvas(model: UniQRNet) -> ReferDataPreprocessor:
     """
     if not isinstance(model.data_preprocessor, ReferDataPreprocessor):
         raise UserError(
-            'an exported network has a canvas of fixed size, which ReferDataPreprocessor gives; the '
-            f'config has {type(model.data_preprocessor).__name__}.'
+            'an exported network needs a canvas of fixed size, so its data preprocessor must be a '
+            f'ReferDataPreprocessor; the config has {type(model.data_preprocessor).__name__}.'
         )
     return model.data_preprocessor
 
 
 def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The settings of the pipeline's resizing, when the whole pipeline is one that the predictor can follow."""
+    """The settings of the pipeline's resizing, after a check that the predictor supports the whole pipeline."""
     names = [step['type'].rpartition('.')[2] for step in pipeline]
     if len(names) != len(STEPS) or any(name not in known for name, (known, _) in zip(names, STEPS)):
         raise UserError(
-            f'the test pipeline is {", ".join(names) or "empty"}; the predictor of an export can follow '
+            f'the test pipeline is {", ".join(names) or "empty"}; the predictor of an export supports only '
             'LoadImageFromFile, ReferResize, PackReferInputs.'
         )
     for name, step, (_, settings) in zip(names, pipeline, STEPS):
@@ -107,23 +107,23 @@ def _resize(pipeline: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
             if key == 'type':
                 continue
             if key not in settings:
-                raise UserError(f'the predictor of an export cannot follow {key}={value!r} of {name}.')
+                raise UserError(f'the predictor of an export does not support {key}={value!r} of {name}.')
             allowed = settings[key]
             if allowed is not None and value not in allowed:
-                raise UserError(f'the predictor of an export can follow {key}={allowed[0]!r} of {name}, not {value!r}.')
+                raise UserError(f'the predictor of an export supports {key}={allowed[0]!r} of {name}, not {value!r}.')
     return pipeline[1]
 
 
 def exported_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int) -> Tokenizer:
-    """The tokenizer as the ``tokenizers`` package has it, with truncation, and padding to the longest of a batch.
+    """The tokenizer as one of the ``tokenizers`` package, with truncation, and padding to the longest of a batch.
 
     Raises:
-        UserError: If it exists in Python only.
+        UserError: If it is not a fast tokenizer, but implemented in Python only.
     """
     backend = getattr(tokenizer, 'backend_tokenizer', None)
     if not isinstance(backend, Tokenizer):
         raise UserError(
-            f'{type(tokenizer).__name__} is a tokenizer in Python only and cannot be exported; take one '
+            f'{type(tokenizer).__name__} is implemented in Python only and cannot be exported; use one '
             "of transformers' fast tokenizers."
         )
     copy = Tokenizer.from_str(backend.to_str())

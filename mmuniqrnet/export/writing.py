@@ -15,21 +15,21 @@ from mmuniqrnet.version import __version__
 
 from .network import ExportedNetwork, NetworkInputs
 
-# The lowest that has all that is needed, so that old onnxruntimes read it, too.
+# The lowest opset that has all operators needed, so that old versions of onnxruntime can read the file, too.
 DEFAULT_OPSET = 18
-# A protobuf file ends at 2 GiB; beyond this the weights lie beside it, in model.onnx.data.
+# A protobuf file is limited to 2 GiB; larger weights are written to model.onnx.data, next to it.
 MAX_IN_ONE_FILE = 1800 * 2**20
 EXAMPLE_BATCH, EXAMPLE_LENGTH = 2, 5
 
 
 def require_exporter() -> None:
-    """Raise if this Python can't export or check what it exported.
+    """Check that the packages for exporting, and for checking an export, are installed.
 
     Raises:
         UserError: If torch is too old or a package is missing.
     """
     if digit_version(torch.__version__) < digit_version('2.6.0'):
-        raise UserError(f'torch {torch.__version__} is too old to export this network; it takes 2.6 or later.')
+        raise UserError(f'torch {torch.__version__} is too old to export this network; version 2.6 or later is needed.')
     missing = []
     for name in ('onnx', 'onnxscript', 'onnxruntime'):
         try:
@@ -58,7 +58,7 @@ def example_inputs(network: ExportedNetwork) -> NetworkInputs:
 
 
 def to_program(network: ExportedNetwork) -> ExportedProgram:
-    """The network as a graph, with batch and text length open."""
+    """The network as a graph, with variable batch size and text length."""
     batch, length = Dim('batch'), Dim('length', max=network.max_length)
     shapes = NetworkInputs({0: batch}, {0: batch, 1: length}, {0: batch, 1: length}, {0: batch})
     with torch.no_grad(), _quiet():
@@ -66,15 +66,15 @@ def to_program(network: ExportedNetwork) -> ExportedProgram:
 
 
 def write_program(program: ExportedProgram, path: Path) -> None:
-    """As ``.pt2``, which ``torch.export.load(path).module()`` runs without this package."""
+    """Write a ``.pt2`` file, which ``torch.export.load(path).module()`` can run without this package."""
     for node in program.graph.nodes:
-        node.meta.pop('stack_trace', None)  # has the paths of the machine that made it
+        node.meta.pop('stack_trace', None)  # it contains paths of the machine that exported the network
     with _quiet():
         torch.export.save(program, path)
 
 
 def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ...], opset: int = DEFAULT_OPSET) -> None:
-    """As ONNX, its inputs named as those of :class:`NetworkInputs`, open sizes ``batch`` and ``length``."""
+    """Write an ONNX file; inputs are named as in :class:`NetworkInputs`, variable sizes ``batch`` and ``length``."""
     with torch.no_grad(), _quiet():
         onnx_program = torch.onnx.export(
             program,
@@ -92,7 +92,7 @@ def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ..
             if str(size) in names:
                 value.shape[i] = names[str(size)]
     for node in model.graph.all_nodes():
-        node.metadata_props.clear()  # stack traces, with the paths of the machine that made them
+        node.metadata_props.clear()  # stack traces, which contain paths of the machine that exported the network
     model.metadata_props.clear()
     model.metadata_props['mmuniqrnet_version'] = __version__
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values())
@@ -101,7 +101,7 @@ def write_onnx(program: ExportedProgram, path: Path, output_names: tuple[str, ..
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' remarks on what is not installed and not folded: errors are raised, not logged."""
+    """Suppress log messages and warnings of the exporters: they raise errors, so nothing important is lost."""
     loggers = [logging.getLogger(name) for name in ('torch.onnx', 'torch.export', 'onnxscript', 'onnx_ir')]
     levels = [logger.level for logger in loggers]
     try:

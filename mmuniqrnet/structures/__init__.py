@@ -1,4 +1,4 @@
-"""Small typed records that pass between modules, and their arithmetic."""
+"""Small typed records that modules exchange, and functions that compute with them."""
 
 from .answers import Answer, best_index, is_refused
 from .placement import Placement

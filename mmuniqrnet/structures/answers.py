@@ -1,4 +1,4 @@
-"""An answer to an expression: the best of the predictions, and refusal by score."""
+"""An answer to an expression: the prediction with the highest score, and refusal by score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,15 @@ from .truth import truth_mask
 
 
 def best_index(scores: Any | None) -> int:
-    """Which of several predictions is the answer: the one with the highest score [n], or the first without scores."""
+    """The index of the prediction that is the answer: the highest of the scores [n], or 0 without scores."""
     return 0 if scores is None else int(scores.argmax())
 
 
 def is_refused(score: float | None, refuse_below: float | None) -> bool:
-    """Whether an answer means "there is no such object": its score is below the threshold. Without one, never."""
+    """Whether an answer means "there is no such object": its score is below the threshold.
+
+    False if the score or the threshold is None.
+    """
     return score is not None and refuse_below is not None and score < refuse_below
 
 
@@ -58,7 +61,7 @@ class Answer:
 
 
 def without_low_score(answer: Answer, threshold: float) -> tuple[Answer, str]:
-    """The answer and an empty note; if its score is below ``threshold``, without box and mask, and a note on it."""
+    """The answer and an empty note; if its score is below ``threshold``, no box and mask, and a note that says so."""
     if not is_refused(answer.score, threshold):
         return answer, ''
     return replace(answer, boxes=(), mask=None), f'below {threshold:.2f}: not drawn'

@@ -1,4 +1,4 @@
-"""Masks in files: images, whose object is what is not black, and the ``.mat`` files of SAIAPR TC-12."""
+"""Mask files: images, in which the object is every pixel that is not black, and ``.mat`` files of SAIAPR TC-12."""
 
 import numpy as np
 from PIL import Image
@@ -8,9 +8,9 @@ from mmuniqrnet.utils.errors import MissingFileError, UserError
 
 from .masks import encode_mask
 
-# No mode with an alpha channel: whether opaque or transparent pixels are the object would be a guess.
+# No mode with an alpha channel, because it does not define whether opaque or transparent pixels are the object.
 MASK_MODES = ('1', 'L', 'P', 'I', 'I;16', 'RGB')
-# Others change colours: black would no longer be black.
+# Formats with lossy compression change colours, so that black pixels may become another colour.
 LOSSLESS = ('PNG', 'BMP', 'TIFF', 'GIF', 'PPM')
 WHITE = (255, 65535)
 
@@ -49,10 +49,10 @@ def read_mask_file(path: str, height: int | None = None, width: int | None = Non
 
 
 def object_pixels(image: Image.Image) -> np.ndarray:
-    """What is not black in a mask that is an image, bool [H, W].
+    """The pixels of a mask image that are not black, bool [H, W].
 
-    The object has one colour, or is white with soft (grey) edges, which belong to it. Several other colours are several
-    objects, or an object and a "void" border: which of them is meant is not known.
+    The object has one colour, or is white with soft (grey) edges, which belong to it. Several other colours may be
+    several objects, or an object and a "void" border, so the object is not known.
 
     Raises:
         UserError: If there are several colours, or transparent pixels; the message continues "The mask FILE ...".
@@ -60,7 +60,7 @@ def object_pixels(image: Image.Image) -> np.ndarray:
     if image.format not in (None, *LOSSLESS):
         raise UserError(f'is a {image.format}, whose compression changes colours: save it as PNG')
     if image.mode not in MASK_MODES:
-        raise UserError(f'has mode {image.mode}: save it with one channel, black where the object is not')
+        raise UserError(f'has mode {image.mode}: save it with one channel, in which everything but the object is black')
     if image.mode == 'P':
         return _of_palette(image)
     pixels = np.asarray(image)
@@ -77,7 +77,7 @@ def object_pixels(image: Image.Image) -> np.ndarray:
 
 
 def _of_palette(image: Image.Image) -> np.ndarray:
-    """By the colours of the palette: the index of black is not always 0."""
+    """The object's pixels, found by the colours of the palette, because the index of black is not always 0."""
     indices = np.asarray(image)
     used, counts = np.unique(indices, return_counts=True)
     strip = Image.new('P', (256, 1))
@@ -96,7 +96,7 @@ def _of_palette(image: Image.Image) -> np.ndarray:
         if (is_object & ~opaque)[used].any():
             raise UserError('has transparent pixels that are not black: save it with one channel, black and white')
     if used.any() and not is_object[used].any():
-        raise UserError('has a palette of black alone: save it with one channel, black and white')
+        raise UserError('has a palette with no colour but black: save it with one channel, black and white')
     distinct = np.unique(colours[used][is_object[used]], axis=0)
     if len(distinct) > 1:
         if not (distinct == distinct[:, :1]).all():
@@ -107,7 +107,7 @@ def _of_palette(image: Image.Image) -> np.ndarray:
 
 
 def _check_greys(values: np.ndarray, counts: np.ndarray) -> None:
-    """Refuse several grey values, unless most of the object is white: the others are its soft edges then."""
+    """Refuse several grey values, unless white is the most frequent: then the others are soft edges."""
     levels: dict[int, int] = {}
     for value, count in zip(values.tolist(), counts.tolist()):
         if value:

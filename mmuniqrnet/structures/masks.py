@@ -2,7 +2,7 @@
 
 A mask is a list of polygons ``[[x1, y1, x2, y2, ...], ...]`` or an RLE ``dict(size=[height, width], counts=...)`` whose
 counts are a list of run lengths or COCO's compressed string (bytes or str), in pixels of the stored image. Every RLE
-that pycocotools gets has passed ``run_lengths``, and every polygon ``is_polygon``.
+that is passed to pycocotools is first checked by ``run_lengths``, and every polygon by ``is_polygon``.
 """
 
 from collections.abc import Mapping, Sequence

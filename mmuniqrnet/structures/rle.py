@@ -1,7 +1,7 @@
-"""Run-length encodings (RLE) of COCO: read and checked before pycocotools decodes them, which checks nothing.
+"""Run-length encodings (RLE) of COCO: checked here before decoding, because pycocotools does not check them.
 
-pycocotools allocates a mask without clearing it and fills in the runs: where these do not add up to height x width, the
-rest of the mask is whatever was in memory, or memory behind the mask is written.
+pycocotools allocates a mask without clearing it and fills in the runs. If these do not add up to height x width, the
+rest of the mask is uninitialized memory, or pycocotools writes beyond the end of the mask.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MAX_CHARACTERS = 7
 
 
 def run_lengths(rle: Mapping) -> np.ndarray:
-    """The lengths of the runs, int64: background and object in turns, column by column, the background first.
+    """The lengths of the runs, int64: alternately background and object, column by column, the background first.
 
     Args:
         rle: ``dict(size=[height, width], counts=...)``; ``counts`` is a list of lengths, or COCO's compressed string
@@ -49,7 +49,7 @@ def rle_size(rle: Mapping) -> tuple[int, int]:
     """Height and width of an RLE.
 
     Raises:
-        UserError: It has none.
+        UserError: It has no valid size.
     """
     size = rle.get('size')
     if (
@@ -69,7 +69,8 @@ def _is_whole_type(kind: type) -> bool:
 def _decompress(counts: str | bytes) -> np.ndarray:
     """The runs in COCO's compressed string.
 
-    A run is written as its difference to the last but one (from the fourth on), in groups of 5 bits, the lowest first.
+    From the fourth on, a run is written as the difference from the run two before it. A number is stored in groups of
+    5 bits, the lowest first.
     A character is 48 + the bits, + 32 if another group follows; bit 16 of the last group is the sign.
     """
     text = counts.encode('utf-8', 'replace') if isinstance(counts, str) else counts

@@ -27,7 +27,7 @@ def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndar
 
     Raises:
         UserError: If a mask is neither polygons nor RLE, is not of this size, or if the annotation has a mask of which
-            nothing can be used (``lost_mask``): without a word, the figures would leave this expression out.
+            nothing can be used (``lost_mask``), because the metrics would otherwise silently leave out this expression.
     """
     for instance in instances:
         if instance.get('lost_mask'):

@@ -1,4 +1,4 @@
-"""What a file that should be a checkpoint is instead: the usual accidents of downloads and of Git, in a sentence."""
+"""Errors for files that are not checkpoints, such as a web page or a Git LFS pointer, in one sentence each."""
 
 import zipfile
 from pathlib import Path

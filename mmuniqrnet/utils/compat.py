@@ -1,12 +1,12 @@
-"""What mmengine and mmdet can't do by themselves: read checkpoints with clear errors, be silent when imported.
+"""Changes to mmengine and mmdet at run time: reading checkpoints, clear errors, and no messages at import.
 
-Checkpoints are their own ones under torch >= 2.6, safetensors, and files that are something else.
+They concern mmengine's own checkpoints under torch >= 2.6, safetensors files, and files that are not checkpoints.
 
 Since 2.6 ``torch.load`` reads data only (``weights_only=True``) and refuses classes it does not know. mmengine 0.10.7
-calls it plainly (``mmengine.runner.checkpoint.load_from_local``), and its checkpoints hold log histories and numpy
-values: ``resume``, ``load_from`` and ``tools/test.py`` then fail on files that mmengine itself wrote. The remedy is to
-name what such a file needs as safe. Newer forks of mmengine name the same things by themselves, ``getattr`` included,
-with which a file can reach anything; here it reaches nothing but the four statistics of ``HistoryBuffer``.
+calls it without this option (``mmengine.runner.checkpoint.load_from_local``), and its checkpoints contain log histories
+and numpy values: ``resume``, ``load_from`` and ``tools/test.py`` then fail on files that mmengine itself wrote. The fix
+is to register the classes that such a file needs as safe. Newer forks of mmengine do this themselves, but they include
+``getattr``, with which a file can access anything; here it can access only four statistics of ``HistoryBuffer``.
 """
 
 import functools
@@ -36,17 +36,17 @@ _STATISTICS = ('min', 'max', 'current', 'mean')
 
 
 def _statistic(owner: type, name: str) -> Callable:
-    """What a pickled ``HistoryBuffer`` calls ``getattr`` for."""
+    """Replacement for ``getattr`` that a pickled ``HistoryBuffer`` calls, limited to its statistics."""
     if owner is not HistoryBuffer or name not in _STATISTICS:
-        raise ValueError(f'a checkpoint may not reach for {name!r} of {owner!r}.')
+        raise ValueError(f'a checkpoint may not access {name!r} of {owner!r}.')
     return getattr(owner, name)
 
 
 def mmengine_globals() -> list[type | tuple[Callable, str]]:
-    """The classes and functions that checkpoints written by mmengine name, each harmless to a reader."""
+    """The classes and functions that mmengine's checkpoints refer to; all of them are safe to load."""
     core = np._core if hasattr(np, '_core') else np.core
     known = [HistoryBuffer, (_statistic, 'builtins.getattr'), np.ndarray, np.dtype]
-    # numpy 2 renamed the module, and each reads the files of the other.
+    # numpy 2 renamed the module, and each version should read files written with the other.
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         known.append((core.multiarray._reconstruct, f'{module}._reconstruct'))
         known.append((core.multiarray.scalar, f'{module}.scalar'))
@@ -55,13 +55,13 @@ def mmengine_globals() -> list[type | tuple[Callable, str]]:
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Call once, at import: afterwards ``torch.load`` reads what mmengine wrote. Older torch needs nothing."""
+    """Call once, at import: afterwards ``torch.load`` reads mmengine's checkpoints. Older torch does not need it."""
     if digit_version(torch.__version__) >= digit_version('2.6.0'):
         torch.serialization.add_safe_globals(mmengine_globals())
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """``state_dict`` and ``meta``, as mmengine has them; ``meta`` holds the file's own metadata (str).
+    """``state_dict`` and ``meta``, as in mmengine's checkpoints; ``meta`` contains the file's metadata (str).
 
     Its config, if it has one, is also under ``cfg``, where mmengine looks for it.
 
@@ -76,28 +76,28 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise CheckpointError(f'{path} is not a safetensors file, or is damaged: {first_line(error)}') from None
     if 'config' in meta:
-        meta['cfg'] = meta['config']  # the name by which mmengine asks for it
+        meta['cfg'] = meta['config']  # the key that mmengine reads
     return dict(meta=meta, state_dict=state)
 
 
-# Local paths only: mmengine fetches addresses by their scheme.
+# Local paths only: mmengine downloads URLs according to their scheme.
 @CheckpointLoader.register_scheme(prefixes=r'(?!\S+://).*\.safetensors$', force=True)
 def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """mmengine's way to ``.safetensors``, for ``load_from``, ``tools/test.py`` and ``init_detector`` alike.
+    """mmengine's loader for ``.safetensors``; ``load_from``, ``tools/test.py`` and ``init_detector`` use it.
 
-    The tensors come on the CPU, whatever ``map_location`` says; the model copies them to where it is.
+    The tensors are on the CPU, whatever ``map_location`` is; the model copies them to its own device.
     """
     return read_safetensors(Path(filename).expanduser())
 
 
-# The functions that mmengine has for these schemes; kept once, because the ones below replace them.
+# mmengine's original functions for these schemes, saved here because the functions below replace them.
 _load_local = mmengine_checkpoint.load_from_local
 _load_http = mmengine_checkpoint.load_from_http
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
-    """mmengine's way to local files, with errors that say what the file is.
+    """mmengine's loader for local files, with errors that say what the file is.
 
     Raises:
         CheckpointError: There is no such file, or it is not a checkpoint that torch can read.
@@ -116,10 +116,10 @@ def load_from_local(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_http(filename: str, map_location: Any = None, **options: Any) -> dict[str, Any]:
-    """mmengine's way to addresses, also for ``.safetensors``; the file is kept in torch's cache.
+    """mmengine's loader for URLs, also for ``.safetensors``; torch's cache keeps the file.
 
     Raises:
-        CheckpointError: The address does not answer, or what it gave is not a checkpoint.
+        CheckpointError: The server does not answer, or the downloaded file is not a checkpoint.
     """
     cached = Path(torch.hub.get_dir(), 'checkpoints', PurePosixPath(urlparse(filename).path).name)
     try:
@@ -128,13 +128,15 @@ def load_from_http(filename: str, map_location: Any = None, **options: Any) -> d
         return _load_http(filename, map_location, **options)
     except (URLError, ConnectionError, TimeoutError) as error:
         raise CheckpointError(
-            f'{filename} was not downloaded ({first_line(error)}): check address and connection, or give a file.'
+            f'{filename} was not downloaded ({first_line(error)}): check the URL and the connection, or give a file.'
         ) from None
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
-        where = f'; remove {cached}, where it is kept, before you try again' if cached.is_file() else ''
-        raise CheckpointError(f'what {filename} gave is not a checkpoint: {first_line(error)}{where}') from error
+        where = f'; remove the cached file {cached} before you try again' if cached.is_file() else ''
+        raise CheckpointError(
+            f'the file downloaded from {filename} is not a checkpoint: {first_line(error)}{where}'
+        ) from error
 
 
 def _download_safetensors(address: str, target: Path) -> dict[str, Any]:
@@ -146,11 +148,11 @@ def _download_safetensors(address: str, target: Path) -> dict[str, Any]:
 
 
 def silence_dependencies() -> None:
-    """Call once, at import: drop what other packages print at each start and a user can do nothing about.
+    """Call once, at import: suppress messages of other packages that appear at each start and that users cannot avoid.
 
     - mmdet's "Could not import OneDL": a debug message, which mmengine prints because it has no logger.
-    - mmengine's "FileClient will be deprecated" and "HardDiskBackend is the alias", of its own CheckpointHook. Whoever
-      sets ``file_client_args`` is told by another message, which stays.
+    - mmengine's "FileClient will be deprecated" and "HardDiskBackend is the alias", of its own CheckpointHook. A user
+      who sets ``file_client_args`` still gets another message.
     - mmdet's note that its optional faster_coco_eval is missing, and pycocotools' NumPy 2 deprecation.
     """
     mmengine.logging.print_log = _without(mmengine.logging.print_log, _is_debug_print)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def moved_arguments(owner: str, given: Mapping[str, Any], target: str, names: Sequence[str]) -> dict[str, Any]:
-    """Arguments that a constructor no longer has, for the dict argument that has them now.
+    """Accept arguments that were moved into a dict argument, and return them for that dict.
 
     Args:
         owner: The class, for messages.
@@ -16,13 +16,13 @@ def moved_arguments(owner: str, given: Mapping[str, Any], target: str, names: Se
         names: The arguments that have moved.
 
     Raises:
-        TypeError: An argument is none of ``names``, as Python raises for an unknown one.
+        TypeError: An argument is not in ``names``; the message is that of Python for an unknown argument.
     """
     for name in given:
         if name not in names:
             raise TypeError(f'{owner}.__init__() got an unexpected keyword argument {name!r}')
         warnings.warn(
-            f'{owner}: {name} has moved, set {target}=dict({name}=...); the old place works in this release only.',
+            f'{owner}: {name} has moved, set {target}=dict({name}=...); the old argument works in this release only.',
             FutureWarning,
             stacklevel=3,
         )
@@ -32,7 +32,7 @@ def moved_arguments(owner: str, given: Mapping[str, Any], target: str, names: Se
 def moved_names(module: str, moved: Mapping[str, str]) -> Callable[[str], Any]:
     """A ``__getattr__`` for a module whose names have moved or been renamed.
 
-    The new place is imported only when an old name is used, so a module may point to a layer above its own::
+    The new place is imported only when an old name is used, so a module may refer to one that itself imports it::
 
         __getattr__ = moved_names(__name__, {'old_name': 'mmuniqrnet.analysis.verify:new_name'})
 

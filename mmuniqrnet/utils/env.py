@@ -24,10 +24,10 @@ STACKS = {
 MODULES = dict(zip(STACKS['openmmlab'], ('mmengine', 'mmcv', 'mmdet', 'mmseg')))
 REQUIRED = ('torch', 'transformers', 'numpy', 'pycocotools')
 OTHERS = (*REQUIRED, 'opencv-python')
-# Found as a folder on the path, without metadata: it is there, its version is not known.
+# For a package that can be imported but has no metadata, so that its version is not known.
 UNKNOWN = 'unknown'
 
-# The versions that work, and the fix where another one is installed.
+# The versions that work, and the fix if another one is installed.
 WORKS = {
     'mmcv': ('>=2.1', f'`{build_command("openmmlab")}`'),
     'onedl-mmcv': ('>=2.3', f'`{build_command("onedl")}`'),
@@ -166,7 +166,7 @@ def find_problems(found: Installation) -> list[Problem]:
 
 
 def inspect_installation() -> Installation:
-    """Look at this Python, without importing anything of what is checked."""
+    """Collect the facts about this Python environment, without importing the packages that are checked."""
     versions = {}
     for name in (*STACKS['onedl'], *STACKS['openmmlab'], *OTHERS):
         try:
@@ -186,7 +186,7 @@ def inspect_installation() -> Installation:
 
 
 def find_load_problems(found: Installation) -> list[Problem]:
-    """Import the compiled parts for real (seconds): a missing system library, or mmcv compiled for another torch."""
+    """Import the compiled parts (takes seconds), to find missing system libraries, or mmcv built for another torch."""
     parts = {
         'cv2': ('OpenCV cannot be loaded', '`apt-get install libgl1 libglib2.0-0`'),
         'torch': ('torch cannot be loaded', 'install torch again'),
@@ -205,7 +205,7 @@ def find_load_problems(found: Installation) -> list[Problem]:
 
 
 def require_working_installation() -> None:
-    """Raise an ImportError of one sentence for the first fatal problem, if there is any."""
+    """Raise an ImportError, with one sentence, for the first fatal problem, if any."""
     for problem in find_problems(inspect_installation()):
         if problem.fatal:
             raise ImportError(f'{problem} See `python -m mmuniqrnet.env`.')

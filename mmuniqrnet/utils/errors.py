@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """Something that the user can fix, said in one sentence; the tools print it without a trace."""
+    """Something that the user can fix, described in one sentence; the tools print it without a trace."""
 
 
 class CheckpointError(UserError):
@@ -19,10 +19,10 @@ class OverwriteError(UserError, FileExistsError):
 
 
 class MissingFileError(UserError, FileNotFoundError):
-    """A file or folder that is named and does not exist."""
+    """A file or folder that was given and does not exist."""
 
 
-# torch repeats an error of a data loader's worker in the main process: the same type, and the trace as its text.
+# torch raises an error of a data loader's worker again in the main process: same type, with the trace as its text.
 _OF_WORKER = re.compile(
     r'Caught (?P<type>\w+) in .*?\nOriginal Traceback .*\n[\w.]*(?P=type): (?P<sentence>.+)', re.DOTALL
 )
@@ -31,8 +31,9 @@ _OF_WORKER = re.compile(
 def sentence_of(error: BaseException) -> str | None:
     """The sentence of a :class:`UserError`; None for any other error, whose trace is wanted.
 
-    mmengine raises what a constructor raised again, with the same type and a prefix: the first of these counts. Our
-    own code, which adds the name of a file to a sentence, raises ``from None``, and the sentence it adds to is kept.
+    If a constructor raises an error, mmengine raises another one of the same type, with a prefix before the message;
+    the original message, without the prefix, is returned. Our own code also adds text, such as a file name, to a
+    message, but it raises ``from None``, so that the longer message is returned.
     """
     if not isinstance(error, UserError):
         return None
@@ -45,7 +46,7 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 def run_tool(main: Callable[[], object]) -> None:
-    """Run a tool's ``main``; what the user can fix ends in one sentence (and a trace if MMUNIQRNET_TRACE is set)."""
+    """Run a tool's ``main``; print a :class:`UserError` as one sentence (with a trace if MMUNIQRNET_TRACE is set)."""
     try:
         main()
     except Exception as error:
@@ -56,5 +57,5 @@ def run_tool(main: Callable[[], object]) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text; its type where there is none."""
+    """The first line of an error's text, or the name of its type if the text is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

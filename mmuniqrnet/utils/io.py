@@ -1,4 +1,4 @@
-"""Files and folders: nothing is overwritten by accident, nothing is left half-written, names are safe everywhere."""
+"""Files and folders: no accidental overwriting, no incomplete files, and file names that work on all systems."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from .errors import OverwriteError, UserError
 
 
 def refuse_overwriting(path: str | Path, overwrite: bool = False, *, option: str | None = '--overwrite') -> Path:
-    """The path to write to, if no file is lost by it.
+    """The path to write to, after a check that no existing file is lost.
 
     Args:
         path: The file to write; ``~`` is expanded.
@@ -50,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 def temporary_folder_beside(folder: Path) -> Iterator[Path]:
     """A temporary folder on the same file system as ``folder``, removed at the end with all that is still in it.
 
-    The parents of ``folder`` are made where they are missing.
+    Missing parents of ``folder`` are created.
 
     Raises:
         UserError: Nothing can be written there.

@@ -19,7 +19,7 @@ from mmuniqrnet.utils.errors import MissingFileError, OverwriteError
 # Distribution names of mmcv, with the version that is tested.
 TESTED_MMCV = {'onedl': 'onedl-mmcv==2.3.6', 'openmmlab': 'mmcv==2.1.0'}
 
-# A module and not a package: Python prefers a compiled `_ext` to `_ext.py`, so that this can never hide the ops.
+# A module and not a package: Python prefers a compiled `_ext` to `_ext.py`, so this file never hides compiled ops.
 PLACEHOLDER = '''"""Placeholder for mmcv's compiled ops, written by mmuniqrnet: every function raises."""
 
 IS_MMUNIQRNET_PLACEHOLDER = True
@@ -47,7 +47,7 @@ def __getattr__(name):
 
 
 def build_command(stack: str) -> str:
-    """The command that builds mmcv with its compiled ops where torch is installed."""
+    """The command that builds mmcv with its compiled ops; torch must be installed already."""
     return (
         'pip install "setuptools>=77,<80" ninja psutil && MMCV_WITH_OPS=1 CFLAGS="-g0 -O1" pip install '
         f'--no-build-isolation --no-deps --force-reinstall --no-cache-dir {TESTED_MMCV[stack]}'
@@ -61,7 +61,7 @@ def mmcv_folder() -> Path | None:
 
 
 def mmcv_ops() -> Literal['compiled', 'placeholder', 'missing']:
-    """What stands in the place of ``mmcv._ext``, from file names and the placeholder's own word alone."""
+    """What is installed as ``mmcv._ext``, found from file names and the placeholder's marker, without importing it."""
     folder = mmcv_folder()
     if folder is None:
         return 'missing'
@@ -100,7 +100,7 @@ def write_placeholder() -> Path:
             rows = [row for row in csv.reader(file) if row and row[0] != name]
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()
         rows.append([name, f'sha256={digest}', str(len(content))])
-        # Before the file itself: pip accepts a listed file that does not exist, but leaves one that is not listed.
+        # The list is written first: pip accepts a listed file that is missing, but does not remove an unlisted one.
         fresh = record.with_name('RECORD.new')
         with open(fresh, 'w', newline='', encoding='utf-8') as file:
             csv.writer(file, lineterminator='\n').writerows(rows)

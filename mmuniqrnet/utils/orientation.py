@@ -11,7 +11,7 @@ from .errors import UserError
 
 Orientation: TypeAlias = Literal['upright', 'stored']
 TAG = 0x0112
-# Where a PNG can have its orientation: a chunk of EXIF, EXIF as text, XMP.
+# The chunks in which a PNG may store its orientation: EXIF, EXIF as text, XMP.
 PNG_MARKS = (b'eXIf', b'Raw profile type exif', b'XML:com.adobe.xmp')
 
 
@@ -20,7 +20,7 @@ class ExifOrientation(NamedTuple):
 
     Attributes:
         value: 1 to 8, as EXIF defines them; 1 = upright, or no tag, or one that cannot be read.
-        applied: Whether decoders apply it, whatever they are asked for: OpenCV and Pillow do for TIFF.
+        applied: Whether decoders always apply it, whatever their options: OpenCV and Pillow do so for TIFF.
     """
 
     value: int
@@ -28,13 +28,13 @@ class ExifOrientation(NamedTuple):
 
 
 def check_orientation(orientation: str) -> None:
-    """Refuse other words than those of ``Orientation``.
+    """Check that this is one of the values of ``Orientation``.
 
     Raises:
-        UserError: If it is another one.
+        UserError: If it is not.
     """
     if orientation not in get_args(Orientation):
-        raise UserError(f"orientation is 'upright' or 'stored', not {orientation!r}.")
+        raise UserError(f"orientation should be 'upright' or 'stored', not {orientation!r}.")
 
 
 def read_orientation(image: str | Path | Image.Image) -> ExifOrientation:
@@ -47,24 +47,24 @@ def read_orientation(image: str | Path | Image.Image) -> ExifOrientation:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of damaged EXIF and large pictures
+            warnings.simplefilter('ignore')  # about damaged EXIF and large pictures
             if isinstance(image, Image.Image):
                 return _of_pil(image)
             with Image.open(image) as opened:
                 if opened.format == 'PNG' and not _has_mark(Path(image)):
-                    return ExifOrientation(1, False)  # Pillow would decode all of it to be sure
+                    return ExifOrientation(1, False)  # to find it, Pillow would decode the whole file
                 return _of_pil(opened)
     except Image.DecompressionBombError:
         raise UserError(
-            f"{image} has too many pixels for its EXIF orientation to be read; ask with orientation='stored', "
+            f"{image} has too many pixels for its EXIF orientation to be read; use orientation='stored', "
             'or make it smaller.'
         ) from None
-    except Exception:  # Pillow raises a dozen kinds for damaged EXIF; whether the image can be decoded is seen later
+    except Exception:  # Pillow raises many types for damaged EXIF; decoding, which comes later, finds damaged images
         return ExifOrientation(1, False)
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Stored pixels [H, W, ...] as they are to be shown; H and W are exchanged for the orientations 5 to 8."""
+    """Stored pixels [H, W, ...], turned as viewers show them; H and W are exchanged for the orientations 5 to 8."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):

@@ -15,7 +15,7 @@ def read_image(path: str | Path, backend_args: dict | None = None) -> np.ndarray
     """Read an image as RGB uint8 [H, W, 3], without rotating it by its EXIF data: annotations refer to stored pixels.
 
     Args:
-        path: Any path or address that mmengine's file backends read.
+        path: Any path or URL that mmengine's file backends read.
         backend_args: Arguments of mmengine's file backend.
 
     Raises:
@@ -36,7 +36,7 @@ class PictureFolder:
         folder: A new or empty folder, or one that was filled by this class before: the pictures in its index are then
             removed.
         index: Name of the index file.
-        title: First words of the index, by which an index of ours is recognised.
+        title: First words of the index, by which an index written by this class is recognised.
         about: Text after the title.
 
     Raises:

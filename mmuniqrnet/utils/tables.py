@@ -7,7 +7,7 @@ from typing import Any
 import prettytable
 
 Rows = Sequence[Mapping[str, Any]]
-# The enumeration came with prettytable 3.12; before, its members were constants of the module.
+# The enumeration was added in prettytable 3.12; before, its members were constants of the module.
 STYLES = getattr(prettytable, 'TableStyle', prettytable)
 
 
@@ -68,5 +68,5 @@ def _table(
         values = [row[name] for row in rows if row.get(name) is not None]
         numeric = bool(values) and all(isinstance(value, Real) for value in values)
         table.align[text(name)] = 'r' if numeric or name in right else 'l'
-        table.min_width[text(name)] = 3 if escape else 1  # the rule of Markdown needs room for a dash and a colon
+        table.min_width[text(name)] = 3 if escape else 1  # Markdown's separator line needs at least a dash and a colon
     return table

@@ -39,7 +39,7 @@ def test_files_hold_the_answers(ask, tmp_path):
 @pytest.mark.parametrize('name', ['predictions.json', 'masks', 'pictures'])
 def test_answers_that_are_there_are_not_overwritten(ask, name, tmp_path):
     (tmp_path / name).mkdir()
-    with pytest.raises(FileExistsError, match=f'has {name} already, and nothing is overwritten; name a new folder'):
+    with pytest.raises(FileExistsError, match=f'contains {name}, and nothing is overwritten; name a new folder'):
         ask(scene(0)[0], 'heart', out_dir=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

@@ -152,5 +152,5 @@ def test_a_file_too_large_for_its_tag_to_be_read_is_an_error_of_its_own(ask, ask
 
 
 def test_other_orientations_are_refused(ask, asked):
-    with pytest.raises(UserError, match="orientation is 'upright' or 'stored', not 'exif'"):
+    with pytest.raises(UserError, match="orientation should be 'upright' or 'stored', not 'exif'"):
         ask(*asked, orientation='exif')

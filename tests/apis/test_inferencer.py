@@ -331,12 +331,12 @@ def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
         None,
         'there is no image gone.png',
         'cut.png is damaged',
-        'notes.txt is no image',
+        'notes.txt is not an image',
         'this is float64',
         'this is uint8 [',
         "of mode 'I'",
         'this is of type int',
-        'fetch it first',
+        'download it first',
         '4000 x 1 pixels',
         'the PIL image cannot be decoded',
         None,
@@ -362,7 +362,7 @@ def test_nothing_but_errors(ask):
         (['a.png', 'b.png'], [['one'], [3]], {}, TypeError, r'expressions of image 1 are \[3\]'),
         ('a.png', None, {}, TypeError, 'not a NoneType'),
         ([], 'one', {}, ValueError, 'empty list'),
-        ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size is a positive'),
+        ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size should be a positive'),
         ('a.png', 'one', dict(return_vis=True), TypeError, "unexpected keyword argument 'return_vis'"),
     ],
 )
@@ -383,7 +383,7 @@ def test_cut_text_is_said_once(ask, scenes):
         ask([picture, picture], [[long, 'red star'], [long]])
     (words,) = [str(warning.message) for warning in caught]
     assert '26 tokens, and the network reads 16' in words
-    assert words.endswith('asked for "the red star to the left of the blue ring to the left of".')
+    assert words.endswith('reads only "the red star to the left of the blue ring to the left of".')
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         ask(picture, 'the red star')
@@ -398,7 +398,7 @@ def test_broken_weights_are_said_to_be_broken(weights, scenes, tmp_path):
     write_checkpoint(dict(checkpoint, state_dict=state), tmp_path / 'nan.safetensors')
     broken = UniQRNetInferencer(weights=tmp_path / 'nan.safetensors', show_progress=False)
     (answer,) = broken(scenes[0][0], 'x')['predictions']
-    assert 'its weights are broken' in answer['error']
+    assert 'its weights are unusable' in answer['error']
 
 
 # Where config and weights come from --------------------------------------------------------------------------------
@@ -418,9 +418,9 @@ def test_config_and_weights_in_every_way(ask, weights, scenes, tmp_path):
     for model, path in ways:
         inferencer = UniQRNetInferencer(model, path, 'cpu', show_progress=False)
         assert same(inferencer(scenes[0][0], 'heart')['predictions'][0], expected)
-    with pytest.raises(UserError, match='bare.pth does not carry its config'):
+    with pytest.raises(UserError, match='bare.pth does not contain its config'):
         UniQRNetInferencer(weights=tmp_path / 'bare.pth')
-    with pytest.raises(UserError, match='answers at random; name the checkpoint'):
+    with pytest.raises(UserError, match='gives random answers; name the checkpoint'):
         UniQRNetInferencer(str(NANO_CONFIG))
 
 
@@ -445,7 +445,7 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
         (
             dict(model=dict(type='mmdet.SwinTransformer'), test_dataloader=dict(dataset=dict(pipeline=[]))),
             None,
-            'is a SwinTransformer; this inferencer asks a UniQRNet',
+            'is a SwinTransformer; this inferencer needs a UniQRNet',
         ),
         (
             dict(model=dict(type='UniQRNat'), test_dataloader=dict(dataset=dict(pipeline=[]))),
@@ -456,7 +456,7 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
         pytest.param(
             None,
             'cuda:0',
-            'torch sees no CUDA GPU',
+            'torch finds no CUDA GPU',
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU'),
         ),
     ],
@@ -474,5 +474,5 @@ def test_it_leaves_no_default_scope_behind(weights):
 
 def test_without_weights_the_shipped_ones_are_asked_for(monkeypatch):
     monkeypatch.setattr('mmuniqrnet.apis.shipped.SHIPPED', 'gone.safetensors')
-    with pytest.raises(UserError, match='the shipped weights are not there .*gone.safetensors'):
+    with pytest.raises(UserError, match='the shipped weights are missing .*gone.safetensors'):
         shipped_weights()

@@ -85,6 +85,6 @@ def test_addresses_that_give_no_checkpoint(served):
         read_checkpoint(f'{address}/gone.pth')
     (folder / 'page.pth').write_text(PAGE)
     with pytest.raises(
-        CheckpointError, match='page.pth gave is not a checkpoint.* remove .*page.pth, where it is kept'
+        CheckpointError, match='page.pth is not a checkpoint.* remove the cached file .*page.pth before'
     ):
         read_checkpoint(f'{address}/page.pth')

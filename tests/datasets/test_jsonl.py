@@ -128,7 +128,7 @@ BAD = {
     'no image key': (dict(expressions='a', bbox=[0, 0, 1, 1]), '"image" is missing'),
     'no expressions': (dict(image='a.png', bbox=[0, 0, 1, 1]), '"expressions" is missing'),
     'no target': (dict(image='a.png', expressions='a'), 'both "bbox" and "mask" are missing.*give "no_target": true'),
-    'no target, yet a box': (dict(GOOD, no_target=True), 'nothing is meant, but a "bbox" or "mask" is given'),
+    'no target, yet a box': (dict(GOOD, no_target=True), '"no_target" is true, but a "bbox" or "mask" is given'),
     'no target as null': (dict(GOOD, no_target=None), '"no_target" should be true or false'),
     'unknown key': (dict(GOOD, bboxes=[]), 'unknown key "bboxes"'),
     'no image': (dict(GOOD, image='b.png'), 'b.png does not exist'),

@@ -139,7 +139,7 @@ def test_utf16_is_said(folder):
     'written, reason',
     [
         (line('cups\\a.jpg'), 'has backslashes, as on Windows; write paths with /'),
-        (line('C:/cups/a.jpg'), 'begins with a drive of Windows'),
+        (line('C:/cups/a.jpg'), 'begins with a Windows drive letter'),
         (line('cups\new.jpg'), 'has a control character'),
         (json.dumps(line('X')).replace('X', 'cups\\cup.jpg'), r'Invalid \\escape at column .*write paths with /'),
         (line(mask='masks\\a.png'), 'has backslashes, as on Windows'),

@@ -135,7 +135,7 @@ def test_grefcoco_has_several_or_no_targets(tmp_path):
     ]
     kept = ReferDataset(**files, filter_cfg=dict(filter_empty_gt=True))
     assert [item['text'] for item in items(kept)] == ['both']
-    with pytest.raises(ValueError, match='ref_id 5 says no_target, but has ann_id'):
+    with pytest.raises(ValueError, match='ref_id 5 has "no_target": true, but also ann_id'):
         ReferDataset(**write_files(tmp_path, [ref(5, [70], [(0, 'a')], no_target=True)]))
 
 

@@ -159,7 +159,9 @@ def test_an_image_that_cannot_be_decoded_is_named_in_training_and_by_verify(tmp_
     assert dataset[0]['img'].shape == (300, 400, 3)
     [photo] = (tmp_path / 'coco' / 'train2014').iterdir()
     photo.write_bytes(photo.read_bytes()[:-700])
-    with pytest.raises(UserError, match=rf"{photo.name} is not a readable image .*'left cup' \(sent_id 2\) is on it"):
+    with pytest.raises(
+        UserError, match=rf"{photo.name} is not a readable image .*'left cup' \(sent_id 2\) refers to it"
+    ):
         dataset[0]
     problems = verify_set(KNOWN_SETS['refcoco(unc)'], str(tmp_path)).problems
     assert any(f'{photo.name} is not a readable image' in problem for problem in problems)

@@ -69,7 +69,7 @@ def test_the_way_back_leaves_the_mask_branch_out(tmp_path):
 def test_a_model_that_is_no_qrnet_does_not_go_back(tmp_path):
     state = small_uniqrnet().state_dict() | {'head.encoder.norm.weight': torch.ones(8)}
     torch.save(dict(state_dict=state), tmp_path / 'ours.pth')
-    with pytest.raises(CheckpointError, match='no place for 1 of its tensors, such as head.encoder.norm.weight'):
+    with pytest.raises(CheckpointError, match='no counterpart for 1 of its tensors, such as head.encoder.norm.weight'):
         convert_to_qrnet(tmp_path / 'ours.pth', tmp_path / 'qrnet.pth')
 
 
@@ -96,8 +96,8 @@ def test_under_95_percent_of_the_backbone_nothing_is_written(tmp_path, lost, wri
 @pytest.mark.parametrize(
     'state, message',
     [
-        (resnet_state(), r'no published QRNet file.*conv1\.weight'),
-        (original_swin(), 'no published QRNet file'),
+        (resnet_state(), r'not a published QRNet file.*conv1\.weight'),
+        (original_swin(), 'not a published QRNet file'),
         ({'visumodel.backbone.conv1.weight': torch.ones(1)}, 'no blocks of stage 0, 1, 2, 3'),
     ],
 )

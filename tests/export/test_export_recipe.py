@@ -48,9 +48,9 @@ def test_every_config_can_be_followed(path, model):
             'LoadImageFromFile, ReferResize, RandomFlipWithText, PackReferInputs',
         ),
         ([dict(LOAD, color_type='grayscale'), RESIZE, PACK], "not 'grayscale'"),
-        ([dict(LOAD, to_float32=True), RESIZE, PACK], 'can follow to_float32=False'),
+        ([dict(LOAD, to_float32=True), RESIZE, PACK], 'supports to_float32=False'),
         ([LOAD, dict(RESIZE, interpolation='area'), PACK], "interpolation='bilinear' of ReferResize, not 'area'"),
-        ([LOAD, dict(type='Resize', scale_factor=2.0), PACK], 'cannot follow scale_factor=2.0 of Resize'),
+        ([LOAD, dict(type='Resize', scale_factor=2.0), PACK], 'does not support scale_factor=2.0 of Resize'),
     ],
 )
 def test_pipelines_that_can_not_be_followed_are_refused(pipeline, message, model):

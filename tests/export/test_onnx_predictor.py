@@ -140,7 +140,7 @@ def test_photographs_are_read_as_the_pipeline_reads_them(tmp_path):
     'image, message',
     [
         ('nowhere.png', 'there is no image nowhere.png'),
-        (__file__, 'test_onnx_predictor.py is no image that Pillow can read'),
+        (__file__, 'test_onnx_predictor.py is not an image that Pillow can read'),
         (np.zeros((4, 4, 3), np.float32), r'this is float32 \[4, 4, 3\]'),
         (np.zeros((4, 4), np.uint8), r'this is uint8 \[4, 4\]'),
     ],

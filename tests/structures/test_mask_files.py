@@ -66,7 +66,7 @@ def void_border(object_value, void_value, dtype=np.uint8):
 REFUSED = {
     'palette, void': (palette(void_border(1, 2), [BLACK, RED, VOID]), r'2 colours besides black \(#800000, #e0e0c0\)'),
     'palette, no black': (palette(OBJECT, [WHITE, RED]), '2 colours besides black'),
-    'palette of black alone': (palette(OBJECT, [BLACK, BLACK]), 'palette of black alone'),
+    'palette of black alone': (palette(OBJECT, [BLACK, BLACK]), 'palette with no colour but black'),
     'grey, objects 1 and 2': (Image.fromarray(void_border(1, 2)), r'2 colours besides black \(1, 2\)'),
     'grey, void': (Image.fromarray(void_border(1, 255)), r'2 colours besides black \(1, 255\)'),
     '16 bits, objects': (Image.fromarray(void_border(1, 300, np.uint16)), r'besides black \(1, 300\)'),

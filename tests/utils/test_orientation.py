@@ -110,5 +110,5 @@ def test_a_file_too_large_for_pillow_is_named(pixels, tmp_path, monkeypatch):
 
 def test_other_words_are_refused():
     check_orientation('upright'), check_orientation('stored')
-    with pytest.raises(UserError, match="is 'upright' or 'stored', not 'turned'"):
+    with pytest.raises(UserError, match="should be 'upright' or 'stored', not 'turned'"):
         check_orientation('turned')

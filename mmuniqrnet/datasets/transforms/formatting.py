@@ -26,7 +26,9 @@ META_KEYS = (
 
 @TRANSFORMS.register_module()
 class PackReferInputs(PackDetInputs):
-    """mmdet's ``PackDetInputs``, which keeps the expression and the truth in original pixels (``instances``), too.
+    """mmdet's ``PackDetInputs``, which also keeps the expression, and the ground truth in original pixels.
+
+    The latter are the ``instances``.
 
     Args:
         extra_keys: Keys of the item to keep as metainfo besides the usual ones.

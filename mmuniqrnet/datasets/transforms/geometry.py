@@ -16,9 +16,9 @@ from mmuniqrnet.registry import TRANSFORMS
 class ReferResize(Resize):
     """mmdet's ``Resize``, with masks that stay on their objects.
 
-    mmdet resizes bitmap masks by OpenCV's nearest neighbour, whose grid is up to a pixel off that of the bilinearly
-    resized image. At a few hundred pixels this is nothing; on a canvas of 64 it costs a small object a tenth of its
-    IoU. Here masks are resized as the image is, and cut at one half.
+    mmdet resizes bitmap masks by OpenCV's nearest neighbour, whose grid is shifted by up to a pixel from that of the
+    bilinearly resized image. For images of a few hundred pixels this does not matter, but on a canvas of 64 pixels a
+    small object loses a tenth of its IoU. Here masks are resized like the image, with a threshold of one half.
     """
 
     def _resize_masks(self, results: dict) -> None:
@@ -34,15 +34,15 @@ class ReferResize(Resize):
 
 @TRANSFORMS.register_module()
 class GuardedCrop(BaseTransform):
-    """Crops at random, but never what the expression is about (QRNet's recipe, from TransVG).
+    """Crops at random, but keeps the object that the expression refers to (QRNet's recipe, from TransVG).
 
     The image is resized to a random short side first. The centre of the object's box stays inside the crop; box and
-    mask are cut to it. An expression that names a place in the image is left alone, since a crop may make it untrue.
+    mask are cut to it. Items whose expression names a position in the image are not cropped, since it may become wrong.
 
     Args:
-        prob: How likely a crop is.
+        prob: The probability of a crop.
         short_sides: Short sides to choose from, in pixels.
-        crop_size: Least and largest side of the crop, in pixels; width and height are drawn independently.
+        crop_size: Smallest and largest side of the crop, in pixels; width and height are drawn independently.
         words: Words that forbid a crop, in lower case.
     """
 
@@ -57,12 +57,12 @@ class GuardedCrop(BaseTransform):
         self.short_sides = tuple(short_sides)
         self.crop_size = tuple(crop_size)
         self.words = tuple(words)
-        # "leftmost" and "rightmost" name a place, too, but "bright" does not.
+        # Beginnings of words: "leftmost" and "rightmost" also name a position, but "bright" does not.
         self._places = re.compile(r'\b(' + '|'.join(map(re.escape, words)) + ')', re.IGNORECASE)
 
     @cache_randomness
     def _draw(self) -> tuple[bool, int, np.ndarray]:
-        """Whether to crop, the short side, and four numbers in 0..1 for the crop's size and place."""
+        """Whether to crop, the short side, and four numbers in 0..1 for the crop's size and position."""
         return np.random.rand() < self.prob, int(np.random.choice(self.short_sides)), np.random.rand(4)
 
     def transform(self, results: dict) -> dict:
@@ -111,7 +111,7 @@ _WORD = re.compile(r'\b(' + '|'.join(sorted(_SWAP, key=len, reverse=True)) + r')
 def swap_left_right(text: str) -> str:
     """Exchange left and right in an English expression: whole words only, each keeping its case.
 
-    Twice is the identity. "bright" and "copyright" stay as they are.
+    Applied twice, it gives the original text. "bright" and "copyright" stay as they are.
     """
 
     def other(match: re.Match) -> str:
@@ -126,13 +126,13 @@ def swap_left_right(text: str) -> str:
 
 @TRANSFORMS.register_module()
 class RandomFlipWithText(BaseTransform):
-    """Flips image, boxes and masks horizontally, and left and right in the expression along with them.
+    """Flips image, boxes and masks horizontally, and exchanges left and right in the expression.
 
-    An expression with letters that are not Latin is left alone, image included: what its words for left and right
-    are is not known here. The flipping itself is mmdet's ``RandomFlip``, which ignores the text.
+    If an expression has letters that are not Latin, neither text nor image is flipped, because its words for left and
+    right are not known. The flipping itself is mmdet's ``RandomFlip``, which ignores the text.
 
     Args:
-        prob: How likely a flip is.
+        prob: The probability of a flip.
     """
 
     def __init__(self, prob: float = 0.5) -> None:

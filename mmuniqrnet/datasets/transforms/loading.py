@@ -9,13 +9,13 @@ from mmuniqrnet.utils.errors import UserError
 
 @TRANSFORMS.register_module()
 class LoadReferAnnotations(LoadAnnotations):
-    """Loads the box and the mask of an expression's objects, or the one of the two that the item has.
+    """Loads the boxes and masks of an expression's objects, or only one kind if the item lacks the other.
 
     It sets ``has_box`` and ``has_mask``, so that losses ignore what is not annotated. Polygons and both kinds of RLE
     are converted to bitmaps. The rest is mmdet's ``LoadAnnotations``.
 
     Args:
-        with_mask: Whether to load masks; off for boxes only, which saves decoding them.
+        with_mask: Whether to load masks; False loads boxes only, which saves the time to decode masks.
     """
 
     def __init__(self, with_mask: bool = True) -> None:
@@ -31,7 +31,7 @@ class LoadReferAnnotations(LoadAnnotations):
                 f'{results.get("img_path")}, expression {results.get("text")!r} (sent_id {results.get("sent_id")}): it '
                 'has neither a box nor a mask' + ('.' if self.with_mask else ' that with_mask=False would load.')
             )
-        # mmdet's loader wants both keys in every instance; the originals stay untouched for the metric.
+        # mmdet's loader requires both keys in every instance; the originals stay unchanged for the metric.
         height, width = results['ori_shape']
         if has_mask:
             masks = [self._readable(instance['mask'], results) for instance in instances]
@@ -84,7 +84,8 @@ class LoadReferAnnotations(LoadAnnotations):
 class LoadImageOnce(LoadImageFromFile):
     """mmcv's ``LoadImageFromFile``, which keeps the last image, so that the next expression on it needs no decoding.
 
-    With ``SameImageSampler``, which puts the expressions of an image in a row. Each worker keeps an image of its own.
+    Use it with ``SameImageSampler``, which gives all expressions of an image one after another. Each worker keeps its
+    own image.
 
     Args:
         to_float32, color_type, imdecode_backend, file_client_args, ignore_empty, backend_args: As in
@@ -95,7 +96,7 @@ class LoadImageOnce(LoadImageFromFile):
     _last: tuple[str, np.ndarray] | None = None  # path and pixels
 
     def transform(self, results: dict) -> dict | None:
-        """Needs ``img_path``; adds ``img`` (the caller's own copy), ``img_shape`` and ``ori_shape``."""
+        """Needs ``img_path``; adds ``img`` (a copy that may be modified), ``img_shape`` and ``ori_shape``."""
         path, image = self._last or (None, None)
         if image is None or path != results['img_path']:
             loaded = super().transform(results)
