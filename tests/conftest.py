@@ -8,6 +8,8 @@ from helpers.paths import SHARED
 from mmengine.registry import DefaultScope, init_default_scope
 from yapf.yapflib import yapf_api
 
+from mmuniqrnet.visualization import ReferringVisualizer
+
 # The tests' tensors are so small that threads waiting for each other take most of the time; the same for subprocesses.
 torch.set_num_threads(1)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -44,9 +46,13 @@ def formatted_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_default_scope() -> Iterator[None]:
-    """A runner sets the process's default scope; the next test must not inherit it."""
+    """A runner sets the process's default scope and its visualizer; the next test must not inherit them.
+
+    A visualizer writes into the folder of the run that built it first, so a second run would leave no event file.
+    """
     yield
     DefaultScope._instance_dict.clear()
+    ReferringVisualizer._instance_dict.clear()
 
 
 @pytest.fixture
