@@ -152,7 +152,7 @@ BAD = {
     'rle keys': (dict(GOOD, mask=dict(size=[H, W])), 'should have "counts"'),
     'mask null': (dict(GOOD, mask=None), 'polygons, an RLE, or the path'),
     'mask missing': (dict(GOOD, mask='none.png'), 'none.png does not exist'),
-    'mask narrow': (dict(GOOD, mask='narrow.png'), 'narrow.png is 7x6 pixels'),
+    'mask narrow': (dict(GOOD, mask='narrow.png'), 'narrow.png has 7x6 pixels'),
     'mask with alpha': (dict(GOOD, mask='alpha.png'), 'alpha.png.*mode RGBA'),
     'mask empty': (dict(image='a.png', expressions='a', mask='empty.png'), 'empty.png is empty'),
     'mask jpeg': (dict(GOOD, mask='block.jpg'), 'should be a PNG'),

@@ -36,7 +36,7 @@ UNREADABLE = {
     'number': (dict(segmentation=3), '"segmentation" should be a list of polygons'),
     'RLE of another size': (
         dict(segmentation=dict(size=[10, 20], counts=SMALL_RLE)),
-        r'of size \[10, 20\] \(height, width\), but the image has 40x30',
+        r'has size \[10, 20\] \(height, width\), but the image has 40x30',
     ),
     'RLE that does not fill its size': (
         dict(segmentation=dict(size=[H, W], counts=SMALL_RLE)),
