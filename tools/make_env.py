@@ -168,7 +168,7 @@ def make(env: Environment, stack: str, ops: bool, torch_index: str, wheels: str)
     report = [env.python, '-m', 'mmuniqrnet.env']
     env.step('check', '5 seconds', report if ops else [*report, '--without-ops'])
     env.write_mark(recipe=wanted, ops=ops)
-    say(f'{env.folder} is ready, after {time.monotonic() - begin:.0f} s')
+    say(f'{env.folder} is ready, after {time.monotonic() - begin:.0f} s: `source {env.folder}/bin/activate` selects it')
 
 
 def main() -> None:

@@ -83,11 +83,11 @@ def _list_files(data_root: str) -> list[str]:
 def _how_to_get(path: str, source: str, found: Sequence[str]) -> str:
     """How to get a missing file: from another place under the data root if it seems to be there, else from its source.
 
-    The same file name is enough, except for names that several data sets have: ``instances.json`` must be in a folder
-    of the same name, ``refs(...).p`` somewhere below a folder with the name of the data set.
+    The same name is enough, except for names that several data sets have: ``instances.json`` and a folder ``images``
+    must be in a folder of the same name, ``refs(...).p`` somewhere below a folder with the name of the data set.
     """
     dataset, *_, name = parts = path.split('/')
-    ending = parts[-2:] if name == 'instances.json' else [name]
+    ending = parts[-2:] if name in ('instances.json', 'images') else [name]
     candidates = [
         other
         for other in found

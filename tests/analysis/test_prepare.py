@@ -26,6 +26,13 @@ def test_what_is_there_what_is_not_and_where_it_belongs(tmp_path):
     assert found['coco/train2014/'].needed_by == ('refcoco(unc)', 'refcoco+(unc)')
 
 
+def test_a_folder_of_images_of_another_data_set_is_not_proposed(tmp_path):
+    (tmp_path / 'refshapes' / 'images').mkdir(parents=True)
+    assert 'found at' not in states(tmp_path, 'referit')['referit/images/'].note
+    (tmp_path / 'old' / 'referit' / 'images').mkdir(parents=True)
+    assert 'found at old/referit/images' in states(tmp_path, 'referit')['referit/images/'].note
+
+
 def test_files_in_the_wrong_place_are_found(tmp_path):
     write_set(tmp_path / 'refer' / 'data', 'refcoco', 'unc', dict(train=[1]))
     found = states(tmp_path, 'refcoco', 'refcoco+')
