@@ -22,5 +22,6 @@ model = dict(
         box_from_mask=False,
     ),
 )
+train_dataloader = dict(dataset=dict(pipeline={{_base_.published_train_pipeline}}))
 custom_hooks = []  # one task needs no balance
 default_hooks = dict(checkpoint=dict(save_best='refcoco/val/Acc@0.5', rule='greater'))

@@ -62,3 +62,22 @@ def test_jitter_changes_colours_by_at_most_the_recipes_strength_and_keeps_what_t
     same = sum((out == image).all() for out in seen)
     assert 8 <= same <= 35  # 20 expected, and a few by chance
     assert len({out.tobytes() for out in seen}) > 50
+
+
+def test_crops_and_flips_heed_the_published_words_in_qrnet_and_all_in_ours():
+    heeded = {}
+    for path in sorted((ROOT / 'configs').glob('*.py')):
+        train = Config.fromfile(path).get('train_dataloader')
+        for dataset in [] if train is None else train.dataset.get('datasets', [train.dataset]):
+            steps = {
+                step.type: TRANSFORMS.build(step)
+                for step in dataset.pipeline
+                if 'Crop' in step.type or 'Flip' in step.type
+            }
+            heeded.setdefault(path.stem, []).append({name: step.words for name, step in steps.items()})
+    published = dict(GuardedCrop=('left', 'right', 'top', 'bottom', 'middle'), RandomFlipWithText='whole')
+    assert heeded.pop('qrnet_swin-s_refcoco') == [published]
+    assert len(heeded) > 20
+    for name, steps in heeded.items():
+        for step in steps:
+            assert step == dict.fromkeys(published if 'refshapes' not in name else ['RandomFlipWithText'], 'all')

@@ -1,6 +1,6 @@
-"""QRNet's augmentation for training, and what an image passes at test: 640 pixels."""
+"""QRNet's augmentation for training, UniQRNet's, and what an image passes at test: 640 pixels."""
 
-train_pipeline = [
+published_train_pipeline = [
     # The annotations refer to the stored pixels, so no EXIF rotation.
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadReferAnnotations'),
@@ -23,6 +23,11 @@ train_pipeline = [
     ),
     dict(type='RandomFlipWithText', prob=0.5),
     dict(type='PackReferInputs'),
+]
+# UniQRNet's differs in the words that crops and flips heed.
+train_pipeline = [
+    dict(step, words='all') if step['type'] in ('GuardedCrop', 'RandomFlipWithText') else step
+    for step in published_train_pipeline
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),

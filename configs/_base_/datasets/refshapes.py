@@ -6,7 +6,7 @@ train_pipeline = [
     dict(type='LoadImageFromFile', color_type='color_ignore_orientation'),
     dict(type='LoadReferAnnotations'),
     dict(type='ReferResize', scale=(64, 64), keep_ratio=True),
-    dict(type='RandomFlipWithText', prob=0.5),
+    dict(type='RandomFlipWithText', prob=0.5, words='all'),
     dict(type='PackReferInputs'),
 ]
 test_pipeline = [

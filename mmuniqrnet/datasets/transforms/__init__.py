@@ -1,8 +1,10 @@
 import mmcv.transforms  # noqa: F401  (registers mmcv's own, which configs name without a scope)
 
 from .formatting import PackReferInputs
-from .geometry import GuardedCrop, RandomFlipWithText, ReferResize, swap_left_right
+from .geometry import GuardedCrop, RandomFlipWithText, ReferResize
 from .loading import LoadImageOnce, LoadReferAnnotations
+from .mirrored_text import mirror_text, swap_left_right
+from .place_words import crop_may_falsify
 
 __all__ = [
     'GuardedCrop',
@@ -11,5 +13,7 @@ __all__ = [
     'PackReferInputs',
     'RandomFlipWithText',
     'ReferResize',
+    'crop_may_falsify',
+    'mirror_text',
     'swap_left_right',
 ]

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 import mmcv
 import numpy as np
@@ -10,6 +11,10 @@ from mmdet.structures.mask import BitmapMasks
 from torch import Tensor
 
 from mmuniqrnet.registry import TRANSFORMS
+from mmuniqrnet.utils.errors import UserError
+
+from .mirrored_text import has_foreign_letters, mirror_text, swap_left_right
+from .place_words import crop_may_falsify
 
 
 @TRANSFORMS.register_module()
@@ -43,7 +48,11 @@ class GuardedCrop(BaseTransform):
         prob: The probability of a crop.
         short_sides: Short sides to choose from, in pixels.
         crop_size: Smallest and largest side of the crop, in pixels; width and height are drawn independently.
-        words: Words that forbid a crop, in lower case.
+        words: Words that forbid a crop, in lower case, by their beginnings; by default those of TransVG and QRNet.
+            ``'all'``: every expression that a crop may make wrong (:func:`crop_may_falsify`; our design).
+
+    Raises:
+        UserError: ``words`` is another string, or empty.
     """
 
     def __init__(
@@ -51,14 +60,20 @@ class GuardedCrop(BaseTransform):
         prob: float = 0.5,
         short_sides: Sequence[int] = (400, 500, 600),
         crop_size: tuple[int, int] = (384, 600),
-        words: Sequence[str] = ('left', 'right', 'top', 'bottom', 'middle'),
+        words: Sequence[str] | Literal['all'] = ('left', 'right', 'top', 'bottom', 'middle'),
     ) -> None:
         self.prob = prob
         self.short_sides = tuple(short_sides)
         self.crop_size = tuple(crop_size)
-        self.words = tuple(words)
+        if (isinstance(words, str) and words != 'all') or not words:
+            raise UserError(f"GuardedCrop: words should be 'all' or a list of words, not {words!r}.")
+        self.words = words if isinstance(words, str) else tuple(words)
         # Beginnings of words: "leftmost" and "rightmost" also name a position, but "bright" does not.
         self._places = re.compile(r'\b(' + '|'.join(map(re.escape, words)) + ')', re.IGNORECASE)
+
+    def forbids(self, text: str) -> bool:
+        """Whether an item with this expression is never cropped."""
+        return crop_may_falsify(text) if self.words == 'all' else self._places.search(text) is not None
 
     @cache_randomness
     def _draw(self) -> tuple[bool, int, np.ndarray]:
@@ -68,7 +83,7 @@ class GuardedCrop(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Needs ``img``, ``text`` and one or more ``gt_bboxes``; cuts them and ``gt_masks``."""
         crops, short_side, random = self._draw()
-        if not crops or not len(results['gt_bboxes']) or self._places.search(results['text']):
+        if not crops or not len(results['gt_bboxes']) or self.forbids(results['text']):
             return results
         results = ReferResize(scale=(short_side, 10**6), keep_ratio=True)(results)
         height, width = results['img_shape']
@@ -99,29 +114,8 @@ class GuardedCrop(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(prob={self.prob}, short_sides={self.short_sides}, crop_size={self.crop_size}, '
-            f'words={self.words})'
+            f'words={self.words!r})'
         )
-
-
-_SWAP = {'left': 'right', 'leftmost': 'rightmost', 'lefthand': 'righthand', 'leftest': 'rightest', 'lefty': 'righty'}
-_SWAP |= {right: left for left, right in _SWAP.items()}
-_WORD = re.compile(r'\b(' + '|'.join(sorted(_SWAP, key=len, reverse=True)) + r')\b', re.IGNORECASE)
-
-
-def swap_left_right(text: str) -> str:
-    """Exchange left and right in an English expression: whole words only, each keeping its case.
-
-    Applied twice, it gives the original text. "bright" and "copyright" stay as they are.
-    """
-
-    def other(match: re.Match) -> str:
-        word = match.group()
-        swapped = _SWAP[word.lower()]
-        if word.isupper():
-            return swapped.upper()
-        return swapped.capitalize() if word[0].isupper() else swapped
-
-    return _WORD.sub(other, text)
 
 
 @TRANSFORMS.register_module()
@@ -133,10 +127,19 @@ class RandomFlipWithText(BaseTransform):
 
     Args:
         prob: The probability of a flip.
+        words: ``'whole'``, as in QRNet: whole words only ("left", "rightmost"); an expression with others is flipped as
+            if it named no side. ``'all'``: also parts of words, abbreviations and hours of a clock face; where the
+            expression is in doubt, the item is not flipped (:func:`mirror_text`; our design).
+
+    Raises:
+        UserError: ``words`` is neither.
     """
 
-    def __init__(self, prob: float = 0.5) -> None:
+    def __init__(self, prob: float = 0.5, words: Literal['whole', 'all'] = 'whole') -> None:
+        if words not in ('whole', 'all'):
+            raise UserError(f"RandomFlipWithText: words should be 'whole' or 'all', not {words!r}.")
         self.prob = prob
+        self.words = words
         self.flip = RandomFlip(prob=1.0, direction='horizontal')
 
     @cache_randomness
@@ -145,16 +148,19 @@ class RandomFlipWithText(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Needs ``img`` and ``text``; sets ``flip`` and ``flip_direction``."""
-        if not self._flips() or (not results['text'].isascii() and _has_foreign_letters(results['text'])):
+        text = self._mirrored(results['text']) if self._flips() else None
+        if text is None:
             results.update(flip=False, flip_direction=None)
             return results
         results = self.flip(results)
-        results['text'] = swap_left_right(results['text'])
+        results['text'] = text
         return results
 
+    def _mirrored(self, text: str) -> str | None:
+        """The expression for the flipped image; None if it is not known."""
+        if self.words == 'all':
+            return mirror_text(text)
+        return None if has_foreign_letters(text) else swap_left_right(text)
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(prob={self.prob})'
-
-
-def _has_foreign_letters(text: str) -> bool:
-    return any(c.isalpha() and ord(c) > 0x24F for c in text)
+        return f'{type(self).__name__}(prob={self.prob}, words={self.words!r})'

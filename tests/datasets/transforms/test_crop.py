@@ -7,6 +7,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
 from mmuniqrnet.datasets.transforms import GuardedCrop
+from mmuniqrnet.utils.errors import UserError
 
 
 def item(text: str = 'red cup', height: int = 90, width: int = 120, box=(70, 20, 100, 60)) -> dict:
@@ -61,6 +62,20 @@ def test_an_expression_that_names_a_place_is_not_cropped(text):
 def test_a_word_that_only_holds_one_is_no_place(text):
     np.random.seed(0)
     assert any(crop()(item(text))['img'].shape[:2] != (90, 120) for _ in range(5))
+
+
+@pytest.mark.parametrize('text', ['center cup', 'topleft', 'cup on the end', 'biggest cup'])
+def test_all_words_are_heeded_only_where_asked_for(text):
+    np.random.seed(0)
+    assert any(crop()(item(text))['img'].shape[:2] != (90, 120) for _ in range(5)) or text == 'topleft'
+    assert all(crop(words='all')(item(text))['img'].shape[:2] == (90, 120) for _ in range(20))
+    assert any(crop(words='all')(item())['img'].shape[:2] != (90, 120) for _ in range(5))
+
+
+@pytest.mark.parametrize('words', ['left', '', ()])
+def test_words_are_a_list_or_all(words):
+    with pytest.raises(UserError, match="words should be 'all' or a list of words"):
+        GuardedCrop(words=words)
 
 
 def test_never_with_probability_zero():

@@ -4,6 +4,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
 from mmuniqrnet.datasets.transforms import RandomFlipWithText, swap_left_right
+from mmuniqrnet.utils.errors import UserError
 
 H, W = 6, 8
 
@@ -65,9 +66,19 @@ def test_twice_is_the_identity():
     assert np.array_equal(out['gt_masks'].to_ndarray(), given['gt_masks'].to_ndarray())
 
 
+@pytest.mark.parametrize('words', ['whole', 'all'])
 @pytest.mark.parametrize('text', ['左边的杯子', 'левая чашка', 'كوب left'])
-def test_what_it_cannot_swap_is_not_flipped(text):
-    given, out = item(text), RandomFlipWithText(prob=1.0)(item(text))
+def test_what_it_cannot_swap_is_not_flipped(text, words):
+    check_not_flipped(text, words)
+
+
+@pytest.mark.parametrize('text', ['elft cup', 'cup right behind her', 'third cup'])
+def test_what_is_in_doubt_is_not_flipped(text):
+    check_not_flipped(text, 'all')
+
+
+def check_not_flipped(text: str, words: str) -> None:
+    given, out = item(text), RandomFlipWithText(prob=1.0, words=words)(item(text))
     assert np.array_equal(out['img'], given['img']) and out['text'] == text and out['flip'] is False
     assert out['gt_bboxes'].tensor.tolist() == given['gt_bboxes'].tensor.tolist()
 
@@ -75,6 +86,19 @@ def test_what_it_cannot_swap_is_not_flipped(text):
 @pytest.mark.parametrize('text', ['left café', 'the “left” one – there', 'left ☕'])
 def test_latin_letters_with_accents_and_signs_are_no_hindrance(text):
     assert RandomFlipWithText(prob=1.0)(item(text))['text'] == text.replace('left', 'right')
+
+
+def test_parts_of_words_are_heeded_only_where_asked_for():
+    """QRNet's recipe turns the image and leaves such words as they are."""
+    for words, text in (('all', 'topright cup'), ('whole', 'topleft cup')):
+        given, out = item('topleft cup'), RandomFlipWithText(prob=1.0, words=words)(item('topleft cup'))
+        assert np.array_equal(out['img'], given['img'][:, ::-1]) and out['text'] == text
+    assert RandomFlipWithText().words == 'whole'
+
+
+def test_other_words_are_refused():
+    with pytest.raises(UserError, match="should be 'whole' or 'all', not 'every'"):
+        RandomFlipWithText(words='every')
 
 
 def test_the_probability():
