@@ -13,8 +13,9 @@ from torch import Tensor
 from mmuniqrnet.registry import TRANSFORMS
 from mmuniqrnet.utils.errors import UserError
 
-from .mirrored_text import has_foreign_letters, mirror_text, swap_left_right
+from .mirrored_text import mirror_text, swap_left_right
 from .place_words import crop_may_falsify
+from .words import has_foreign_letters
 
 
 @TRANSFORMS.register_module()

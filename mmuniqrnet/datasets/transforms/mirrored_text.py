@@ -3,7 +3,7 @@
 import re
 
 from . import clock_positions
-from .word_sets import one_error_away, words_of
+from .words import has_foreign_letters, one_error_away, words_of
 
 _SWAP = {'left': 'right', 'leftmost': 'rightmost', 'lefthand': 'righthand', 'leftest': 'rightest', 'lefty': 'righty'}
 _SWAP |= {right: left for left, right in _SWAP.items()}
@@ -48,7 +48,9 @@ _MISSPELLED = {
     word
     for word in one_error_away(('left', 'right'), _ENGLISH)
     if 'left' not in word and 'right' not in word and word not in _PAIRS
-} | words_of('rgt rite rihg righmost lefmost rigmost righest lefest lefetst righside lefside righthan lrft rigthmost')
+} | words_of(
+    'rgt rite rihg irhgt ght rugt righmost lefmost rigmost rigthmost righest lefest lefetst righside lefside lrft raeft'
+)
 _COMPASS = {
     start + side + end for start in ('', 'north', 'south') for side in ('east', 'west') for end in ('', 'ern')
 } | {f'{side}{end}' for side in ('east', 'west') for end in ('most', 'ernmost', 'ward')}
@@ -57,6 +59,8 @@ _OTHER_LANGUAGES = words_of(
     'links rechts linke linken linker linkes rechte rechten rechter rechtes gauche droite izquierda izquierdo derecha '
     'derecho sinistra sinistro destra esquerda esquerdo direita direito'
 )
+# All words for a side that do not contain "left" or "right".
+SHORT_OR_MISSPELLED_SIDES = (_PAIRS.keys() | _MISSPELLED) - {'left', 'right'}
 # "Score" was at the right of the screen on which ReferItGame was played.
 _DOUBTFUL = _MISSPELLED | _COMPASS | _OTHER_LANGUAGES | {'score', 'clockwise', 'counterclockwise', 'anticlockwise'}
 _TOKEN = re.compile('[a-z]+|[0-9]+')
@@ -115,7 +119,7 @@ def mirror_text(text: str) -> str | None:
 
 
 def _mirror(text: str) -> str | None:
-    if not text.isascii() and has_foreign_letters(text):
+    if has_foreign_letters(text):
         return None
     lower = text.lower()
     tokens = _TOKEN.findall(lower)
@@ -149,11 +153,6 @@ def _mirror(text: str) -> str | None:
     if _UNCERTAIN.search(rest) or clock_positions.may_name_position(rest, hours):
         return None
     return mirrored
-
-
-def has_foreign_letters(text: str) -> bool:
-    """Whether the text has letters that are not Latin."""
-    return any(c.isalpha() and ord(c) > 0x24F for c in text)
 
 
 def _in_case_of(word: str, other: str) -> str:

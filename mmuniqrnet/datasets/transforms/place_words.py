@@ -17,7 +17,8 @@ hat" is true of the object, even where the crop does not show the hat, as in eve
 
 import re
 
-from .word_sets import one_error_away, words_of
+from .mirrored_text import SHORT_OR_MISSPELLED_SIDES
+from .words import has_foreign_letters, one_error_away, words_of
 
 # Found inside words, too, since people leave out spaces: "bottomright", "themiddle".
 _PLACES = re.compile(
@@ -35,21 +36,21 @@ _PLACES = re.compile(
     r"|\bcut[\s-]?off|\bcropped|\bpartial|(?:can|can'?t|cannot|could|only|just|barely|you|not)\ssee|\bvisible"
     r'|\b(?:no|without|only|just)\s(?:a\s)?(?:head|face|body|legs?|arms?|hands?)\b'
 )
-_WORDS = words_of(
-    # Places, shortened; single letters as in "top l".
-    'l r lt rt lft rgt lef righ rite bot btm botto bttm tp topp ttop uper uppr cntr midle '
-    # Counts; "11" and "12" are hours rather.
-    'second third fourth fifth sixth seventh eighth two three four five six seven eight nine ten both pair couple '
-    '2 3 4 5 6 7 8 9 10 11 12 '
-    # What the image shows, and size.
-    'half halves whole entire entirely full fully complete completely cutoff '
-    'bigger larger smaller taller shorter longer wider biggest largest smallest tallest shortest longest widest'
-) | one_error_away(
-    ('left', 'right', 'bottom', 'middle', 'center', 'centre', 'corner'),
-    # Common English words that are one error away.
+_WORDS = (
     words_of(
-        'lift loft lent bright fright wright light night might sight eight meddle muddle enter canter cornea corned'
-    ),
+        # Places, shortened.
+        'bot btm botto bttm tp topp ttop uper uppr uppper cntr farside '
+        # Counts; "11" and "12" are hours, more often.
+        'second third fourth fifth sixth seventh eighth two three four five six seven eight nine ten both pair couple '
+        '2 3 4 5 6 7 8 9 10 11 12 '
+        # What the image shows, and sizes.
+        'half halves whole entire entirely full fully complete completely partly cutoff offscreen '
+        'bigger larger smaller taller shorter longer wider biggest largest smallest tallest shortest longest widest'
+    )
+    | SHORT_OR_MISSPELLED_SIDES
+    | one_error_away(
+        ('bottom', 'middle', 'center', 'centre', 'corner'), words_of('meddle muddle enter canter cornea corned')
+    )
 )
 _TOKEN = re.compile('[a-z]+|[0-9]+')
 
@@ -57,7 +58,10 @@ _TOKEN = re.compile('[a-z]+|[0-9]+')
 def crop_may_falsify(text: str) -> bool:
     """Whether an English expression may become wrong when the image is cropped around the object's centre.
 
-    In doubt the answer is yes: a crop that is left out costs a little augmentation.
+    In doubt the answer is yes, as for a text with letters that are not Latin: a crop that is left out costs a little
+    augmentation.
     """
     lower = text.lower()
-    return _PLACES.search(lower) is not None or not _WORDS.isdisjoint(_TOKEN.findall(lower))
+    return (
+        _PLACES.search(lower) is not None or not _WORDS.isdisjoint(_TOKEN.findall(lower)) or has_foreign_letters(text)
+    )

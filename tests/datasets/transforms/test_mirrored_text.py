@@ -54,7 +54,7 @@ ALIKE = [
     '3 people',
     'clock on tower',
     'looking at us',
-    'left' * 0,
+    '',
     'the “red” café ☕',
 ]
 DOUBTFUL = [

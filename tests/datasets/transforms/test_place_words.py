@@ -28,6 +28,8 @@ FALSE_IN_A_CROP = [
     'cup out of frame',
     'midle one',
     'botom cup',
+    'elft cup',
+    '左边的杯子',
     # rows and counts
     'front row',
     'on the end',

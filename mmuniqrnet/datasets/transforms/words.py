@@ -1,4 +1,4 @@
-"""Sets of words, and of their misspellings."""
+"""Sets of words and of their misspellings, and whether a text is written in Latin letters."""
 
 import string
 from collections.abc import Iterable
@@ -27,3 +27,8 @@ def one_error_away(words: Iterable[str], english: Iterable[str]) -> frozenset[st
         near |= {a + c + b[1:] for a, b in cuts if b for c in string.ascii_lowercase}
         near |= {a + c + b for a, b in cuts for c in string.ascii_lowercase}
     return frozenset(near - words - set(english))
+
+
+def has_foreign_letters(text: str) -> bool:
+    """Whether the text has letters that are not Latin: its words for places are not known then."""
+    return not text.isascii() and any(c.isalpha() and ord(c) > 0x24F for c in text)
