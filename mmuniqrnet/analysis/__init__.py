@@ -1,5 +1,6 @@
-"""Inspecting data and results: completeness, agreement with the published data, leakage, text lengths, pictures."""
+"""Inspecting data and results: completeness, agreement with the published data, leakage, texts, pictures."""
 
+from .augmented_texts import AugmentedTexts, augmented_texts
 from .browse import browse, fed_picture
 from .known_sets import KNOWN_SETS, OFFICIAL_COUNTS, KnownSet, choose_sets
 from .leakage import HeldOut, find_leaks, held_out_images, training_images, write_exclusion_list
@@ -10,11 +11,13 @@ from .verify import Verification, verify_set
 __all__ = [
     'KNOWN_SETS',
     'OFFICIAL_COUNTS',
+    'AugmentedTexts',
     'FileState',
     'HeldOut',
     'KnownSet',
     'TextLengths',
     'Verification',
+    'augmented_texts',
     'browse',
     'check_files',
     'choose_sets',

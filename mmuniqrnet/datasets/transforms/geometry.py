@@ -149,7 +149,7 @@ class RandomFlipWithText(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Needs ``img`` and ``text``; sets ``flip`` and ``flip_direction``."""
-        text = self._mirrored(results['text']) if self._flips() else None
+        text = self.mirrored(results['text']) if self._flips() else None
         if text is None:
             results.update(flip=False, flip_direction=None)
             return results
@@ -157,7 +157,7 @@ class RandomFlipWithText(BaseTransform):
         results['text'] = text
         return results
 
-    def _mirrored(self, text: str) -> str | None:
+    def mirrored(self, text: str) -> str | None:
         """The expression for the flipped image; None if it is not known."""
         if self.words == 'all':
             return mirror_text(text)
