@@ -8,6 +8,7 @@ CONFIG = Path(__file__).parents[2] / 'configs' / 'uniqrnet_swin-nano_refshapes.p
 ITERATIONS = 750
 WARM_UP = 100
 VALIDATE_EVERY = 250
+WHOLE_ITERATIONS = 5000  # the config's own
 NUM_IMAGES = dict(train=4000, val=250)
 LEARNING_RATE = 1e-3
 SWEEP = (0.05, 0.2, 1, 5, 20)
@@ -33,6 +34,8 @@ class Row:
             weights lack, such as the gates, are initialized anew.
         crowded: Whether it is trained on crowded RefShapes.
         tests: The row whose weights it tests, without further training.
+        whole: Whether it is nano's config in everything that it does not change, its schedule included, instead of the
+            network and the settings of the other rows (``SHORT`` and the constants above).
     """
 
     title: str
@@ -41,6 +44,7 @@ class Row:
     start: str | None = 'start'
     crowded: bool = True
     tests: str | None = None
+    whole: bool = False
 
 
 NO_BOX = {
@@ -62,15 +66,34 @@ PLAIN_NECK = {'model.neck.gated': False}
 NO_TEXT = {'model.backbone.gated_stages': (), **PLAIN_NECK}
 CUT = {'model.head.test_cfg.mask_margin': 0.1}
 POINTING = {'model.head.box_branch.type': 'PointingBoxBranch'}
+AFTER_NORM = {'model.backbone.gate_output': 'after_norm'}
+GUIDED_GATES = {'model.head.pixel_guidance.guide_gates': True}
 START_SEED = 1
 TASKS = dict(box='loss_box', mask=('loss_mask', 'loss_aux'))
 THREE_TASKS = dict(box='loss_box', mask='loss_mask', aux='loss_aux')
 EACH_LOSS = dict(l1='loss_box_l1', giou='loss_box_giou', bce='loss_mask_bce', dice='loss_mask_dice', aux='loss_aux')
 
 
+# Options of nano's config that are newer than the results of the short rows. These rows leave them out, so that their
+# networks are still those that were measured: without an option, each class is as it was.
+NEWER_OPTIONS = (
+    'model.backbone.gate_norm',
+    'model.backbone.gate_limit',
+    'model.backbone.gate_output',
+    'model.neck.gate_norm',
+    'model.neck.gate_limit',
+    'model.head.pixel_guidance.guide_gates',
+    'model.head.box_branch.sees_reference',
+    'model.head.deep_supervision',
+    'model.head.deep_loss_weight',
+)
+
+
 def balance(tasks: dict = TASKS, **strategy: Any) -> dict[str, Any]:
     return {'custom_hooks': [dict(type='LossBalanceHook', strategy=strategy, tasks=tasks)]}
 
+
+SHORT = {'model.head.test_cfg.mask_margin': None, **balance(type='magnitude')}
 
 ROWS = {
     'start': Row('what the others start from', NO_TEXT | NO_GUIDANCE, iterations=1500, start=None, crowded=False),
@@ -110,6 +133,43 @@ ROWS['shipped-joint-cut'] = replace(
     ROWS['joint-cut'], title='`shipped-joint`, its masks cut to their boxes', tests='shipped-joint'
 )
 
+# 4. Choices of the model, in whole trainings of nano from scratch.
+WHOLE = {
+    'nano': ("nano's config as it is", {}),
+    'nano-magnitude': ('magnitude', {'custom_hooks.0.strategy': 'magnitude'}),
+    'nano-magnitude-two': (
+        'magnitude, pixel supervision in the task of the mask',
+        {'custom_hooks.0.strategy': 'magnitude', 'custom_hooks.0.tasks': dict(_delete_=True, **TASKS)},
+    ),
+    'nano-fixed-0.2': (
+        'fixed, box 0.2',
+        {'custom_hooks.0.strategy': dict(_delete_=True, type='fixed', weights=dict(box=0.2, mask=1.0, aux=1.0))},
+    ),
+    'nano-gates-published': (
+        'gates as published, neither normalised nor limited',
+        {
+            f'model.{part}.{option}': value
+            for part in ('backbone', 'neck')
+            for option, value in (('gate_norm', False), ('gate_limit', None))
+        },
+    ),
+    'nano-after-norm': ("gates of the backbone after the norm of their stage's output", AFTER_NORM),
+    'nano-guide-gates': ('pixel supervision of the gates themselves', GUIDED_GATES),
+    'nano-after-norm-guide': ('both of these', AFTER_NORM | GUIDED_GATES),
+    'nano-blind-reference': (
+        'box branch that does not see its reference',
+        {'model.head.box_branch.sees_reference': False},
+    ),
+    'nano-deep': ('masks after every encoder layer', {'model.head.deep_supervision': True}),
+    'nano-levels': ('tokens of strides 4, 8 and 16', {'model.head.encoder.levels': (0, 1, 2)}),
+    'nano-one-level': ('tokens of stride 8 only', {'model.head.encoder.levels': (1,)}),
+    'nano-plain-neck': ('neck without gates', PLAIN_NECK),
+    'nano-no-gates': ('text-agnostic backbone and neck', NO_TEXT),
+}
+for name, (title, options) in WHOLE.items():
+    row = Row(title, options, iterations=WHOLE_ITERATIONS, start=None, crowded=False, whole=True)
+    ROWS |= {name: row, f'crowded-{name}': replace(row, crowded=True)}
+
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),
     'tasks': (
@@ -138,4 +198,6 @@ GROUPS = {
     ),
     'scratch': tuple(f'scratch-{name}' for name in SCRATCH),
     'shipped': (*(f'shipped-{name}' for name in SHIPPED), 'shipped-joint-cut'),
+    'modelling': tuple(WHOLE),
+    'modelling-crowded': tuple(f'crowded-{name}' for name in WHOLE),
 }

@@ -3,15 +3,18 @@
     python benchmarks/ablations/run.py                       # seeds 0, 1 and 2 of what is missing in results/
     python benchmarks/ablations/run.py --results mine        # everything, with results in mine/
     python benchmarks/ablations/run.py --results mine --rows joint dwa --seeds 0
+    python benchmarks/ablations/run.py --groups modelling --seeds 0 1 --jobs 8 --workers 2     # whole trainings of nano
     python benchmarks/ablations/report.py                    # tables and plots of results/
 
-The data, crowded RefShapes, is made on first use. The rows differ only in what rows.py states. Most start from
-start.pth beside this file, which is trained first if it does not exist. The model after the last iteration is reported,
-not the best one. A run writes RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations/ROW/seedN.
+The data, RefShapes, are made on first use. The rows differ only in what rows.py states. Most start from start.pth
+beside this file, which is trained first if it does not exist; whole trainings start from scratch. The model after the
+last iteration is reported, not the best one. All runs share a GPU if there is one. A run writes
+RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations/ROW/seedN.
 """
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import time
@@ -23,8 +26,10 @@ from rows import (
     CONFIG,
     GROUPS,
     LEARNING_RATE,
+    NEWER_OPTIONS,
     NUM_IMAGES,
     ROWS,
+    SHORT,
     START_PARTS,
     START_SEED,
     STARTS,
@@ -51,14 +56,36 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--results', type=Path, default=RESULTS, help='folder of the results; existing ones are not run again'
     )
-    parser.add_argument('--data-root', default='data/refshapes-crowded')
-    parser.add_argument('--start-data-root', default='data/refshapes', help='what start.pth is trained on')
+    parser.add_argument(
+        '--iterations',
+        type=positive_int,
+        metavar='N',
+        help='length of the whole trainings, their warm-up and cosine scaled with it',
+    )
+    parser.add_argument(
+        '--workers', type=positive_int, help='data loading processes of each run (default: none, the run loads itself)'
+    )
+    parser.add_argument('--data-root', default='data/refshapes-crowded', help='crowded data')
+    parser.add_argument(
+        '--start-data-root', default='data/refshapes', help='data of start.pth and of whole trainings on plain data'
+    )
     parser.add_argument('--work-dir', default='work_dirs/ablations')
     return parser.parse_args(argv)
 
 
-def config_of(row: str, seed: int, data_root: str, work_dir: Path):
-    """The config of one run."""
+def config_of(
+    row: str, seed: int, data_root: str, work_dir: Path, iterations: int | None = None, workers: int | None = None
+):
+    """The config of one run.
+
+    Args:
+        row: Name of the row.
+        seed: Seed of the run.
+        data_root: Folder of the data, which are made on first use.
+        work_dir: Folder of the run, its parent the row's, beside those of other rows.
+        iterations: Length of a row that is a whole training; None is the row's own.
+        workers: Data loading processes; None is the config's.
+    """
     from mmuniqrnet.config import load_config
 
     cfg = load_config(str(CONFIG), work_dir=str(work_dir))
@@ -66,20 +93,30 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
         cfg[f'{part}_dataloader'].dataset.data_root = data_root
         if ROWS[row].crowded:
             cfg[f'{part}_dataloader'].dataset.update(crowded=True, num_images=NUM_IMAGES)
-    iterations = ROWS[row].iterations
-    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=VALIDATE_EVERY)
-    cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
-    cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
-        dict(
-            type='CosineAnnealingLR',
-            by_epoch=False,
-            begin=WARM_UP,
-            end=iterations,
-            T_max=iterations - WARM_UP,
-            eta_min=LEARNING_RATE * 0.01,
-        ),
-    ]
+        if workers is not None:
+            cfg[f'{part}_dataloader'].update(num_workers=workers, persistent_workers=True)
+    if ROWS[row].whole:
+        iterations = iterations or ROWS[row].iterations
+        scale_schedule(cfg, iterations)
+    else:
+        iterations = ROWS[row].iterations
+        cfg.merge_from_dict(SHORT)
+        for key in NEWER_OPTIONS:
+            part, _, option = key.rpartition('.')
+            config_part(cfg, part).pop(option, None)
+        cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=iterations, val_interval=VALIDATE_EVERY)
+        cfg.optim_wrapper.optimizer.lr = LEARNING_RATE
+        cfg.param_scheduler = [
+            dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=WARM_UP),
+            dict(
+                type='CosineAnnealingLR',
+                by_epoch=False,
+                begin=WARM_UP,
+                end=iterations,
+                T_max=iterations - WARM_UP,
+                eta_min=LEARNING_RATE * 0.01,
+            ),
+        ]
     cfg.default_hooks.checkpoint = dict(
         type='CheckpointHook', by_epoch=False, interval=iterations, save_optimizer=False, save_param_scheduler=False
     )
@@ -87,13 +124,31 @@ def config_of(row: str, seed: int, data_root: str, work_dir: Path):
     cfg.default_hooks.logger.log_metric_by_epoch = False
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
-    cfg.model.head.test_cfg.mask_margin = None
     cfg.merge_from_dict(ROWS[row].options)
     if ROWS[row].tests:
         cfg.load_from = str(weights_of(ROWS[row].tests, seed, work_dir.parents[1]))
     elif ROWS[row].start:
         cfg.load_from = str(work_dir.parents[1] / f'{ROWS[row].start}.pth')
     return cfg
+
+
+def config_part(cfg, key: str):
+    """The part of a config at a dotted key."""
+    for name in key.split('.'):
+        cfg = cfg[name]
+    return cfg
+
+
+def scale_schedule(cfg, iterations: int) -> None:
+    """Change the length of a training, its learning rate scaled along the time axis, and validate three times."""
+    own = cfg.train_cfg.max_iters
+    cfg.train_cfg.update(max_iters=iterations, val_interval=math.ceil(iterations / 3))
+    for scheduler in cfg.param_scheduler:
+        for key in ('begin', 'end', 'T_max'):
+            if key in scheduler:
+                scheduler[key] = round(scheduler[key] * iterations / own)
+    # A warm-up may be too short to scale.
+    cfg.param_scheduler = [s for s in cfg.param_scheduler if s.get('end', iterations) > s.get('begin', 0)]
 
 
 def weights_of(row: str, seed: int, work_dir: Path) -> Path:
@@ -104,7 +159,9 @@ def result_file(row: str, seed: int, results: Path) -> Path:
     return results / f'{row}_seed{seed}.json'
 
 
-def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> None:
+def train(
+    row: str, seed: int, data_root: str, folder: Path, result: Path, iterations: int | None, workers: int | None
+) -> None:
     """One run in this process; its output goes to output.log."""
     import torch
     from mmengine.runner import Runner
@@ -114,7 +171,7 @@ def train(row: str, seed: int, data_root: str, folder: Path, result: Path) -> No
     os.dup2(log, 2)
     if not torch.cuda.is_available():
         torch.set_num_threads(1)
-    cfg = config_of(row, seed, data_root, folder)
+    cfg = config_of(row, seed, data_root, folder, iterations, workers)
     begin = time.time()
     runner = Runner.from_cfg(cfg)
     if ROWS[row].tests:
@@ -171,6 +228,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     work_dir = Path(args.work_dir)
     rows = args.rows or [row for row in ROWS if any(row in GROUPS[group] for group in args.groups or GROUPS)]
+    if args.iterations and not any(ROWS[row].whole for row in rows):
+        raise UserError('--iterations is for whole trainings (the groups modelling and modelling-crowded) only.')
     # Seed by seed, so that an interrupted run gives complete tables of fewer seeds.
     runs = [(row, seed) for seed in args.seeds for row in rows]
     left = [(row, seed) for row, seed in runs if not result_file(row, seed, args.results).exists()]
@@ -180,6 +239,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     if any(ROWS[row].crowded for row, _ in left):
         make_refshapes(args.data_root, num_images=NUM_IMAGES, crowded=True)
+    if any(ROWS[row].whole and not ROWS[row].crowded for row, _ in left):
+        make_refshapes(args.start_data_root)
 
     os.environ['OMP_NUM_THREADS'] = '1'
     # Every run is a process, forked from one that has imported everything.
@@ -210,7 +271,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         data_root = args.data_root if ROWS[row].crowded else args.start_data_root
         begin = time.time()
         process = processes.Process(
-            target=train, args=(row, seed, data_root, folder, result_file(row, seed, args.results))
+            target=train,
+            args=(row, seed, data_root, folder, result_file(row, seed, args.results), args.iterations, args.workers),
         )
         process.start()
         process.join()

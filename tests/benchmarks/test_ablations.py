@@ -1,17 +1,22 @@
 """The ablations' rows build what they say, and the report says what the runs gave."""
 
+import inspect
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
+from mmuniqrnet.engine import LossBalanceHook
 from mmuniqrnet.models.heads import BoxBranch, MaskBranch, PixelGuidance, PointingBoxBranch
 from mmuniqrnet.models.layers import ChannelGate, SpatialGate
 from mmuniqrnet.registry import HOOKS, MODELS
+from mmuniqrnet.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 
@@ -39,6 +44,8 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     rows, run = ablations['rows'], ablations['run']
     built, hooks, pointing = {}, {}, set()
     for name, row in rows.ROWS.items():
+        if row.whole:
+            continue
         cfg = run.config_of(name, 1, str(tmp_path / 'data'), tmp_path / name / 'seed1')
         assert cfg.train_cfg.max_iters == row.iterations and cfg.randomness.seed == 1
         weights = f'{row.tests}/seed1/iter_{row.iterations}.pth' if row.tests else row.start and f'{row.start}.pth'
@@ -82,6 +89,7 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
     tasks = {name: set(found[0].tasks) for name, found in hooks.items() if found}
     assert tasks['uncertainty'] == {'box', 'mask'} and tasks['uncertainty-aux'] == {'box', 'mask', 'aux'}
     assert tasks['uncertainty-each'] == {'l1', 'giou', 'bce', 'dice', 'aux'}
+    assert hooks['joint'][0].tasks == dict(box=('loss_box',), mask=('loss_mask', 'loss_aux'))
     for name in rows.GROUPS['balance']:
         (strategy,) = balances[name]
         kind = type(strategy).__name__.lower()
@@ -90,6 +98,107 @@ def test_rows_are_the_models_that_their_titles_say(ablations, tmp_path):
         )
         if kind == 'fixed':
             assert strategy.initial_weights() == dict(box=float(name.partition('-')[2]), mask=1.0)
+
+
+def test_short_rows_leave_out_the_options_that_are_newer_than_their_results(ablations, tmp_path, monkeypatch):
+    run = ablations['run']
+    monkeypatch.setattr(run, 'NEWER_OPTIONS', (*run.NEWER_OPTIONS, 'model.neck.gated', 'model.neck.no_such_option'))
+    cfg = run.config_of('joint', 1, str(tmp_path), tmp_path / 'joint' / 'seed1')
+    assert 'gated' not in cfg.model.neck and cfg.model.neck.gate_rank == 8
+    assert 'deep_supervision' not in cfg.model.head
+
+
+# 'modelling' alone: the crowded rows differ from these in their data only.
+@pytest.mark.parametrize(
+    'name, differs',
+    [
+        ('nano', {}),
+        ('nano-magnitude', {'custom_hooks'}),
+        ('nano-magnitude-two', {'custom_hooks'}),
+        ('nano-fixed-0.2', {'custom_hooks'}),
+        ('nano-gates-published', {'model.backbone', 'model.neck'}),
+        ('nano-after-norm', {'model.backbone'}),
+        ('nano-guide-gates', {'model.head.pixel_guidance'}),
+        ('nano-after-norm-guide', {'model.backbone', 'model.head.pixel_guidance'}),
+        ('nano-blind-reference', {'model.head.box_branch'}),
+        ('nano-deep', {'model.head.deep_supervision'}),
+        ('nano-levels', {'model.head.encoder'}),
+        ('nano-one-level', {'model.head.encoder'}),
+        ('nano-plain-neck', {'model.neck'}),
+        ('nano-no-gates', {'model.backbone', 'model.neck'}),
+    ],
+)
+def test_whole_trainings_differ_from_nano_in_what_their_titles_say(ablations, tmp_path, name, differs):
+    rows, run = ablations['rows'], ablations['run']
+    assert name in rows.GROUPS['modelling'] and f'crowded-{name}' in rows.GROUPS['modelling-crowded']
+    folder = tmp_path / 'runs' / 'seed1'
+    plain = Config.fromfile(rows.CONFIG)
+    cfg = run.config_of(name, 1, 'data', folder)
+    found = {
+        key
+        for key in ('custom_hooks', 'model.backbone', 'model.neck', 'model.text_encoder')
+        if run.config_part(cfg, key) != run.config_part(plain, key)
+    }
+    found |= {f'model.head.{key}' for key in cfg.model.head if cfg.model.head[key] != plain.model.head.get(key)}
+    # An option that says what nano's config has already changes nothing yet.
+    assert found <= set(differs) and (found or name.endswith(('published', 'nano')))
+    assert [cfg[k] for k in ('optim_wrapper', 'param_scheduler')] == [
+        plain[k] for k in ('optim_wrapper', 'param_scheduler')
+    ]
+    assert cfg.train_cfg == dict(plain.train_cfg, val_interval=1667) and cfg.load_from is None
+    assert cfg.default_hooks.checkpoint.interval == 5000
+    crowded = run.config_of(f'crowded-{name}', 1, 'data', folder)
+    dataset = dict(cfg.train_dataloader.dataset, crowded=True, num_images=rows.NUM_IMAGES)
+    assert crowded.model == cfg.model and crowded.train_dataloader.dataset == dataset
+    unknown = [key for key in rows.ROWS[name].options if not is_known(cfg, key, run)]
+    if unknown:
+        pytest.skip(f'{", ".join(unknown)}: no such option yet')
+    MODELS.build(cfg.model)
+    hooks = [HOOKS.build(hook) for hook in cfg.custom_hooks]
+    tasks = next(hook.tasks for hook in hooks if isinstance(hook, LossBalanceHook))
+    assert set(tasks) == {'box', 'mask'} if name == 'nano-magnitude-two' else {'box', 'mask', 'aux'}
+
+
+def is_known(cfg, key, run):
+    """Whether the class of a part of the model has the argument at a dotted key."""
+    part, _, option = key.rpartition('.')
+    if not key.startswith('model.'):
+        return True
+    return option in inspect.signature(MODELS.get(run.config_part(cfg, part).type)).parameters
+
+
+def test_whole_trainings_are_scaled_in_time(ablations, tmp_path):
+    run = ablations['run']
+    cfg = run.config_of('crowded-nano', 1, str(tmp_path), tmp_path / 'nano' / 'seed1', iterations=1000, workers=2)
+    assert (cfg.train_cfg.max_iters, cfg.train_cfg.val_interval) == (1000, 334)
+    warm_up, cosine = cfg.param_scheduler
+    assert (warm_up.begin, warm_up.end) == (0, 40)
+    assert (cosine.begin, cosine.end, cosine.T_max) == (40, 1000, 960)
+    assert cfg.default_hooks.checkpoint.interval == 1000
+    assert all(cfg[f'{part}_dataloader'].num_workers == 2 for part in ('train', 'val', 'test'))
+    short = run.config_of('joint', 1, str(tmp_path), tmp_path / 'joint' / 'seed1', iterations=1000)
+    assert short.train_cfg.max_iters == 750
+
+
+def test_iterations_are_for_whole_trainings_only(ablations, tmp_path):
+    with pytest.raises(UserError, match='--iterations is for whole trainings'):
+        ablations['run'].main(['--rows', 'joint', '--iterations', '2', '--results', str(tmp_path)])
+
+
+def test_two_iterations_of_whole_trainings(ablations, tmp_path):
+    rows = ['crowded-nano-levels', 'crowded-nano-deep']
+    sizes = dict(train=32, val=2)
+    code = (
+        'import rows, run\n'
+        f'rows.NUM_IMAGES.update({sizes})\n'
+        f'run.main([*"--iterations 2 --jobs 2 --seeds 1 --results {tmp_path}/results --work-dir {tmp_path}/work '
+        f'--data-root {tmp_path}/crowded --rows {" ".join(rows)}".split()])\n'
+    )
+    subprocess.run([sys.executable, '-c', code], cwd=FOLDER, check=True)
+    for row in rows:
+        result = json.loads((tmp_path / 'results' / f'{row}_seed1.json').read_text())
+        assert result['iterations'] == 2 and [point['iter'] for point in result['curve']] == [1, 2]
+        assert (tmp_path / 'work' / row / 'seed1' / 'iter_2.pth').exists()
 
 
 def test_rows_start_from_text_encoder_and_swin_without_gates(ablations, tmp_path):

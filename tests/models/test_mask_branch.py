@@ -4,6 +4,7 @@ from helpers.head_samples import branch_inputs
 from helpers.tiny_model import DIM
 
 from mmuniqrnet.models import MaskBranch
+from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderOutput
 
 
 def branch(**changes):
@@ -23,6 +24,43 @@ def test_gradients_reach_reg_the_maps_and_the_levels_in_use():
     assert all(x.grad is not None and x.grad.any() for x in (reg, *maps))
     assert [x.grad is not None and x.grad.any().item() for x in levels] == [True, True, False, False, False]
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def layers_of(maps, count=3):
+    """Outputs of several encoder layers."""
+    generator = torch.Generator().manual_seed(5)
+    return [
+        EncoderOutput(
+            torch.randn(2, DIM, generator=generator),
+            torch.empty(2, 0, DIM),
+            [torch.randn(x.shape, generator=generator) for x in maps],
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize('levels, strides', [((2, 1, 0), (16, 4)), ((0,), (4, 4)), ((1, 0), (8, 4))])
+def test_earlier_layers_are_predicted_at_the_first_level(levels, strides):
+    model, (_, maps, neck) = branch(levels=levels), branch_inputs()
+    layers = layers_of(maps)
+    *earlier, last = model.forward_layers(layers, neck)
+    assert [64 // x.shape[-1] for x in (*earlier, last)] == [strides[0], strides[0], strides[1]]
+    assert torch.equal(last, model(layers[-1].reg, layers[-1].maps, neck))
+    # An earlier layer's mask is that of a branch that ends at the first level.
+    short = branch(levels=levels[:1])
+    kept = short.state_dict().keys()
+    short.load_state_dict({key: value for key, value in model.state_dict().items() if key in kept})
+    for layer, logits in zip(layers, earlier):
+        assert torch.allclose(logits, short(layer.reg, layer.maps, neck), atol=1e-6)
+
+
+def test_lateral_maps_are_computed_once_for_all_layers():
+    model, (_, maps, neck) = branch(), branch_inputs()
+    calls = []
+    for conv in model.lateral_convs:
+        conv.register_forward_hook(lambda *args: calls.append(1))
+    model.forward_layers(layers_of(maps), neck)
+    assert len(calls) == 3
 
 
 def test_each_sample_is_read_with_its_own_token():

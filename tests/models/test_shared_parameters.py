@@ -1,4 +1,4 @@
-"""The parameters at which GradNorm compares the tasks, and a training by it with nothing but its name."""
+"""The parameters at which GradNorm compares the tasks, and a training by it."""
 
 import json
 import math
@@ -13,6 +13,7 @@ from torch import nn
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 TRAINING_ITEM = item(boxes=[[8.0, 4.0, 24.0, 20.0]], masks=[rectangle(48, 64, 8, 4, 24, 20)])
 
@@ -44,10 +45,11 @@ def test_an_encoder_that_does_not_say_is_named():
         head.shared_parameters()
 
 
-def test_gradnorm_by_its_name_alone(tmp_path):
+@pytest.mark.parametrize('shared', [None, 'neck'])
+def test_gradnorm_needs_parameters_on_which_pixel_guidance_depends(shared, tmp_path):
     make_refshapes(str(tmp_path / 'refshapes'), num_images=dict(train=4, val=1, testA=1, testB=1), workers=1)
     cfg = Config.fromfile(ROOT / 'configs' / 'uniqrnet_swin-nano_refshapes.py')
-    cfg.merge_from_dict({'custom_hooks.0.strategy': 'gradnorm'})
+    cfg.merge_from_dict({'custom_hooks.0.strategy': 'gradnorm', 'custom_hooks.0.shared_parameters': shared})
     for part in ('train', 'val', 'test'):
         cfg[f'{part}_dataloader'].dataset.data_root = str(tmp_path / 'refshapes')
     cfg.train_dataloader.batch_size = 2
@@ -55,9 +57,15 @@ def test_gradnorm_by_its_name_alone(tmp_path):
     cfg.default_hooks.logger.interval = 1
     cfg.update(work_dir=str(tmp_path / 'run'), experiment_name=tmp_path.name, visualizer=None)
     cfg.default_hooks.pop('visualization')
+    if shared is None:
+        with pytest.raises(
+            UserError, match='losses of task \'aux\' do not depend on .* such as shared_parameters="neck"'
+        ):
+            Runner.from_cfg(cfg).train()
+        return
     Runner.from_cfg(cfg).train()
     log = next((tmp_path / 'run').rglob('vis_data/*.json'))
     lines = [json.loads(line) for line in log.read_text().splitlines() if 'balance/weight_box' in line]
-    weights = [(line['balance/weight_box'], line['balance/weight_mask']) for line in lines]
-    assert weights[0] == (1, 1) and weights[-1] != (1, 1)
-    assert all(math.isclose(sum(pair), 2, abs_tol=1e-3) and min(pair) > 0 for pair in weights)
+    weights = [tuple(line[f'balance/weight_{task}'] for task in ('box', 'mask', 'aux')) for line in lines]
+    assert weights[0] == (1, 1, 1) and weights[-1] != (1, 1, 1)
+    assert all(math.isclose(sum(three), 3, abs_tol=1e-3) and min(three) > 0 for three in weights)

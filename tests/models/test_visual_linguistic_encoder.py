@@ -3,8 +3,10 @@ import torch
 import torch.nn.functional as F
 from helpers.tiny_model import CANVAS, DIM, NUM_TOKENS, TEXT_DIM, encoder_config, neck_maps, text_features
 
+from mmuniqrnet.checkpoints.loading import check_fit
 from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderLayer
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import CheckpointError
 
 LEARNED = dict(position='learned', level_sizes=((4, 4), (2, 2)))
 BOTH = [pytest.param({}, id='sine'), pytest.param(LEARNED, id='learned')]
@@ -135,6 +137,65 @@ def test_gradients_reach_every_parameter():
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
     # Only the rows of the levels in use are trained.
     assert model.level_embed.weight.grad.abs().sum(1).bool().tolist() == [False, False, True, True, False]
+
+
+@pytest.mark.parametrize('norm_first', [False, True])
+@pytest.mark.parametrize('changes', BOTH)
+def test_the_output_after_a_layer_is_that_of_an_encoder_that_ends_there(changes, norm_first):
+    model = encoder(num_layers=3, norm_first=norm_first, **changes)
+    torch.nn.init.uniform_(model.layers[1].norm1.weight)
+    if norm_first:
+        torch.nn.init.uniform_(model.norm.weight)
+    inputs = neck_maps(), text_features(), no_padding()
+    outputs = model.forward_layers(*inputs)
+    assert len(outputs) == 3
+    for depth, found in enumerate(outputs, 1):
+        shorter = encoder(num_layers=depth, norm_first=norm_first, **changes)
+        kept = shorter.state_dict().keys()
+        shorter.load_state_dict({key: value for key, value in model.state_dict().items() if key in kept})
+        expected = shorter(*inputs)
+        assert torch.equal(found.reg, expected.reg) and torch.equal(found.text, expected.text)
+        assert all(torch.equal(a, b) for a, b in zip(found.maps, expected.maps))
+
+
+THREE = dict(levels=(2, 3, 4), level_sizes=((40, 40), (20, 20), (10, 10)))
+
+
+@pytest.mark.parametrize('position', ['learned', 'sine'])
+def test_stride_16_as_well_at_full_size(position):
+    """Canvas 640: every token returns to its place, its level's embedding added, as with two levels."""
+    model = encoder(norm_first=True, position=position, **THREE)
+    for layer in model.layers:
+        for linear in (layer.self_attn.out_proj, layer.linear2):
+            torch.nn.init.zeros_(linear.weight)
+            torch.nn.init.zeros_(linear.bias)
+    levels = neck_maps(batch=1, canvas=640)
+    out = model(levels, text_features(batch=1), no_padding(batch=1, canvas=640))
+    assert [tuple(x.shape[-2:]) for x in out.maps] == [(40, 40), (20, 20), (10, 10)]
+    for i, x in zip((2, 3, 4), out.maps):
+        tokens = levels[i].flatten(2).transpose(1, 2) + model.level_embed.weight[i]
+        expected = model.norm(model.visual_proj(tokens))
+        assert torch.allclose(x.flatten(2).transpose(1, 2), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('position', ['learned', 'sine'])
+def test_every_parameter_is_trained_with_three_levels(position):
+    model = encoder(levels=(2, 3, 4), level_sizes=((4, 4), (2, 2), (1, 1)), position=position)
+    out = model(neck_maps(), text_features(), no_padding())
+    (out.reg.square().sum() + sum(x.pow(3).sum() for x in out.maps)).backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+    assert model.level_embed.weight.grad.abs().sum(1).bool().tolist() == [False, False, True, True, True]
+
+
+def test_learned_positions_of_two_levels_do_not_fit_three():
+    model = encoder(position='learned', **THREE)
+    two = encoder(position='learned', levels=(3, 4), level_sizes=((20, 20), (10, 10)))
+    states = [{f'head.encoder.{key}': value for key, value in m.state_dict().items()} for m in (two, model)]
+    message = r'^head.encoder.position.weight is \[509, 16\] in the file and \[2109, 16\] in the model$'
+    with pytest.raises(CheckpointError, match=message):
+        check_fit(*states, required=())
+    fit = check_fit(*states, required=(), allow=('head.encoder.position.',))
+    assert not fit.mismatched and not fit.missing
 
 
 def test_sine_positions_take_any_canvas():

@@ -7,6 +7,8 @@
 # - the weights that Swin starts from (a file or a URL): model.backbone.init_cfg.checkpoint=FILE. The published recipe
 #   takes a Mask R-CNN trained on COCO without the val and test images of RefCOCO, RefCOCO+ and RefCOCOg: see
 #   configs/pretrain/.
+# - tokens of stride 16 as well in the encoder, at five times its cost: model.head.encoder.levels=2,3,4 and
+#   model.head.encoder.level_sizes="[(40,40),(20,20),(10,10)]"
 model = dict(
     type='UniQRNet',
     data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center'),
@@ -51,10 +53,26 @@ model = dict(
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
         box_from_mask=True,
         mask_loss_stride=4,
+        # Whether the mask is also predicted, in training only, after each of the encoder's earlier layers, and the
+        # weight of these losses beside those of the last layer.
+        deep_supervision=False,
+        deep_loss_weight=1.0,
     ),
 )
 
 custom_hooks = [
-    # Box and mask weigh the same, whatever the size of their losses.
-    dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
+    # Each task has a weight of its own; the auxiliary losses, of pixel guidance, do not change the mask's. A loss of no
+    # task, such as loss_score, keeps weight 1. Other choices:
+    # - strategy='fixed' (each task weighs 1), or with weights of yours:
+    #   strategy=dict(type='fixed', weights=dict(box=0.2, mask=1.0, aux=1.0))
+    # - strategy='magnitude' makes the tasks equally large, so leave aux out of the tasks; 'dwa' follows how fast their
+    #   losses fall; 'random' is a control
+    # - strategy='gradnorm' compares gradients, and needs shared_parameters='neck', on which all three tasks depend
+    # Without pixel guidance, or without boxes or masks, the task is to be left out. The prefix d?.loss_mask is that of
+    # deep supervision; it fits 11 encoder layers, and d*.loss_mask more.
+    dict(
+        type='LossBalanceHook',
+        strategy='uncertainty',
+        tasks=dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'), aux='loss_aux'),
+    ),
 ]

@@ -68,6 +68,9 @@ model = dict(
             embed_dims=32,
         ),
         box_from_mask=True,
+        # Mask losses after the encoder's earlier layers as well, and their weight.
+        deep_supervision=False,
+        deep_loss_weight=1.0,
         test_cfg=dict(mask_margin=0.1),
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
@@ -75,5 +78,10 @@ model = dict(
 )
 
 custom_hooks = [
-    dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask=('loss_mask', 'loss_aux'))),
+    # Other strategies, and what they need: see uniqrnet.py.
+    dict(
+        type='LossBalanceHook',
+        strategy='uncertainty',
+        tasks=dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'), aux='loss_aux'),
+    ),
 ]

@@ -62,8 +62,8 @@ def gradient_norms(losses: Mapping[str, Tensor], parameters: Sequence[nn.Paramet
         squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
         if not squares and loss != 0:
             raise UserError(
-                f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared parameters, choose '
-                'others'
+                f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared parameters; name '
+                'parameters or modules on which all tasks depend, such as shared_parameters="neck"'
             )
         norms.append(sum(squares, torch.zeros((), device=loss.device)).sqrt())
     return torch.stack(norms)

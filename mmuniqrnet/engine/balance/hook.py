@@ -44,7 +44,9 @@ class LossBalanceHook(Hook):
 
     Args:
         tasks: The prefix, or prefixes, of the loss names of each task; wildcards are allowed:
-            ``dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'))``. Losses of no task keep weight 1.
+            ``dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'))``, where ``d?.`` fits the losses of ten layers
+            (``d0.`` to ``d9.``), and ``d*.`` those of any number. A prefix may match no loss if another one of its task
+            does. Losses of no task keep weight 1, and the log names them.
         strategy: The name of one of ``BALANCE_STRATEGIES``, or ``dict(type=name, ...)`` with its options.
         shared_parameters: Names of parameters or modules of the model, for strategies that need gradients
             ("gradnorm"): preferably the last ones that all tasks share. None uses the model's ``shared_parameters()``.

@@ -11,9 +11,12 @@ from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
 from mmuniqrnet.utils.errors import UserError
 
+# (height, width) of each map.
+Sizes = tuple[tuple[int, int], ...]
+
 
 class EncoderOutput(NamedTuple):
-    """The joint sequence after the last layer, split into its parts.
+    """The joint sequence after a layer, split into its parts.
 
     Attributes:
         reg: [B, d], the [REG] token.
@@ -80,8 +83,10 @@ class VisualLinguisticEncoder(BaseModule):
         dropout: Dropout rate.
         num_text_tokens: L, the text encoder's ``max_length``.
         num_levels: Number of maps of the neck, each of which has a level embedding.
-        levels: The maps that become tokens, finest first; the two coarsest in the paper.
-        level_sizes: (height, width) of those maps, in tokens; needed for learned positions only.
+        levels: The maps that become tokens, finest first; in the paper the two coarsest, of strides 32 and 64. With
+            stride 16 as well, ``(2, 3, 4)``, the sequence is four times as long.
+        level_sizes: (height, width) of those maps, in tokens; needed for learned positions only. A canvas of 640 pixels
+            has (40, 40) at stride 16.
         position: ``'learned'``: one embedding for each position of the sequence, as published, for one canvas size
             only. ``'sine'``: fixed two-dimensional codes for visual tokens and learned ones for [REG] and text.
         norm_first: Pre-norm layers and a final norm, instead of post-norm layers as published.
@@ -139,6 +144,31 @@ class VisualLinguisticEncoder(BaseModule):
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> EncoderOutput:
         """Neck maps [B, in_channels, h, w], text, padding mask of the canvas [B, H, W] (True = padding)."""
+        x, position, mask, sizes = self._sequence(levels, text, padding_mask)
+        for layer in self.layers:
+            x = layer(x, position, mask)
+        return self._split(x, sizes)
+
+    def forward_layers(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> list[EncoderOutput]:
+        """The output after every layer, the first layer's first; the last one is what :meth:`forward` gives.
+
+        In a pre-norm encoder the earlier outputs pass through the final norm as well, so that all are of one scale.
+        """
+        x, position, mask, sizes = self._sequence(levels, text, padding_mask)
+        outputs = []
+        for layer in self.layers:
+            x = layer(x, position, mask)
+            outputs.append(self._split(x, sizes))
+        return outputs
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """The parameters of the last layer, on which every prediction from [REG] or the maps depends."""
+        return list(self.layers[-1].parameters())
+
+    def _sequence(
+        self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Sizes]:
+        """The joint sequence [B, 1 + L + N, d], its positions, its padding [B, 1 + L + N], and the maps' sizes."""
         chosen = [levels[i] for i in self.levels]
         sizes = tuple(tuple(x.shape[-2:]) for x in chosen)
         self._check(sizes, text.tokens.shape[1])
@@ -151,18 +181,13 @@ class VisualLinguisticEncoder(BaseModule):
         x = torch.cat([reg, self.text_proj(text.tokens), self.visual_proj(visual)], dim=1)  # [B, 1 + L + N, d]
         masks = [F.interpolate(padding_mask[:, None].float(), size=s).flatten(1).bool() for s in sizes]
         mask = torch.cat([text.padding_mask.new_zeros(batch, 1), text.padding_mask, *masks], dim=1)
-        position = self._positions(sizes, x)
-        for layer in self.layers:
-            x = layer(x, position, mask)
-        x = self.norm(x)
+        return x, self._positions(sizes, x), mask, sizes
 
-        reg, tokens, *visual = x.split([1, text.tokens.shape[1], *(h * w for h, w in sizes)], dim=1)
+    def _split(self, x: Tensor, sizes: Sizes) -> EncoderOutput:
+        """The sequence after a layer [B, 1 + L + N, d], normalised if the layers are pre-norm, and split."""
+        reg, tokens, *visual = self.norm(x).split([1, self.num_text_tokens, *(h * w for h, w in sizes)], dim=1)
         maps = [v.transpose(1, 2).unflatten(2, s) for v, s in zip(visual, sizes)]
         return EncoderOutput(reg.squeeze(1), tokens, maps)
-
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """The parameters of the last layer, on which every prediction from [REG] or the maps depends."""
-        return list(self.layers[-1].parameters())
 
     def _positions(self, sizes: Sequence[tuple[int, int]], like: Tensor) -> Tensor:
         """[1, 1 + L + N, d]"""

@@ -7,6 +7,7 @@ from mmdet.models.layers import MLP
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor
 
+from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderOutput
 from mmuniqrnet.registry import MODELS
 
 
@@ -54,9 +55,29 @@ class MaskBranch(BaseModule):
         reg [B, d]; maps, the encoder's visual maps [B, d, h, w], finest first; levels, the neck's maps
         [B, in_channels, h, w].
         """
+        return self._predict(reg, maps, self._laterals(levels))
+
+    def forward_layers(self, layers: Sequence[EncoderOutput], levels: Sequence[Tensor]) -> list[Tensor]:
+        """Mask logits of every encoder layer: the last layer's as :meth:`forward` gives them, the earlier ones' coarse.
+
+        The earlier layers' logits [B, 1, h, w] have the stride of the first of ``levels``, 16 in UniQRNet. Finer levels
+        are left out there because they would add nothing that differs between the layers: what depends on the layer has
+        the encoder's strides. The neck's lateral maps are computed once for all layers.
+        """
+        laterals = self._laterals(levels)
+        *earlier, last = layers
+        logits = [self._predict(layer.reg, layer.maps, laterals[:1]) for layer in earlier]
+        return [*logits, self._predict(last.reg, last.maps, laterals)]
+
+    def _laterals(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """The maps of the neck's levels in use, coarse to fine, [B, feat_channels, h, w]."""
+        return [lateral(levels[i]) for i, lateral in zip(self.levels, self.lateral_convs)]
+
+    def _predict(self, reg: Tensor, maps: Sequence[Tensor], laterals: Sequence[Tensor]) -> Tensor:
+        """Mask logits [B, 1, h, w] at the stride of the last of ``laterals``, which may be fewer than the levels."""
         x = self.input_proj(merge_maps(maps))
-        for i, lateral, conv in zip(self.levels, self.lateral_convs, self.convs):
-            x = conv(resized(x, levels[i]) + lateral(levels[i]))
+        for lateral, conv in zip(laterals, self.convs):
+            x = conv(resized(x, lateral) + lateral)
         return classify_pixels(x, self.classifier(reg))
 
 

@@ -33,6 +33,8 @@ class UniQRNetHead(BaseModule):
     Every branch and every loss may be None: with boxes only this is QRNet, with masks only its segmentation variant.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
     ``loss_aux_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so that a hook can balance them by prefix.
+    With ``deep_supervision``, the mask losses of earlier encoder layers i are ``d{i}.loss_mask_bce`` and
+    ``d{i}.loss_mask_dice``, counted from 0.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
@@ -52,6 +54,10 @@ class UniQRNetHead(BaseModule):
             at edges.
         box_from_mask: Whether the box branch predicts the difference from the box around the predicted mask, instead of
             the box itself. No gradient passes from the box to the mask this way.
+        deep_supervision: Whether, in training, the mask branch is also applied after each of the encoder's earlier
+            layers, as Mask2Former does after its decoder's; what is predicted does not change. The encoder and the mask
+            branch need ``forward_layers``, as :class:`VisualLinguisticEncoder` and :class:`MaskBranch` have.
+        deep_loss_weight: Weight of the mask losses of each earlier layer, relative to those of the last layer.
         test_cfg: Options of prediction only: ``mask_threshold``, ``mask_margin`` and ``extra_masks``, see
             :class:`~mmuniqrnet.models.heads.answering.TestCfg`.
         init_cfg: mmengine initialisation.
@@ -75,6 +81,8 @@ class UniQRNetHead(BaseModule):
         loss_consistency: ModuleOrConfig | None = None,
         mask_loss_stride: int = 1,
         box_from_mask: bool = False,
+        deep_supervision: bool = False,
+        deep_loss_weight: float = 1.0,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
         **moved: Any,
@@ -104,18 +112,29 @@ class UniQRNetHead(BaseModule):
             check_loss(name, getattr(self, name), whole=name == 'loss_mask_dice')
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
+        self.deep_supervision = deep_supervision
+        self.deep_loss_weight = deep_loss_weight
+        if deep_supervision:
+            self._check_deep_supervision()
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
         """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> the outputs of the branches.
 
         Returns:
             ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and ``score_logits``
-            [B], each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training.
+            [B], each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training. In
+            training with ``deep_supervision``, also ``d{i}.mask_logits`` [B, 1, h, w] of each earlier encoder layer i.
         """
-        joint = self.encoder(levels, text, padding_mask)
         out = {}
-        if self.mask_branch is not None:
-            out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
+        if self.deep_supervision and self.training:
+            layers = self.encoder.forward_layers(levels, text, padding_mask)
+            *earlier, out['mask_logits'] = self.mask_branch.forward_layers(layers, levels)
+            out |= {f'd{i}.mask_logits': logits for i, logits in enumerate(earlier)}
+            joint = layers[-1]
+        else:
+            joint = self.encoder(levels, text, padding_mask)
+            if self.mask_branch is not None:
+                out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
         if self.box_branch is not None:
             reference = box_around(out['mask_logits'], padding_mask) if self.box_from_mask else None
             out['boxes'] = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
@@ -130,7 +149,8 @@ class UniQRNetHead(BaseModule):
         """The last parameters that box, mask and score share, as given by the encoder.
 
         Strategies of :class:`LossBalanceHook` that need gradients compare the tasks at these parameters. Pixel guidance
-        acts on earlier layers, so a task that consists of its losses only has no gradient here.
+        acts on earlier layers, so a task that consists of its losses only has no gradient here: for such a task, name
+        earlier parameters in the config, as ``LossBalanceHook(shared_parameters='neck')``.
         """
         if not hasattr(self.encoder, 'shared_parameters'):
             raise UserError(
@@ -155,6 +175,9 @@ class UniQRNetHead(BaseModule):
             losses |= self.box_losses(out['boxes'], targets)
         if 'mask_logits' in out:
             losses |= self.mask_losses(out['mask_logits'].float(), targets)
+        for layer in [name.partition('.')[0] for name in out if name.endswith('.mask_logits')]:
+            for name, loss in self.mask_losses_of(out[f'{layer}.mask_logits'].float(), targets).items():
+                losses[f'{layer}.{name}'] = loss * self.deep_loss_weight
         if self.pixel_guidance is not None and self.loss_aux is not None:
             for name, logits in self.pixel_guidance(stages, levels, text.sentence).items():
                 losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
@@ -180,12 +203,15 @@ class UniQRNetHead(BaseModule):
     def mask_losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Mask losses at ``mask_loss_stride``, padding left out."""
         size = [n // self.mask_loss_stride for n in targets.masks.shape[-2:]]
-        logits = F.interpolate(logits, size=size, mode='bilinear', align_corners=False)
+        return self.mask_losses_of(F.interpolate(logits, size=size, mode='bilinear', align_corners=False), targets)
+
+    def mask_losses_of(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Mask losses at the stride of the logits [B, 1, h, w]; targets are the shares of the cells."""
         losses = {}
         if self.loss_mask_bce is not None:
             losses['loss_mask_bce'] = self.pixel_loss(self.loss_mask_bce, logits, targets)
         if self.loss_mask_dice is not None:
-            masks, inside = (F.adaptive_avg_pool2d(x, size) for x in (targets.masks, targets.inside))
+            masks, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]) for x in (targets.masks, targets.inside))
             # For an empty target, Dice loss is 1 for every prediction and has no gradient; only BCE trains these.
             counted = targets.has_mask * targets.exists
             count = reduce_mean(counted.sum()).clamp(min=EPS)
@@ -218,6 +244,22 @@ class UniQRNetHead(BaseModule):
         logits = out['mask_logits'].float()
         inside = F.adaptive_avg_pool2d(targets.inside, logits.shape[-2:])
         return loss(out['boxes'], logits, inside, targets.exists, avg_factor=count)
+
+    def _check_deep_supervision(self) -> None:
+        losses = (self.loss_mask_bce, self.loss_mask_dice)
+        if self.mask_branch is None or all(loss is None for loss in losses):
+            raise UserError('UniQRNetHead: deep_supervision needs a mask_branch and loss_mask_bce or loss_mask_dice.')
+        for key, part in (('encoder', self.encoder), ('mask_branch', self.mask_branch)):
+            if not hasattr(part, 'forward_layers'):
+                raise UserError(
+                    f'UniQRNetHead: deep_supervision needs forward_layers() of the {key}, which {type(part).__name__} '
+                    'does not have; choose another, or set deep_supervision=False.'
+                )
+        if not self.deep_loss_weight > 0:
+            raise UserError(
+                f'UniQRNetHead: deep_loss_weight must be greater than 0, not {self.deep_loss_weight}; to leave these '
+                'losses out, set deep_supervision=False.'
+            )
 
     @torch.no_grad()
     def predict(
