@@ -3,8 +3,8 @@
 _base_ = [
     './_base_/models/uniqrnet_swin-s.py',
     './_base_/datasets/refcoco.py',
-    './_base_/schedules/180e_drop-60.py',
-    './_base_/default_runtime.py',
+    './_base_/schedules/60e_cosine.py',
+    './_base_/uniqrnet_runtime.py',
 ]
 
 # To change: model.backbone.init_cfg.checkpoint=FILE, model.text_encoder.model=FOLDER, train_dataloader.batch_size=N
@@ -30,4 +30,4 @@ model = dict(
         )
     )
 )
-default_hooks = dict(checkpoint=dict(save_best='refcoco/val/mIoU', rule='greater'))
+default_hooks = dict(checkpoint=dict(save_best=['refcoco/val/mIoU', 'refcoco/val/Acc@0.5'], rule='greater'))

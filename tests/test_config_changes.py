@@ -41,8 +41,8 @@ def offers(path: Path) -> dict[str, str]:
     text = path.read_text()
     found = {}
     for comment in re.findall(r'^ *# *(.*)$', text, re.MULTILINE):
-        for key, value in re.findall(r'([a-z_]+(?:\.\w+)+)=([A-Z]+|\d+|\[N\])', comment):
-            found[key] = re.sub('[A-Z]+', lambda name: VALUES[name[0]], value)
+        for key, value in re.findall(r'([a-z_]+(?:\.\w+)+)=([\w\[\]]+)', comment):
+            found[key] = re.sub(r'\b[A-Z]+\b', lambda name: VALUES[name[0]], value)
     bases = [
         node.value for node in ast.parse(text).body if isinstance(node, ast.Assign) and node.targets[0].id == '_base_'
     ]
@@ -63,7 +63,7 @@ def parsed(options: dict[str, str]) -> dict[str, Any]:
 
 def value_at(cfg: Any, key: str) -> Any:
     for step in key.split('.'):
-        cfg = cfg[int(step)] if isinstance(cfg, list) else cfg[step]
+        cfg = cfg[int(step)] if isinstance(cfg, list) else cfg.get(step)
     return cfg
 
 
@@ -90,11 +90,19 @@ def child_text(base: Path, options: dict[str, Any]) -> str:
 def test_what_the_comments_offer_takes_effect(path, tmp_path):
     options = {key: value for key, value in offers(ROOT / path).items() if key not in REPLACED.get(path, ())}
     assert options, f'{path} says nothing about what may be changed'
+    # One that switches off what others set up is given by itself.
+    alone = {key for key in options if any(other.startswith(f'{key}.') for other in options)}
+    together = {key: value for key, value in options.items() if key not in alone}
+    for given in (together, *({key: options[key]} for key in alone)):
+        takes_effect(path, given, tmp_path)
+
+
+def takes_effect(path: str, options: dict[str, str], folder: Path) -> None:
     values, before = parsed(options), Config.fromfile(ROOT / path)
     assert all(value_at(before, key) != value for key, value in values.items())
     by_options = load_config(str(ROOT / path), values)
-    (tmp_path / 'mine.py').write_text(child_text(ROOT / path, values))
-    by_child = Config.fromfile(tmp_path / 'mine.py')
+    (folder / 'mine.py').write_text(child_text(ROOT / path, values))
+    by_child = Config.fromfile(folder / 'mine.py')
     for key, value in values.items():
         assert value_at(by_options, key) == value_at(by_child, key) == value, key
     # Nothing else changed.
@@ -116,7 +124,7 @@ def test_what_a_config_replaces_is_refused_there(path, key):
 
 
 def test_old_names_of_bases_give_the_same_and_a_warning(tmp_path):
-    """As the recipes' page wrote them: Swin-S, and no weights to start from."""
+    """As the recipes' page wrote them: Swin-S with QRNet's schedule, and no weights to start from."""
     text = ''.join(
         f"'{ROOT}/configs/_base_/{name}.py'," for name in ('default_runtime', 'refcoco', 'schedule', 'uniqrnet')
     )
@@ -127,9 +135,11 @@ def test_old_names_of_bases_give_the_same_and_a_warning(tmp_path):
     names = ['datasets/refcoco', 'schedules/180e_drop-60', 'models/uniqrnet_swin-s']
     said = [str(warning.message) for warning in warned if '_base_' in str(warning.message)]
     assert [f'Please use _base_/{name}.py instead' in one for name, one in zip(names, said)] == [True] * 3
-    new = Config.fromfile(ROOT / 'configs/uniqrnet_swin-s_refcoco.py').to_dict()
+    text = ''.join(f"'{ROOT}/configs/_base_/{name}.py'," for name in ('default_runtime', *names))
+    (tmp_path / 'new.py').write_text(f'_base_ = [{text}]\n{best}\nwork_dir = None')
+    new = load_config(str(tmp_path / 'new.py')).to_dict()
     assert new['model']['backbone'].pop('init_cfg')
-    assert {name: old[name] for name in new if name != 'swin'} == {name: new[name] for name in new if name != 'swin'}
+    assert {**old, 'swin': new['swin'], 'work_dir': new['work_dir']} == new
 
     (tmp_path / 'old.py').write_text(f"_base_ = '{ROOT}/configs/_base_/ten_sets.py'")
     with pytest.warns(DeprecationWarning, match='Please use _base_/datasets/ten_sets.py instead'):

@@ -39,14 +39,14 @@ SIZES = dict(
     s=dict(embed_dims=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24)),
     b=dict(embed_dims=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32)),
 )
-# Per config's last word: data set, its own file of refs, tokens, epoch of the drop, GPUs x batch.
+# Per config's last word: data set, its own file of refs, tokens, GPUs x batch.
 RECIPES = {
-    'refcoco': ('refcoco', 'refcoco/refs(unc).p', 20, 60, 128),
-    'refcoco-plus': ('refcoco+', 'refcoco+/refs(unc).p', 20, 120, 128),
-    'refcocog-umd': ('refcocog_umd', 'refcocog/refs(umd).p', 40, 60, 128),
-    'refcocog-google': ('refcocog_google', 'refcocog/refs(google).p', 40, 60, 128),
-    'referit': ('referit', None, 20, 60, 64),
-    'mixed': ('refcoco', 'refcoco/refs(unc).p', 40, 60, 128),
+    'refcoco': ('refcoco', 'refcoco/refs(unc).p', 20, 128),
+    'refcoco-plus': ('refcoco+', 'refcoco+/refs(unc).p', 20, 128),
+    'refcocog-umd': ('refcocog_umd', 'refcocog/refs(umd).p', 40, 128),
+    'refcocog-google': ('refcocog_google', 'refcocog/refs(google).p', 40, 128),
+    'referit': ('referit', None, 20, 64),
+    'mixed': ('refcoco', 'refcoco/refs(unc).p', 40, 128),
 }
 
 
@@ -64,6 +64,12 @@ def data(tmp_path_factory) -> Path:
 
 def load(name: str) -> Config:
     return Config.fromfile(ROOT / 'configs' / f'{name}.py')
+
+
+def best_of(cfg: Config) -> list[str]:
+    """The metrics that pick the best checkpoints."""
+    best = cfg.default_hooks.checkpoint.save_best
+    return [best] if isinstance(best, str) else best
 
 
 def test_every_backbone_has_every_data_set():
@@ -153,8 +159,8 @@ def test_config_trains_a_step_and_answers(name, data):
     figures = metric.evaluate(2)
     name = f'{answers[0].dataset}/{answers[0].split}'
     assert figures[f'{name}/N'] == 2
-    # The figure that picks the best checkpoint is one that the metric gives.
-    assert cfg.default_hooks.checkpoint.save_best.rpartition('/')[2] in {key.rpartition('/')[2] for key in figures}
+    # The figures that pick the best checkpoints are some that the metric gives.
+    assert {key.rpartition('/')[2] for key in best_of(cfg)} <= {key.rpartition('/')[2] for key in figures}
 
 
 @pytest.mark.parametrize('path', CONFIGS)
@@ -169,7 +175,7 @@ def test_data_of_config_pass_its_pipelines(path, data):
         sets[part] = {f'{info["dataset"]}/{info["split"]}' for info in map(dataset.get_data_info, range(len(dataset)))}
     if 'train' in sets:
         assert all(name.endswith('/train') for name in sets['train'])
-        assert cfg.default_hooks.checkpoint.save_best.rpartition('/')[0] in sets['val']
+        assert {key.rpartition('/')[0] for key in best_of(cfg)} <= sets['val'] | {'mean'}
         assert not sets['train'] & sets['test']
 
 
@@ -184,18 +190,15 @@ def test_hooks_of_config_are_there(path):
 
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if 'nano' not in path and 'eval_all' not in path])
-def test_full_size_config_follows_the_recipe(path):
+def test_full_size_config_has_the_sizes_of_its_name(path):
     cfg = Config.fromfile(ROOT / path)
     _, backbone, data = Path(path).stem.split('_')
-    name, refs, tokens, drop, batch = RECIPES[data]
+    name, refs, tokens, batch = RECIPES[data]
     train, val = (single_datasets(cfg[f'{part}_dataloader'].dataset)[0] for part in ('train', 'val'))
     assert val.get('dataset_name', 'referit') == name
     assert {train.get('split_file'), val.get('split_file')} == {refs}
     assert cfg.model.text_encoder.max_length == cfg.model.head.encoder.num_text_tokens == tokens
-    assert cfg.param_scheduler == [dict(type='MultiStepLR', by_epoch=True, milestones=[drop], gamma=0.1)]
-    assert cfg.train_cfg.max_epochs == 180
     assert cfg.auto_scale_lr.base_batch_size == batch == 8 * cfg.train_dataloader.batch_size
-    assert 'clip_grad' not in cfg.optim_wrapper
     size = SIZES[backbone[-1]]
     assert {key: cfg.model.backbone[key] for key in size} == size
     channels = tuple(size['embed_dims'] * 2**i for i in range(4))

@@ -1,6 +1,7 @@
 """Train a model:
 
-python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] [--amp] [--cfg-options KEY=VALUE ...]
+python tools/train.py CONFIG [--work-dir DIR] [--resume [CHECKPOINT]] [--amp] [--amp-dtype bf16|fp16]
+                       [--cfg-options KEY=VALUE ...]
 """
 
 import argparse
@@ -12,7 +13,15 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, naming_unknown_types, set_launcher
+from mmuniqrnet.config import (
+    add_cfg_options,
+    add_launcher,
+    check_best_rules,
+    load_config,
+    naming_unknown_types,
+    set_launcher,
+)
+from mmuniqrnet.engine import gpu_has_bfloat16
 from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.errors import UserError, run_tool
 
@@ -21,7 +30,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description='Train a model.')
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/CONFIG)')
-    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision')
+    parser.add_argument('--amp', action='store_true', help='train with automatic mixed precision (needs a GPU)')
+    parser.add_argument(
+        '--amp-dtype',
+        choices=('bf16', 'fp16'),
+        help='the type of --amp (default: bf16 where the GPU computes in it, else fp16, with a loss scaler)',
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -45,10 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_launcher(cfg, args)
 
     if args.amp:
-        if get_device() == 'cpu':
-            raise UserError('--amp needs a GPU, and this machine has none: leave it out.')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        set_amp(cfg, args.amp_dtype)
+    elif args.amp_dtype is not None:
+        raise UserError(f'--amp-dtype {args.amp_dtype} is the type of --amp: add --amp, or leave it out.')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise UserError(
@@ -59,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cfg.get('auto_scale_lr', {}).get('enable'):  # by --auto-scale-lr, or by the config
         # mmengine compares with the size of one batch, but a step accumulates several.
         cfg.auto_scale_lr.base_batch_size /= cfg.optim_wrapper.get('accumulative_counts', 1)
+    check_best_rules(cfg)
     note = None if args.resume is None else resume(cfg, args.resume)
     if cfg.get('resume') and str(cfg.get('load_from')).endswith('.safetensors'):
         raise UserError(
@@ -74,6 +88,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         if note is not None:
             runner.logger.info(note)
         runner.train()
+
+
+def set_amp(cfg: Config, dtype: str | None) -> None:
+    """Set the optimiser's wrapper to train in ``'bf16'`` or ``'fp16'``; None chooses by the GPU."""
+    if get_device() == 'cpu':
+        raise UserError('--amp needs a GPU, and this machine has none: leave it out.')
+    if dtype == 'bf16' and not gpu_has_bfloat16():
+        raise UserError('--amp-dtype bf16: this GPU does not compute in bfloat16; use --amp-dtype fp16.')
+    if dtype == 'bf16' or (dtype is None and gpu_has_bfloat16()):
+        cfg.optim_wrapper.type = 'mmuniqrnet.Bf16OptimWrapper'
+        for name in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(name, None)  # options of AmpOptimWrapper
+    else:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        cfg.optim_wrapper.dtype = 'float16'
 
 
 def resume(cfg: Config, checkpoint: str) -> str | None:

@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='ReferringVisualizationHook', draw=True),
     check_load=dict(type='CheckLoadHook'),
+    check_loss=dict(type='CheckLossHook', action='stop'),
     check_validation=dict(type='CheckValidationHook'),
 )
 

@@ -1,6 +1,7 @@
 """Reading config files and applying options to them, as every tool does."""
 
 from .arguments import arguments_of, find_part
+from .best_rules import check_best_rules
 from .command_line import (
     CFG_OPTIONS_HELP,
     add_cfg_options,
@@ -19,6 +20,7 @@ __all__ = [
     'add_launcher',
     'add_source_and_target',
     'arguments_of',
+    'check_best_rules',
     'find_part',
     'load_config',
     'merge_options',

@@ -8,11 +8,11 @@ from mmengine.config import Config
 from mmuniqrnet import registry  # noqa: F401  (the registries must exist before a config's default_scope is set)
 from mmuniqrnet.utils.errors import UserError
 
-from .options import merge_options
+from .options import RUNNER_HOOKS, merge_options
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read a config file, apply ``--cfg-options`` and set ``work_dir``.
+    """Read a config file, apply ``--cfg-options``, set ``work_dir``, and remove the hooks that are set to None.
 
     ``work_dir`` is the argument, else the config's own, else ``work_dirs/<name of the config>``.
 
@@ -32,8 +32,16 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         raise UserError(f'the config {path} cannot be read: {type(error).__name__}: {error}') from error
     if options:
         merge_options(cfg, options)
+    remove_hooks_set_to_none(cfg)
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(path).stem)
     return cfg
+
+
+def remove_hooks_set_to_none(cfg: Config) -> None:
+    """Remove entries of ``default_hooks`` that are None; mmengine does so for its own hooks, and fails at others."""
+    hooks = cfg.get('default_hooks') or {}
+    for name in [name for name, hook in hooks.items() if hook is None and name not in RUNNER_HOOKS]:
+        hooks.pop(name)

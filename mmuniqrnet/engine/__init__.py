@@ -1,13 +1,24 @@
-"""What runs around the model in training: hooks and the strategies that balance losses."""
+"""What runs around the model in training: hooks, the optimiser's wrapper, and the strategies that balance losses."""
 
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
-from .hooks import CheckLoadHook, CheckValidationHook, ReferringVisualizationHook
+from .hooks import (
+    CheckLoadHook,
+    CheckLossHook,
+    CheckValidationHook,
+    MatmulPrecisionHook,
+    ReferringVisualizationHook,
+)
+from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
 
 __all__ = [
     'BALANCE_STRATEGIES',
     'BalanceStrategy',
+    'Bf16OptimWrapper',
     'CheckLoadHook',
+    'CheckLossHook',
     'CheckValidationHook',
     'LossBalanceHook',
+    'MatmulPrecisionHook',
     'ReferringVisualizationHook',
+    'gpu_has_bfloat16',
 ]

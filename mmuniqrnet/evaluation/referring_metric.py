@@ -16,7 +16,10 @@ from .expression import score_expression
 from .protocols import get_protocol
 from .report import table_from_metrics, to_text
 from .results_file import check_replaceable, results_path, write_results
-from .set_metrics import compute_set_metrics
+from .set_metrics import compute_set_metrics, mean_metrics
+
+# What stands for {dataset}/{split} in the names of means over all sets.
+MEAN = 'mean'
 
 
 @METRICS.register_module()
@@ -31,6 +34,9 @@ class ReferringMetric(BaseMetric):
 
     An expression, identified by (dataset, split, sent_id), counts once, also if a distributed sampler repeats it.
 
+    With ``mean_over_sets``, ``mean/{metric}`` is the unweighted mean of a metric over the evaluation sets, for metrics
+    (not counts) that all sets have: what a training on several data sets chooses its best checkpoint by.
+
     Args:
         protocol: The evaluation protocol, a key of ``mmuniqrnet.evaluation.PROTOCOLS``. Metrics of a published protocol
             have its name in their keys (``refcoco/val/cris_mIoU``), so one run can compute them and ``original``.
@@ -40,6 +46,7 @@ class ReferringMetric(BaseMetric):
         outfile_prefix: Results files are written to ``{outfile_prefix}_{dataset}_{split}.jsonl``, one line per
             expression. The file of an earlier evaluation is replaced; a file that this metric did not write is an
             error, raised in the first batch.
+        mean_over_sets: Whether to give the means over the evaluation sets as well.
         collect_device: See mmengine's BaseMetric.
         collect_dir: See mmengine's BaseMetric.
         prefix: Prefix of all keys, needed only if two metrics would have the same keys.
@@ -57,6 +64,7 @@ class ReferringMetric(BaseMetric):
         protocol: str = 'original',
         refuse_below: float | None = None,
         outfile_prefix: str | None = None,
+        mean_over_sets: bool = False,
         collect_device: str = 'cpu',
         collect_dir: str | None = None,
         prefix: str | None = None,
@@ -67,6 +75,7 @@ class ReferringMetric(BaseMetric):
             raise UserError(f"refuse_below needs protocol='original': '{protocol}' does not define refusal")
         self.refuse_below = refuse_below
         self.outfile_prefix = outfile_prefix
+        self.mean_over_sets = mean_over_sets
         self._checked_files: set[tuple[str, str]] = set()
         self._batches = 0
         self._expected = 0
@@ -106,7 +115,8 @@ class ReferringMetric(BaseMetric):
         sets: dict[tuple[str, str], list[dict]] = {}
         for record in unique:
             sets.setdefault((record['dataset'], record['split']), []).append(record)
-        metrics = {}
+        metrics: dict[str, float | int] = {}
+        by_set: list[dict[str, float | int]] = []
         label = '' if self.protocol.name == 'original' else f'{self.protocol.name}_'
         for (dataset, split), records in sets.items():
             if self.outfile_prefix is not None:
@@ -114,7 +124,10 @@ class ReferringMetric(BaseMetric):
                 write_results(path, records, self.protocol.name)
                 print_log(f'ReferringMetric: results of {dataset}/{split} written to {path}', logger='current')
             found = compute_set_metrics(records, self.protocol)
+            by_set.append(found)
             metrics.update({f'{dataset}/{split}/{label}{name}': value for name, value in found.items()})
+        if self.mean_over_sets:
+            metrics.update({f'{MEAN}/{label}{name}': value for name, value in mean_metrics(by_set).items()})
         if metrics:
             print_log(f'\n{to_text(table_from_metrics(metrics))}', logger='current')
         return metrics

@@ -11,6 +11,8 @@ from mmuniqrnet.utils.errors import UserError
 from .calibration import auroc, expected_calibration_error
 from .protocols import PR_NAMES, PR_THRESHOLDS, Protocol, get_protocol
 
+COUNTS = ('N', 'N_box', 'N_mask')
+
 
 def compute_set_metrics(
     records: Sequence[Mapping[str, Any]], protocol: Protocol | None = None
@@ -65,7 +67,15 @@ def compute_set_metrics(
     found.update(_of_scores([record for record in records if record['score'] is not None]))
     if protocol.metrics is None:
         return found
-    return {name: found[name] for name in ('N', 'N_box', 'N_mask', *protocol.metrics) if name in found}
+    return {name: found[name] for name in (*COUNTS, *protocol.metrics) if name in found}
+
+
+def mean_metrics(by_set: Sequence[Mapping[str, float | int]]) -> dict[str, float]:
+    """The unweighted mean over evaluation sets of each metric that all of them have, without the counts."""
+    if not by_set:
+        return {}
+    shared = [name for name in by_set[0] if name not in COUNTS and all(name in found for found in by_set)]
+    return {name: float(np.mean([found[name] for found in by_set])) for name in shared}
 
 
 def _precision(masks: Sequence[Mapping[str, Any]], protocol: Protocol) -> dict[str, float]:

@@ -1,25 +1,7 @@
 """QRNet's recipe: 180 epochs, a tenth of the learning rate from epoch 60 on."""
 
+_base_ = './adamw.py'
+
 # To change: train_cfg.max_epochs=N, param_scheduler.0.milestones=[N], optim_wrapper.optimizer.lr=X
-# The learning rate is for an effective batch of 8 GPUs x 16 = 128; with another one, pass --auto-scale-lr.
-optim_wrapper = dict(
-    type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4),
-    accumulative_counts=1,
-    paramwise_cfg=dict(
-        custom_keys={
-            # What comes pre-trained learns ten times slower; the query-modulated gates are new. The longest key that
-            # is part of a parameter's name wins, and 'backbone' is part of the pixel guidance's, too.
-            'backbone': dict(lr_mult=0.1),
-            'backbone.gates': dict(lr_mult=1.0),
-            'neck.lateral_convs': dict(lr_mult=0.1),
-            'text_encoder': dict(lr_mult=0.1),
-            'head.pixel_guidance': dict(lr_mult=1.0),
-        }
-    ),
-)
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[60], gamma=0.1)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=180, val_interval=5)
-val_cfg = dict()
-test_cfg = dict()
-auto_scale_lr = dict(enable=False, base_batch_size=128)

@@ -1,7 +1,15 @@
 """Hooks for mmengine's Runner."""
 
 from .load_check import CheckLoadHook
+from .loss_check import CheckLossHook
+from .matmul_precision import MatmulPrecisionHook
 from .validation_check import CheckValidationHook
 from .visualization import ReferringVisualizationHook
 
-__all__ = ['CheckLoadHook', 'CheckValidationHook', 'ReferringVisualizationHook']
+__all__ = [
+    'CheckLoadHook',
+    'CheckLossHook',
+    'CheckValidationHook',
+    'MatmulPrecisionHook',
+    'ReferringVisualizationHook',
+]

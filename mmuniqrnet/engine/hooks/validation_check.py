@@ -15,6 +15,8 @@ from torch import nn
 from mmuniqrnet.datasets.base import BaseReferringDataset
 from mmuniqrnet.evaluation import ReferringMetric
 from mmuniqrnet.evaluation.expected_metrics import Kind, Predicts, expected_metrics
+from mmuniqrnet.evaluation.referring_metric import MEAN
+from mmuniqrnet.evaluation.set_metrics import mean_metrics
 from mmuniqrnet.models.heads import UniQRNetHead
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import UserError
@@ -118,9 +120,13 @@ def _names(metric: ReferringMetric, sets: Mapping[str, set[Kind]], model: nn.Mod
         )
     prefix = f'{metric.prefix}/' if metric.prefix else ''
     label = '' if protocol.name == 'original' else f'{protocol.name}_'
-    for name, kinds in sets.items():
-        for found in expected_metrics(sorted(kinds, key=repr), predicts, protocol):
+    by_set = {name: expected_metrics(sorted(kinds, key=repr), predicts, protocol) for name, kinds in sets.items()}
+    for name, expected in by_set.items():
+        for found in expected:
             yield f'{prefix}{name}/{label}{found}'
+    if metric.mean_over_sets:
+        for found in mean_metrics([dict.fromkeys(expected, 0.0) for expected in by_set.values()]):
+            yield f'{prefix}{MEAN}/{label}{found}'
 
 
 def _awaited(runner: Runner) -> Iterator[tuple[str, str]]:

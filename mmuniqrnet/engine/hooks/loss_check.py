@@ -1,0 +1,149 @@
+"""Stop a training, or omit a step, when a loss is not finite; mmengine trains on, with weights that are NaN."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapperDict
+from mmengine.runner import Runner
+from torch import Tensor
+
+from mmuniqrnet.registry import HOOKS
+from mmuniqrnet.utils.errors import UserError
+
+from .bad_batch import BadBatch, expressions_of, losses_of, not_finite, save_batch
+from .step_guard import StepGuard
+
+ACTIONS = ('stop', 'skip')
+# Files that a run writes at most; each has a batch of images.
+MAX_FILES = 20
+
+
+@HOOKS.register_module()
+class CheckLossHook(Hook):
+    """Acts at once on a loss that is not finite: stops the training, or omits the step.
+
+    A step in which a loss, or without a loss scaler a gradient, is not finite is never made, so weights and the state
+    of the optimiser stay as they were (:class:`StepGuard`). This is decided alike on all ranks. If batches are
+    accumulated, the whole step is omitted. A float16 gradient that overflows is normal, and left to the scaler.
+
+    The batch, as the data loader gave it, is saved to ``{work_dir}/not_finite/iter_{N}.pth`` (``iter_{N}-rank{R}.pth``
+    if there are several ranks), never over an existing file, and at most 20 in a run: a dict with ``iter``, ``epoch``,
+    ``rank``, ``losses``, ``expressions`` (ids and texts) and ``batch``. ``torch.load(FILE, weights_only=False)`` reads
+    it, and the model's data preprocessor takes ``batch``; what is drawn at random there is drawn anew.
+
+    mmdet's ``CheckInvalidLossHook`` looks at every 50th loss by default, after the step, when the weights are spoiled
+    already, on each rank by itself, and does not say what the batch was.
+
+    Args:
+        action: ``'stop'`` raises an error with the losses, the expressions and the file; ``'skip'`` logs the same as a
+            warning and goes on with the next batch.
+        max_in_a_row: With ``'skip'``, the number of steps in a row that are omitted; one more stops the training.
+
+    Raises:
+        UserError: A loss or a gradient is not finite, and ``action`` is ``'stop'`` or too many steps were omitted.
+    """
+
+    # Before other hooks see the losses.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, action: str = 'stop', max_in_a_row: int = 10) -> None:
+        if action not in ACTIONS:
+            raise UserError(f"CheckLossHook: action is 'stop' or 'skip', not {action!r}.")
+        if max_in_a_row < 1:
+            raise UserError(f'CheckLossHook: max_in_a_row is at least 1, not {max_in_a_row}.')
+        self.action = action
+        self.max_in_a_row = max_in_a_row
+        self._guards: list[StepGuard] = []
+        self._files = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Put a guard on each optimiser."""
+        wrappers = runner.optim_wrapper
+        wrappers = list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
+        self._guards = [StepGuard(wrapper) for wrapper in wrappers]
+
+    def after_train(self, runner: Runner) -> None:
+        """Remove the guards."""
+        for guard in self._guards:
+            guard.remove()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None
+    ) -> None:
+        """Report a loss or a gradient of this iteration that was not finite."""
+        taken = [guard.take() for guard in self._guards]
+        flags = [one for seen, _ in taken for one in seen]
+        if not flags:
+            raise RuntimeError(
+                f'CheckLossHook saw no loss, because train_step of {type(runner.model).__name__} does not call '
+                'update_params of its optimiser wrapper'
+            )
+        gradients = [parameter for _, parameters in taken for parameter in parameters]
+        bad_loss = any(one.anywhere for one in flags)
+        in_a_row = max(guard.skipped_in_a_row for guard in self._guards)
+        if bad_loss or gradients:
+            mine = any(one.here for one in flags) or not bad_loss
+            said = self._report(runner, data_batch, outputs, mine, [] if bad_loss else gradients)
+            if self.action == 'stop':
+                raise UserError(
+                    f'{said}. The step was not made. Try a lower learning rate, a longer warm-up or '
+                    'optim_wrapper.type=OptimWrapper (float32), look at the batch, or omit such steps with '
+                    "CheckLossHook(action='skip')."
+                )
+            print_log(f'{said}; this step is omitted', 'current', logging.WARNING)
+        if in_a_row > self.max_in_a_row:
+            raise UserError(
+                f'CheckLossHook: at iteration {runner.iter + 1}, {in_a_row} steps in a row had losses or gradients '
+                f'that were not finite (max_in_a_row={self.max_in_a_row}), so the training does not recover: start '
+                'again from an earlier checkpoint with a lower learning rate or a longer warm-up; the batches are in '
+                f'{Path(runner.work_dir, "not_finite")}.'
+            )
+
+    def _report(
+        self, runner: Runner, data_batch: Any, outputs: dict | None, mine: bool, gradients: list[Tensor]
+    ) -> str:
+        """What happened, the same on all ranks; saves the batch of each rank that it happened on."""
+        batch = None
+        if mine:
+            losses, expressions = losses_of(outputs), expressions_of(data_batch)
+            content = dict(
+                iter=runner.iter + 1,
+                epoch=runner.epoch + 1,
+                rank=get_rank(),
+                losses=losses,
+                expressions=expressions,
+                batch=data_batch,
+            )
+            batch = BadBatch(get_rank(), not_finite(losses), expressions, self._save(runner, content))
+        # All ranks wait here for the files: the first one that ends in an error ends the others.
+        batches = [one for one in all_gather_object(batch) if one is not None]
+        if gradients:
+            what = f'gradients are not finite, though the losses are, in {_names(runner, gradients)}'
+        else:
+            what = 'a loss is not finite'
+        return f'CheckLossHook: at iteration {runner.iter + 1} {what}; {"; ".join(one.describe() for one in batches)}'
+
+    def _save(self, runner: Runner, content: dict) -> str | None:
+        if self._files >= MAX_FILES:
+            return None
+        name = f'iter_{runner.iter + 1}{f"-rank{get_rank()}" if get_world_size() > 1 else ""}.pth'
+        try:
+            path = save_batch(Path(runner.work_dir) / 'not_finite', name, content)
+        except OSError as error:
+            print_log(f'CheckLossHook: the batch cannot be saved ({error})', 'current', logging.WARNING)
+            return None
+        self._files += 1
+        return path
+
+
+def _names(runner: Runner, parameters: list[Tensor]) -> str:
+    """Names of the first of these parameters, and how many they are."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    wanted = {id(parameter) for parameter in parameters}
+    names = [name for name, value in model.named_parameters() if id(value) in wanted]
+    return ', '.join(names[:3]) + (f' and {len(names) - 3} more parameters' if len(names) > 3 else '')
