@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmuniqrnet.checkpoints.loading import load_swin
-from mmuniqrnet.models.layers import QueryDynamicAttention
+from mmuniqrnet.models.layers import QueryDynamicAttention, use_window_blocks
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
 
@@ -102,6 +102,7 @@ class QRNetSwin(SwinTransformer):
             convert_weights=convert_weights,
             init_cfg=init_cfg,
         )
+        use_window_blocks(self)
         self.text_dim = text_dim
         self.with_cp = with_cp
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
