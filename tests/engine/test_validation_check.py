@@ -60,6 +60,11 @@ def own_config(data: Path, boxes: Path, save_best: str) -> str:
         ('default_hooks.checkpoint.save_best=refshapes/testA/mIoU', r'will not be among the metrics of the validation'),
         ('default_hooks.checkpoint.save_best=auto', r'would take refshapes/val/N, the first metric there is'),
         ('default_hooks.checkpoint.save_best=refshapes/val/T-acc', r'T-acc.* will not be among'),
+        ('default_hooks.checkpoint.save_best=mean/mIoU', r"'mean/mIoU' will not be among"),
+        (
+            'val_evaluator.mean_over_sets=True default_hooks.checkpoint.save_best=mean/mIuO',
+            r'the nearest is mean/mIoU',
+        ),
         ('val_evaluator.protocol=cris', r"set model.head.test_cfg.extra_masks=\['mask_probs'\]"),
         (
             'default_hooks.stop.type=EarlyStoppingHook default_hooks.stop.monitor=acc default_hooks.stop.rule=greater',

@@ -334,3 +334,23 @@ def test_records_are_small():
     assert len(repr(metric.results[0])) < 1000
     kept = metric.results[0].values()
     assert all(isinstance(value, str | int | float | bool | list | tuple | None) for value in kept)
+
+
+def test_mean_over_sets_is_of_what_all_of_them_have():
+    """Sets of different sizes weigh the same; a metric that one of them lacks has no mean, nor have the counts."""
+    answers = [('a', (0, 0, 4, 4)), ('a', (0, 0, 4, 4)), ('a', (6, 6, 8, 8)), ('b', (6, 6, 8, 8))]
+    samples = [
+        with_prediction(square(number, dataset=name), box, rectangle(box)) for number, (name, box) in enumerate(answers)
+    ]
+    metrics = evaluate(ReferringMetric(mean_over_sets=True), samples, batch_size=2)
+    means = of_set(metrics, 'mean')
+    assert means['Acc@0.5'] == means['mIoU'] == pytest.approx((200 / 3 + 0) / 2)
+    assert means.keys() == EVERY_FIGURE - {'N', 'N_box', 'N_mask'}
+    plain = evaluate(ReferringMetric(), samples, batch_size=2)
+    assert plain == {name: value for name, value in metrics.items() if not name.startswith('mean/')}
+
+    boxes_only = with_prediction(square(9, dataset='c'), (0, 0, 4, 4))
+    boxes_only['instances'][0].pop('mask', None)
+    metrics = evaluate(ReferringMetric(mean_over_sets=True), [*samples, boxes_only], batch_size=2)
+    assert of_set(metrics, 'mean').keys() == {'Acc@0.5', 'box_mIoU'}
+    assert metrics['mean/Acc@0.5'] == pytest.approx((200 / 3 + 0 + 100) / 3)

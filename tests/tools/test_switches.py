@@ -7,6 +7,7 @@ import torch
 from helpers.main_job import CONFIG, options, train
 from mmengine.registry import DefaultScope
 
+from mmuniqrnet.engine import gpu_has_bfloat16
 from mmuniqrnet.utils.errors import UserError
 
 ITERS = 4
@@ -76,4 +77,28 @@ def test_scaled_learning_rate_counts_accumulated_batches(data, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='needs a machine without GPU')
 def test_amp_without_a_gpu_is_refused_in_one_sentence(data, tmp_path):
     with pytest.raises(UserError, match='--amp needs a GPU'):
-        run(data, tmp_path / 'amp', arguments=('--amp',))
+        run(data, tmp_path / 'amp', arguments=('--amp', '--amp-dtype', 'bf16'))
+
+
+def test_a_type_without_amp_is_refused(data, tmp_path):
+    with pytest.raises(UserError, match='--amp-dtype fp16 is the type of --amp: add --amp'):
+        run(data, tmp_path / 'amp', arguments=('--amp-dtype', 'fp16'))
+
+
+@pytest.mark.skipif(not gpu_has_bfloat16(), reason='needs a GPU with bfloat16')
+@pytest.mark.parametrize('dtype', [None, 'bf16', 'fp16'])
+def test_amp_trains_in_the_type_asked_for(dtype, data, tmp_path):
+    arguments = ('--amp',) if dtype is None else ('--amp', '--amp-dtype', dtype)
+    saved = run(data, tmp_path / 'amp', arguments=arguments)
+    assert ('loss_scaler' in saved[-1]['optimizer']) == (dtype == 'fp16')
+    assert all(value.isfinite().all() for value in saved[-1]['state_dict'].values())
+
+
+def test_a_best_metric_of_unknown_rule_is_refused_in_one_sentence(data, tmp_path):
+    with pytest.raises(UserError, match='save_best=.refshapes/val/oIoU.*cannot tell whether more or less'):
+        run(
+            data,
+            tmp_path / 'rule',
+            'default_hooks.checkpoint.save_best=refshapes/val/oIoU',
+            'default_hooks.checkpoint.rule=None',
+        )
