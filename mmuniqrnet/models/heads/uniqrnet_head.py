@@ -126,7 +126,7 @@ class UniQRNetHead(BaseModule):
             training with ``deep_supervision``, also ``d{i}.mask_logits`` [B, 1, h, w] of each earlier encoder layer i.
         """
         out = {}
-        if self.deep_supervision and self.training:
+        if self.mask_branch is not None and self.deep_supervision and self.training:
             layers = self.encoder.forward_layers(levels, text, padding_mask)
             *earlier, out['mask_logits'] = self.mask_branch.forward_layers(layers, levels)
             out |= {f'd{i}.mask_logits': logits for i, logits in enumerate(earlier)}
