@@ -122,6 +122,7 @@ def test_short_rows_leave_out_the_options_that_are_newer_than_their_results(abla
         ('nano-after-norm-guide', {'model.backbone', 'model.head.pixel_guidance'}),
         ('nano-blind-reference', {'model.head.box_branch'}),
         ('nano-deep', {'model.head.deep_supervision'}),
+        ('nano-deep-task', {'custom_hooks', 'model.head.deep_supervision'}),
         ('nano-levels', {'model.head.encoder'}),
         ('nano-one-level', {'model.head.encoder'}),
         ('nano-plain-neck', {'model.neck'}),
@@ -156,7 +157,8 @@ def test_whole_trainings_differ_from_nano_in_what_their_titles_say(ablations, tm
     MODELS.build(cfg.model)
     hooks = [HOOKS.build(hook) for hook in cfg.custom_hooks]
     tasks = next(hook.tasks for hook in hooks if isinstance(hook, LossBalanceHook))
-    assert set(tasks) == {'box', 'mask'} if name == 'nano-magnitude-two' else {'box', 'mask', 'aux'}
+    expected = {'nano-magnitude-two': {'box', 'mask'}, 'nano-deep-task': {'box', 'mask', 'aux', 'deep'}}
+    assert set(tasks) == expected.get(name, {'box', 'mask', 'aux'})
 
 
 def is_known(cfg, key, run):

@@ -57,7 +57,8 @@ class UniQRNetHead(BaseModule):
         deep_supervision: Whether, in training, the mask branch is also applied after each of the encoder's earlier
             layers, as Mask2Former does after its decoder's; what is predicted does not change. The encoder and the mask
             branch need ``forward_layers``, as :class:`VisualLinguisticEncoder` and :class:`MaskBranch` have.
-        deep_loss_weight: Weight of the mask losses of each earlier layer, relative to those of the last layer.
+        deep_loss_weight: Weight of the mask losses of each earlier layer, relative to those of the last layer; 1 as in
+            Mask2Former.
         test_cfg: Options of prediction only: ``mask_threshold``, ``mask_margin`` and ``extra_masks``, see
             :class:`~mmuniqrnet.models.heads.answering.TestCfg`.
         init_cfg: mmengine initialisation.
