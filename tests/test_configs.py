@@ -189,6 +189,16 @@ def test_hooks_of_config_are_there(path):
         assert isinstance(HOOKS.build(hook), Hook)
 
 
+@pytest.mark.parametrize('path', CONFIGS)
+def test_every_task_of_the_balance_has_losses(path):
+    """A config that removes a branch removes its task as well, and none is left without one."""
+    cfg = Config.fromfile(ROOT / path)
+    head, hooks = cfg.model.head, [h for h in cfg.get('custom_hooks', []) if h.type == 'LossBalanceHook']
+    parts = dict(box=head.box_branch, mask=head.mask_branch, aux=head.pixel_guidance)
+    there = {task for task, part in parts.items() if part is not None}
+    assert [set(hook.tasks) for hook in hooks] == ([there] if {'box', 'mask'} <= there else [])
+
+
 @pytest.mark.parametrize('path', [path for path in CONFIGS if 'nano' not in path and 'eval_all' not in path])
 def test_full_size_config_has_the_sizes_of_its_name(path):
     cfg = Config.fromfile(ROOT / path)

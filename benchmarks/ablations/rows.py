@@ -67,6 +67,7 @@ NO_TEXT = {'model.backbone.gated_stages': (), **PLAIN_NECK}
 CUT = {'model.head.test_cfg.mask_margin': 0.1}
 POINTING = {'model.head.box_branch.type': 'PointingBoxBranch'}
 AFTER_NORM = {'model.backbone.gate_output': 'after_norm'}
+DEEP = {'model.head.deep_supervision': True}
 GUIDED_GATES = {'model.head.pixel_guidance.guide_gates': True}
 START_SEED = 1
 TASKS = dict(box='loss_box', mask=('loss_mask', 'loss_aux'))
@@ -160,7 +161,11 @@ WHOLE = {
         'box branch that does not see its reference',
         {'model.head.box_branch.sees_reference': False},
     ),
-    'nano-deep': ('masks after every encoder layer', {'model.head.deep_supervision': True}),
+    'nano-deep': ('masks after every encoder layer', DEEP),
+    'nano-deep-task': (
+        'masks after every encoder layer, the earlier ones a task of their own',
+        DEEP | {'custom_hooks.0.tasks': dict(_delete_=True, deep='d?.loss_mask', **THREE_TASKS)},
+    ),
     'nano-levels': ('tokens of strides 4, 8 and 16', {'model.head.encoder.levels': (0, 1, 2)}),
     'nano-one-level': ('tokens of stride 8 only', {'model.head.encoder.levels': (1,)}),
     'nano-plain-neck': ('neck without gates', PLAIN_NECK),

@@ -168,7 +168,13 @@ ALLOWED = [
     (QRNET, 'model.head.loss_aux._delete_=True model.head.loss_aux.type=mmdet.DiceLoss'),
     (FLAGSHIP, 'custom_hooks.0.strategy._delete_=True custom_hooks.0.strategy.type=dwa'),
     (FLAGSHIP, 'custom_hooks=[]'),
-    (FLAGSHIP, 'model.head.pixel_guidance=None'),
+    (FLAGSHIP, 'model.head.encoder.levels=2,3,4 model.head.encoder.level_sizes=[(40,40),(20,20),(10,10)]'),
+    (FLAGSHIP, 'custom_hooks.0.strategy=gradnorm custom_hooks.0.shared_parameters=neck'),
+    (
+        FLAGSHIP,
+        'model.head.pixel_guidance=None custom_hooks.0.tasks._delete_=True custom_hooks.0.tasks.box=loss_box '
+        'custom_hooks.0.tasks.mask=loss_mask',
+    ),
     # Arguments that have moved; the part warns.
     (NANO, 'model.head.mask_margin=0.2'),
     # **kwargs that go on to another part.

@@ -54,9 +54,10 @@ model = dict(
         box_from_mask=True,
         mask_loss_stride=4,
         # Whether the mask is also predicted, in training only, after each of the encoder's earlier layers, and the
-        # weight of these losses beside those of the last layer.
+        # weight of each of these beside the last layer: the five together weigh as much as the last. They count as
+        # losses of the mask's task, so larger ones lower its weight.
         deep_supervision=False,
-        deep_loss_weight=1.0,
+        deep_loss_weight=0.2,
     ),
 )
 
@@ -65,8 +66,7 @@ custom_hooks = [
     # task, such as loss_score, keeps weight 1. Other choices:
     # - strategy='fixed' (each task weighs 1), or with weights of yours:
     #   strategy=dict(type='fixed', weights=dict(box=0.2, mask=1.0, aux=1.0))
-    # - strategy='magnitude' makes the tasks equally large, so leave aux out of the tasks; 'dwa' follows how fast their
-    #   losses fall; 'random' is a control
+    # - strategy='magnitude' makes the tasks equally large; 'dwa' follows how fast their losses fall
     # - strategy='gradnorm' compares gradients, and needs shared_parameters='neck', on which all three tasks depend
     # Without pixel guidance, or without boxes or masks, the task is to be left out. The prefix d?.loss_mask is that of
     # deep supervision; it fits 11 encoder layers, and d*.loss_mask more.

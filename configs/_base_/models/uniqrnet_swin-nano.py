@@ -68,9 +68,9 @@ model = dict(
             embed_dims=32,
         ),
         box_from_mask=True,
-        # Mask losses after the encoder's earlier layers as well, and their weight.
+        # Mask losses after the encoder's two earlier layers as well, and the weight of each.
         deep_supervision=False,
-        deep_loss_weight=1.0,
+        deep_loss_weight=0.5,
         test_cfg=dict(mask_margin=0.1),
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),

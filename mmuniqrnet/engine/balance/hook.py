@@ -202,7 +202,7 @@ class LossBalanceHook(Hook):
             if task not in self._task_of.values():
                 raise UserError(
                     f'LossBalanceHook: task {task!r} (prefix {", ".join(prefixes)}) matches none of the '
-                    f'losses {", ".join(losses)}: correct `tasks`'
+                    f'losses {", ".join(losses)}: correct `tasks`, or leave this one out'
                 )
         if without:
             print_log(f'LossBalanceHook: weight 1 for the losses of no task: {", ".join(without)}', 'current')

@@ -57,7 +57,8 @@ class UniQRNetHead(BaseModule):
         deep_supervision: Whether, in training, the mask branch is also applied after each of the encoder's earlier
             layers, as Mask2Former does after its decoder's; what is predicted does not change. The encoder and the mask
             branch need ``forward_layers``, as :class:`VisualLinguisticEncoder` and :class:`MaskBranch` have.
-        deep_loss_weight: Weight of the mask losses of each earlier layer, relative to those of the last layer.
+        deep_loss_weight: Weight of the mask losses of each earlier layer, relative to those of the last layer; 1 as in
+            Mask2Former.
         test_cfg: Options of prediction only: ``mask_threshold``, ``mask_margin`` and ``extra_masks``, see
             :class:`~mmuniqrnet.models.heads.answering.TestCfg`.
         init_cfg: mmengine initialisation.
@@ -126,7 +127,7 @@ class UniQRNetHead(BaseModule):
             training with ``deep_supervision``, also ``d{i}.mask_logits`` [B, 1, h, w] of each earlier encoder layer i.
         """
         out = {}
-        if self.deep_supervision and self.training:
+        if self.mask_branch is not None and self.deep_supervision and self.training:
             layers = self.encoder.forward_layers(levels, text, padding_mask)
             *earlier, out['mask_logits'] = self.mask_branch.forward_layers(layers, levels)
             out |= {f'd{i}.mask_logits': logits for i, logits in enumerate(earlier)}
