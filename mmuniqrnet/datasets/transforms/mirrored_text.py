@@ -49,7 +49,9 @@ _MISSPELLED = {
     for word in one_error_away(('left', 'right'), _ENGLISH)
     if 'left' not in word and 'right' not in word and word not in _PAIRS
 } | words_of(
-    'rgt rite rihg irhgt ght rugt righmost lefmost rigmost rigthmost righest lefest lefetst righside lefside lrft raeft'
+    # "le t" and "ri ght", too.
+    'le ri rgt rite rihg irhgt ght rugt righmost lefmost rigmost rigthmost righest lefest lefetst righside lefside '
+    'lrft raeft'
 )
 _COMPASS = {
     start + side + end for start in ('', 'north', 'south') for side in ('east', 'west') for end in ('', 'ern')
@@ -61,8 +63,10 @@ _OTHER_LANGUAGES = words_of(
 )
 # All words for a side that do not contain "left" or "right".
 SHORT_OR_MISSPELLED_SIDES = (_PAIRS.keys() | _MISSPELLED) - {'left', 'right'}
-# "Score" was at the right of the screen on which ReferItGame was played.
-_DOUBTFUL = _MISSPELLED | _COMPASS | _OTHER_LANGUAGES | {'score', 'clockwise', 'counterclockwise', 'anticlockwise'}
+# Players of ReferItGame saw the rounds on the left of the screen and the score on the right, and refer to them.
+_DOUBTFUL = (
+    _MISSPELLED | _COMPASS | _OTHER_LANGUAGES | {'score', 'rounds', 'clockwise', 'counterclockwise', 'anticlockwise'}
+)
 _TOKEN = re.compile('[a-z]+|[0-9]+')
 _MAY_BE_UNCERTAIN = words_of('l r lt rt')
 _MAY_BE_EXCHANGED = frozenset(_PAIRS) | {'clock', 'oclock'}

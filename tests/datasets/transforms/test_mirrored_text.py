@@ -69,6 +69,8 @@ DOUBTFUL = [
     'elft man',
     'top rite',
     'righmost',
+    'girl on le t',
+    'ri ght swan',
     # letters that may be words
     'how r u',
     'l shaped couch',
@@ -141,9 +143,9 @@ def test_refshapes_loses_no_flip():
 @pytest.mark.parametrize('name, refused', [('refcoco', 0.015), ('refcoco+', 0.025), ('referit', 0.015)])
 def test_real_expressions(name, refused):
     texts = real_expressions()[name]
-    start = time.perf_counter()
+    start = time.process_time()
     mirrored = [mirror_text(text) for text in texts]
-    seconds = (time.perf_counter() - start) / len(texts)
+    seconds = (time.process_time() - start) / len(texts)
     assert [mirror_text(text) for text in mirrored if text is not None] == [
         text for text, other in zip(texts, mirrored) if other is not None
     ]
