@@ -11,7 +11,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
 
+from mmuniqrnet.checkpoints.carried_config import has_checkpoint
 from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, naming_unknown_types, set_launcher
 from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.errors import UserError, run_tool
@@ -73,7 +75,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if note is not None:
             runner.logger.info(note)
+        if cfg.get('resume') and cfg.get('load_from'):
+            forget_initial_checkpoints(runner.model)
         runner.train()
+
+
+def forget_initial_checkpoints(model: nn.Module) -> None:
+    """Leave out the checkpoints of every ``init_cfg``, which a resumed training neither uses nor needs to find."""
+    for part in model.modules():
+        if has_checkpoint(getattr(part, 'init_cfg', None)):
+            part.init_cfg = None
 
 
 def resume(cfg: Config, checkpoint: str) -> str | None:

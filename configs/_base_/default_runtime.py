@@ -10,6 +10,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='ReferringVisualizationHook', draw=True),
     check_load=dict(type='CheckLoadHook'),
+    loaded_lr=dict(type='LoadedLrHook'),  # for optim_wrapper.constructor='LoadedLrOptimWrapperConstructor'
     check_validation=dict(type='CheckValidationHook'),
 )
 
