@@ -129,6 +129,7 @@ def test_config_trains_a_step_and_answers(name, data):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     model.init_weights()
+    cfg.optim_wrapper.pop('constructor', None)  # decides on learning rates in a Runner, which is not used here
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     train, test = (DATASETS.build(cfg[f'{part}_dataloader'].dataset) for part in ('train', 'test'))
     before = {name: value.clone() for name, value in model.named_parameters()}

@@ -8,6 +8,7 @@ NAMES = {
     'DATASETS': ('ReferDataset', 'RefShapesDataset'),
     'METRICS': ('ReferringMetric',),
     'HOOKS': ('LossBalanceHook',),
+    'OPTIM_WRAPPER_CONSTRUCTORS': ('LoadedLrOptimWrapperConstructor',),
     'DATA_SAMPLERS': ('SameImageSampler',),
 }
 

@@ -12,7 +12,9 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
 
+from mmuniqrnet.checkpoints.carried_config import has_checkpoint
 from mmuniqrnet.config import (
     add_cfg_options,
     add_launcher,
@@ -87,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if note is not None:
             runner.logger.info(note)
+        if cfg.get('resume') and cfg.get('load_from'):
+            forget_initial_checkpoints(runner.model)
         runner.train()
 
 
@@ -104,6 +108,13 @@ def set_amp(cfg: Config, dtype: str | None) -> None:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
         cfg.optim_wrapper.dtype = 'float16'
+
+
+def forget_initial_checkpoints(model: nn.Module) -> None:
+    """Leave out the checkpoints of every ``init_cfg``, which a resumed training neither uses nor needs to find."""
+    for part in model.modules():
+        if has_checkpoint(getattr(part, 'init_cfg', None)):
+            part.init_cfg = None
 
 
 def resume(cfg: Config, checkpoint: str) -> str | None:

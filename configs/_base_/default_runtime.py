@@ -11,6 +11,7 @@ default_hooks = dict(
     visualization=dict(type='ReferringVisualizationHook', draw=True),
     check_load=dict(type='CheckLoadHook'),
     check_loss=dict(type='CheckLossHook', action='stop'),
+    loaded_lr=dict(type='LoadedLrHook'),  # for optim_wrapper.constructor='LoadedLrOptimWrapperConstructor'
     check_validation=dict(type='CheckValidationHook'),
 )
 

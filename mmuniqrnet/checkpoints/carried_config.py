@@ -71,12 +71,13 @@ def _without_initial_weights(config: Any) -> Any:
         return {
             key: _without_initial_weights(value)
             for key, value in config.items()
-            if key != 'pretrained' and not (key == 'init_cfg' and _has_checkpoint(value))
+            if key != 'pretrained' and not (key == 'init_cfg' and has_checkpoint(value))
         }
     return [_without_initial_weights(value) for value in config] if isinstance(config, list) else _plain(config)
 
 
-def _has_checkpoint(init_cfg: Any) -> bool:
+def has_checkpoint(init_cfg: Any) -> bool:
+    """Whether an ``init_cfg`` (a dict, a list of them, or None) loads a checkpoint."""
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
     return any('checkpoint' in entry for entry in entries)
 

@@ -17,6 +17,8 @@ from .fit import NEW_BY_DESIGN, FitReport, compare_state_dicts, part_of, require
 
 # What a checkpoint of a backbone may lack: the gates, and the norms of the stages' outputs, which a classifier lacks.
 NEW_IN_SWIN = ('gates.', 'norm0.', 'norm1.', 'norm2.', 'norm3.')
+# A neck's lateral convolutions, which QRNet's neck shares with the FPN of a detector.
+LATERALS = 'lateral_convs.'
 
 
 def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share: float = 0.95) -> FitReport:
@@ -35,6 +37,17 @@ def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share
     Raises:
         CheckpointError: If the file does not fit.
     """
+    return load_swin_of_detector(backbone, path, layout, share)[0]
+
+
+def load_swin_of_detector(
+    backbone: nn.Module, path: str | Path, layout: str = 'auto', share: float = 0.95
+) -> tuple[FitReport, dict[str, Tensor]]:
+    """The same as :func:`load_swin`; returns the lateral convolutions of the file's neck as well.
+
+    Returns:
+        The report, and the tensors ``lateral_convs.*`` for :func:`load_laterals`; none if the file has no neck.
+    """
     reference = backbone.state_dict()
     try:
         converted = backbone_weights(state_dict_of(read_checkpoint(path), path), layout)
@@ -46,7 +59,38 @@ def load_swin(backbone: nn.Module, path: str | Path, layout: str = 'auto', share
         raise CheckpointError(f'init_cfg of {type(backbone).__name__}, {path}: {error}') from None
     backbone.load_state_dict({name: state[name] for name in fit.matched}, strict=False)
     log_fit(f'{type(backbone).__name__} from {path}', fit, resized)
-    return fit
+    prefix = f'neck.{LATERALS}'
+    laterals = {name: value for name, value in converted.left_out.items() if name.startswith(prefix)}
+    return fit, {name.removeprefix('neck.'): value for name, value in laterals.items()}
+
+
+def load_laterals(neck: nn.Module, laterals: Mapping[str, Tensor], path: str | Path) -> bool:
+    """Load the lateral convolutions of a detector into a neck if all their names and shapes fit, and log it.
+
+    A neck without lateral convolutions, or whose own do not fit, is not changed: a neck may have another width or other
+    levels than the detector.
+
+    Args:
+        neck: The neck.
+        laterals: Tensors ``lateral_convs.*``.
+        path: The file that they are from, for the log.
+
+    Returns:
+        Whether they were loaded.
+    """
+    reference = {name: value for name, value in neck.state_dict().items() if name.startswith(LATERALS)}
+    name = type(neck).__name__
+    problem = compare_state_dicts(laterals, reference, new=()).problem()
+    if problem is not None:
+        print_log(
+            f'{name}: the lateral convolutions of {path} do not fit and are left out: {problem}',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return False
+    neck.load_state_dict(dict(laterals), strict=False)
+    print_log(f'{name}: {len(laterals)} tensors of lateral convolutions from {path}', logger='current')
+    return True
 
 
 def backbone_weights(state: Mapping[str, Tensor], layout: str = 'auto') -> swin.Converted:

@@ -8,6 +8,7 @@ from .hooks import (
     MatmulPrecisionHook,
     ReferringVisualizationHook,
 )
+from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
 from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'LoadedLrHook',
+    'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',

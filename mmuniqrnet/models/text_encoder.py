@@ -3,7 +3,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import torch
+import transformers
 from mmengine.model import BaseModule, initialize
+from mmengine.utils import digit_version
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -11,6 +13,8 @@ from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
 from mmuniqrnet.utils.errors import UserError
 
+# The name of from_pretrained's argument; transformers 5 warns if it is called by its old name.
+DTYPE = 'dtype' if digit_version(transformers.__version__) >= digit_version('4.56') else 'torch_dtype'
 # Tokenizers in the package, which need no download.
 SHIPPED_TOKENIZERS = {
     'mmuniqrnet:refshapes': Path(__file__).parents[1] / 'datasets' / 'refshapes' / 'vocab',
@@ -30,6 +34,9 @@ class TextEncoder(BaseModule):
         sentence: The sentence feature: ``'cls'`` is the feature of the first token, ``'mean'`` the mean over tokens.
         frozen: Whether the encoder is not trained: no gradients, no dropout.
         init_cfg: mmengine initialisation.
+
+    The weights are float32, also where the files of ``model`` have another type. ``loaded_at_build`` has the names of
+    the parameters that were loaded from these files; it is empty for a model that is built with random weights.
 
     Raises:
         ValueError: ``model`` or ``tokenizer`` cannot be found, or an argument is out of range.
@@ -58,7 +65,11 @@ class TextEncoder(BaseModule):
         self.sentence = sentence
         self.frozen = frozen
         self.tokenizer = load_tokenizer(tokenizer)
-        self.model = load_encoder(model, self.tokenizer)
+        loaded: set[str] = set()
+        if isinstance(model, str):
+            self.model, loaded = load_pretrained(model)
+        else:
+            self.model = build_encoder(model, self.tokenizer)
         longest = getattr(self.model.config, 'max_position_embeddings', None)
         if longest is not None and max_length > longest:
             raise UserError(
@@ -69,6 +80,7 @@ class TextEncoder(BaseModule):
         if getattr(self.model, 'pooler', None) is not None:
             self.model.pooler = None
         self.model.requires_grad_(not frozen)
+        self.loaded_at_build = frozenset(f'model.{name}' for name, _ in self.model.named_parameters() if name in loaded)
         self.train(self.training)
 
     @property
@@ -120,14 +132,19 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         raise UserError(_not_found('tokenizer', name, error)) from None
 
 
-def load_encoder(model: str | dict, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
-    """A Hugging Face encoder by name or folder (with its weights), or from a configuration (with random weights)."""
-    if isinstance(model, str):
-        try:
-            return AutoModel.from_pretrained(model)
-        except Exception as error:
-            raise UserError(_not_found('model', model, error)) from None
-    settings = dict(model)
+def load_pretrained(name: str) -> tuple[PreTrainedModel, set[str]]:
+    """A Hugging Face encoder by name or local folder, in float32, and the names of the parameters that were loaded."""
+    try:
+        # By default transformers 5 takes the type in which the weights are stored.
+        model, info = AutoModel.from_pretrained(name, output_loading_info=True, **{DTYPE: torch.float32})
+    except Exception as error:
+        raise UserError(_not_found('model', name, error)) from None
+    return model, {key for key, _ in model.named_parameters()} - set(info['missing_keys'])
+
+
+def build_encoder(config: dict, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
+    """A Hugging Face encoder with random weights, from ``model_type`` and the arguments of its configuration."""
+    settings = dict(config)
     model_type = settings.pop('model_type', None)
     if model_type is None:
         raise UserError("TextEncoder: model=dict(...) needs a model_type, such as 'bert'.")

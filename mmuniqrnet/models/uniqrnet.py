@@ -7,6 +7,8 @@ from mmdet.structures import DetDataSample
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
+from mmuniqrnet.checkpoints.carried_config import has_checkpoint
+from mmuniqrnet.checkpoints.loading import load_laterals
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
 from mmuniqrnet.utils.errors import UserError
@@ -78,6 +80,20 @@ class UniQRNet(BaseDetector):
         self.backbone = build_module(backbone)
         self.neck = build_module(neck)
         self.head = build_module(head)
+
+    def init_weights(self) -> None:
+        """Initialise all parts.
+
+        If the checkpoint that the backbone was initialised from is a detector's, the neck's lateral convolutions are
+        loaded from it as well, as QRNet's were, unless the neck or the whole model has a checkpoint of its own.
+        """
+        super().init_weights()
+        laterals = getattr(self.backbone, 'detector_laterals', None)
+        if laterals:
+            own = [getattr(part, 'init_cfg', None) for part in (self, self.neck)]
+            if self.neck is not None and not any(map(has_checkpoint, own)):
+                load_laterals(self.neck, laterals, self.backbone.init_cfg['checkpoint'])
+            self.backbone.detector_laterals = {}
 
     def extract_feat(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Features:
         """Images [B, 3, H, W] and their data samples, each with ``text``, -> :class:`Features`."""

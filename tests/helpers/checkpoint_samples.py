@@ -1,11 +1,14 @@
 """Small checkpoints in the layouts of others."""
 
 import argparse
+from collections.abc import Sequence
 
 import torch
 from transformers import BertConfig, BertModel
 
 from mmuniqrnet.checkpoints import qrnet
+from mmuniqrnet.checkpoints.swin import SWIN as SWIN_LAYOUTS
+from mmuniqrnet.checkpoints.swin import to_original_order
 from mmuniqrnet.models import BoxBranch, QRNetSwin, QueryAwareFusion, UniQRNet, UniQRNetHead, VisualLinguisticEncoder
 
 TEXT_DIM = 12
@@ -82,3 +85,33 @@ def published_checkpoint(model: UniQRNet) -> dict:
 def resnet_state() -> dict[str, torch.Tensor]:
     """A few names of torchvision's ResNet."""
     return {'conv1.weight': torch.ones(8, 3, 7, 7), 'layer1.0.conv1.weight': torch.ones(8, 8, 1, 1)}
+
+
+def detector_state(backbone: QRNetSwin, laterals: dict[str, torch.Tensor], original: bool = False) -> dict:
+    """A Mask R-CNN's weights with this backbone, as mmdet saves them or as the Swin paper's detection code does.
+
+    Args:
+        backbone: The Swin; its gates are left out.
+        laterals: The FPN's lateral convolutions, ``lateral_convs.{i}.conv.weight`` and ``.bias``.
+        original: Whether the backbone is in the layout of the Swin paper's code.
+    """
+    swin = {name: value for name, value in backbone.state_dict().items() if not name.startswith('gates.')}
+    if original:
+        swin = {SWIN_LAYOUTS.backward(name): to_original_order(name, value) for name, value in swin.items()}
+    width = len(laterals['lateral_convs.0.conv.bias'])
+    fpn = laterals | {f'fpn_convs.{i}.conv.weight': torch.randn(width, width, 3, 3) for i in range(4)}
+    return (
+        {f'backbone.{name}': value for name, value in swin.items()}
+        | {f'neck.{name}': value for name, value in fpn.items()}
+        | {'rpn_head.rpn_conv.weight': torch.randn(4, 4, 3, 3), 'roi_head.bbox_head.fc_cls.bias': torch.randn(81)}
+    )
+
+
+def random_laterals(channels: Sequence[int], width: int, seed: int = 5) -> dict[str, torch.Tensor]:
+    """Lateral convolutions as an FPN has them."""
+    generator = torch.Generator().manual_seed(seed)
+    out = {}
+    for i, c in enumerate(channels):
+        out[f'lateral_convs.{i}.conv.weight'] = torch.randn(width, c, 1, 1, generator=generator)
+        out[f'lateral_convs.{i}.conv.bias'] = torch.randn(width, generator=generator)
+    return out

@@ -7,7 +7,7 @@ from mmengine.model.weight_init import trunc_normal_init
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mmuniqrnet.checkpoints.loading import load_swin
+from mmuniqrnet.checkpoints.loading import load_swin_of_detector
 from mmuniqrnet.models.layers import QueryDynamicAttention, use_window_blocks
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
@@ -59,6 +59,9 @@ class QRNetSwin(SwinTransformer):
             is detected from the names.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=...)`` with a Swin of any layout that
             :func:`mmuniqrnet.checkpoints.load_swin` reads; it fails where the file does not fit.
+
+    If the file of ``init_cfg`` is a detector's, ``init_weights`` keeps its neck's lateral convolutions in
+    ``detector_laterals``, from where :class:`UniQRNet` gives them to its own neck; the file is read once.
     """
 
     takes_sentence = True
@@ -104,6 +107,7 @@ class QRNetSwin(SwinTransformer):
         )
         use_window_blocks(self)
         self.text_dim = text_dim
+        self.detector_laterals: dict[str, Tensor] = {}
         self.with_cp = with_cp
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
         if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
@@ -154,7 +158,8 @@ class QRNetSwin(SwinTransformer):
         for module in self.gates.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_init(module, std=0.02, bias=0.0)
-        load_swin(self, self.init_cfg['checkpoint'], 'original' if self.convert_weights else 'auto')
+        layout = 'original' if self.convert_weights else 'auto'
+        _, self.detector_laterals = load_swin_of_detector(self, self.init_cfg['checkpoint'], layout)
 
     def forward(self, images: Tensor, sentence: Tensor | None = None) -> list[Tensor]:
         """images [B, 3, H, W], sentence [B, text_dim] -> one map [B, C_i, H / s_i, W / s_i] per stage of out_indices.

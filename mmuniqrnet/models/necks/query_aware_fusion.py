@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS
@@ -54,7 +54,9 @@ class QueryAwareFusion(BaseModule):
             )
         self.in_channels = tuple(in_channels)
         self.num_outs = num_outs
-        self.lateral_convs = ModuleList(ConvModule(c, out_channels, 1, act_cfg=None) for c in in_channels)
+        # A plain nn.ModuleList, as in mmdet's FPN: BaseModule.init_weights would call ConvModule.init_weights for the
+        # children of mmengine's after init_cfg, and its Kaiming initialisation would replace the Xavier one.
+        self.lateral_convs = nn.ModuleList(ConvModule(c, out_channels, 1, act_cfg=None) for c in in_channels)
         self.gates = ModuleList(
             QueryDynamicAttention(
                 out_channels,
