@@ -8,6 +8,7 @@ _base_ = './adamw.py'
 # To train in float32, optim_wrapper.type=OptimWrapper; not to clip, optim_wrapper.clip_grad=None.
 optim_wrapper = dict(
     type='Bf16OptimWrapper',  # bfloat16 on a GPU that has it, float32 elsewhere
+    constructor='LoadedLrOptimWrapperConstructor',  # the full learning rate for what no checkpoint filled
     clip_grad=dict(max_norm=1.0),
 )
 param_scheduler = [
