@@ -130,7 +130,7 @@ def test_config_trains_a_step_and_answers(name, data):
     log = model.train_step(pseudo_collate([train[i] for i in range(4)]), optim_wrapper)
     assert torch.isfinite(log['loss'])
     # The gates' last V is zero at first, so what stands before it has no gradient in the first step.
-    late = ('squeeze.V', 'decoder.weight', 'decoder.bias')
+    late = ('squeeze.V', 'decoder.weight', 'decoder.bias', 'channel.norm.weight', 'channel.norm.bias')
     unchanged = [
         name
         for name, value in model.named_parameters()

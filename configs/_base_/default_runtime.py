@@ -11,6 +11,7 @@ default_hooks = dict(
     visualization=dict(type='ReferringVisualizationHook', draw=True),
     check_load=dict(type='CheckLoadHook'),
     check_validation=dict(type='CheckValidationHook'),
+    gate_saturation=dict(type='GateSaturationHook', interval=50),
 )
 
 env_cfg = dict(
