@@ -66,7 +66,7 @@ def test_one_stage_alone_is_reached_without_the_later_ones(stage):
     torch.nn.functional.binary_cross_entropy_with_logits(
         logits[f'backbone{stage}'], torch.rand_like(logits[f'backbone{stage}'])
     ).backward()
-    for _ in range(4):
+    for i in range(4):
         parameters = [*body.stages[i].blocks.parameters(), *body.gates[i].parameters()]
         assert all((p.grad is not None and p.grad.any().item()) == (i <= stage) for p in parameters)
     assert sentence.grad.any()  # through the gates, not through the comparison
