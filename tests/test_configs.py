@@ -99,6 +99,17 @@ def test_config_of_a_data_set_is_its_four_bases_and_a_few_lines(path):
 
 
 @pytest.mark.parametrize('path', CONFIGS)
+def test_only_qrnet_has_the_published_gates(path):
+    cfg = Config.fromfile(ROOT / path).model
+    published = path.startswith('configs/qrnet_')
+    for part in (cfg.backbone, cfg.neck):
+        assert (part.gate_norm, part.gate_limit) == ((False, None) if published else (True, 4.0))
+    assert cfg.backbone.gate_output == 'before_norm' or not published
+    normalised = [name for name in build_without_memory(cfg).state_dict() if '.channel.norm.' in name]
+    assert bool(normalised) != published
+
+
+@pytest.mark.parametrize('path', CONFIGS)
 def test_full_size_network_fits_together(path):
     """On the meta device, where shapes are computed and numbers are not."""
     cfg = Config.fromfile(ROOT / path).model
