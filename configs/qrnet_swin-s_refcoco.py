@@ -10,6 +10,9 @@ _base_ = [
 # To change: model.backbone.init_cfg.checkpoint=FILE, model.text_encoder.model=FOLDER, train_dataloader.batch_size=N
 
 model = dict(
+    # The gates as published.
+    backbone=dict(gate_norm=False, gate_limit=None, gate_output='before_norm'),
+    neck=dict(gate_norm=False, gate_limit=None),
     # What is not QRNet's.
     head=dict(
         mask_branch=None,

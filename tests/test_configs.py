@@ -105,6 +105,17 @@ def test_config_of_a_data_set_is_its_four_bases_and_a_few_lines(path):
 
 
 @pytest.mark.parametrize('path', CONFIGS)
+def test_only_qrnet_has_the_published_gates(path):
+    cfg = Config.fromfile(ROOT / path).model
+    published = path.startswith('configs/qrnet_')
+    for part in (cfg.backbone, cfg.neck):
+        assert (part.gate_norm, part.gate_limit) == ((False, None) if published else (True, 4.0))
+    assert cfg.backbone.gate_output == 'before_norm' or not published
+    normalised = [name for name in build_without_memory(cfg).state_dict() if '.channel.norm.' in name]
+    assert bool(normalised) != published
+
+
+@pytest.mark.parametrize('path', CONFIGS)
 def test_full_size_network_fits_together(path):
     """On the meta device, where shapes are computed and numbers are not."""
     cfg = Config.fromfile(ROOT / path).model
@@ -137,7 +148,7 @@ def test_config_trains_a_step_and_answers(name, data):
     log = model.train_step(pseudo_collate([train[i] for i in range(4)]), optim_wrapper)
     assert torch.isfinite(log['loss'])
     # The gates' last V is zero at first, so what stands before it has no gradient in the first step.
-    late = ('squeeze.V', 'decoder.weight', 'decoder.bias')
+    late = ('squeeze.V', 'decoder.weight', 'decoder.bias', 'channel.norm.weight', 'channel.norm.bias')
     unchanged = [
         name
         for name, value in model.named_parameters()

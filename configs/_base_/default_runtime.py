@@ -13,6 +13,7 @@ default_hooks = dict(
     check_loss=dict(type='CheckLossHook', action='stop'),
     loaded_lr=dict(type='LoadedLrHook'),  # for optim_wrapper.constructor='LoadedLrOptimWrapperConstructor'
     check_validation=dict(type='CheckValidationHook'),
+    gate_saturation=dict(type='GateSaturationHook', interval=50),
 )
 
 env_cfg = dict(

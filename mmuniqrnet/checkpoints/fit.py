@@ -75,6 +75,23 @@ class FitReport:
                 return f'{name} is not in the model'
         return None
 
+    def gate_norm_problem(self) -> str | None:
+        """A sentence if the gates of file and model differ in ``gate_norm``, which changes what their weights mean.
+
+        Their other tensors have the same names and shapes, and are too many for the difference to count.
+        """
+        for names, in_file, value in ((self.missing, 'without', False), (self.unexpected, 'with', True)):
+            for name in names:
+                gate, _, rest = name.partition('.channel.norm.')
+                if rest and f'{gate}.channel.squeeze.V' in self.matched:
+                    part = gate.rpartition('gates.')[0].rstrip('.') or 'backbone'
+                    limit = '' if value else ' and gate_limit=None, unless they were trained with a limit'
+                    return (
+                        f'the weights of {gate}.channel are of a gate {in_file} gate_norm: set gate_norm={value}'
+                        f'{limit} in model.{part} (and likewise in the other part that has gates)'
+                    )
+        return None
+
     def parts(self) -> list[str]:
         """The model's parts of which the checkpoint should have tensors, as prefixes."""
         return list(dict.fromkeys(part_of(name) for name in self.expected))
@@ -139,9 +156,12 @@ def require_fit(
         shapes: Whether to refuse any tensor of another shape, too.
 
     Raises:
-        CheckpointError: If less than ``share`` of the tensors under ``prefix`` matched, or there were none; with
-            ``shapes``, also if any tensor has another shape.
+        CheckpointError: If less than ``share`` of the tensors under ``prefix`` matched, or there were none, or the
+            gates of file and model differ in ``gate_norm``; with ``shapes``, also if any tensor has another shape.
     """
+    gate_norm = fit.gate_norm_problem()
+    if gate_norm:
+        raise CheckpointError(f'{what} does not fit: {gate_norm}.')
     if shapes and fit.matched and fit.mismatched:
         raise CheckpointError(f'{what} does not fit: {fit.mismatched[0]}.')
     matched, total = fit.counts(prefix)

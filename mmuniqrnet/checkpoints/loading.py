@@ -128,7 +128,7 @@ def check_fit(
         allow: Prefixes of tensors that are not compared.
 
     Raises:
-        CheckpointError: If a part does not fit.
+        CheckpointError: If a part does not fit, or the gates of file and model differ in ``gate_norm``.
     """
     allow = tuple(allow)
     ours, theirs = ({part_of(name) for name in names} for names in (reference, state))
@@ -136,6 +136,9 @@ def check_fit(
     state = {name: value for name, value in state.items() if not name.startswith(allow)}
     reference = {name: value for name, value in reference.items() if not name.startswith(allow)}
     fit = compare_state_dicts(state, reference, [*new, *sorted(optional)])
+    gate_norm = fit.gate_norm_problem()
+    if gate_norm:
+        raise CheckpointError(gate_norm)
     wrong = [
         f'{matched} of {total} tensors of {part[:-1] or "the model"} match ({fit.problem(part)})'
         for part in fit.parts()

@@ -5,6 +5,7 @@ from .hooks import (
     CheckLoadHook,
     CheckLossHook,
     CheckValidationHook,
+    GateSaturationHook,
     MatmulPrecisionHook,
     ReferringVisualizationHook,
 )
@@ -18,6 +19,7 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',

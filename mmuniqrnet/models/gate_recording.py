@@ -1,5 +1,6 @@
 """Record the gates of QD-ATT (or the outputs of other modules) during a forward pass, by forward hooks."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -57,6 +58,34 @@ def record_outputs(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[dict[s
         return hook
 
     handles = [module.register_forward_hook(recorder(name)) for name, module in modules.items()]
+    try:
+        yield recorded
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def record_gate_scores(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """Record the scores of the spatial gates in the forward pass within the block, with their gradient, for a loss.
+
+    Yields:
+        ``backbone{i}`` or ``neck{i}`` -> the scores [B, N, 1] of the spatial gate ``{backbone|neck}.gates.{i}``, from
+        which the gate is the sigmoid.
+    """
+    recorded: dict[str, Tensor] = {}
+
+    def recorder(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+            recorded[name] = output
+
+        return hook
+
+    handles = [
+        gate.score.register_forward_hook(recorder(f'{found[1]}{found[2]}'))
+        for name, gate in model.named_modules()
+        if isinstance(gate, SpatialGate) and (found := re.fullmatch(r'(backbone|neck)\.gates\.(\d+)\.spatial', name))
+    ]
     try:
         yield recorded
     finally:

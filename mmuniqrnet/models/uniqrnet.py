@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.checkpoints.carried_config import has_checkpoint
 from mmuniqrnet.checkpoints.loading import load_laterals
+from mmuniqrnet.models.gate_recording import record_gate_scores, token_grid
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
 from mmuniqrnet.utils.errors import UserError
@@ -107,8 +108,17 @@ class UniQRNet(BaseDetector):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """Raw losses by name."""
-        features = self.extract_feat(batch_inputs, batch_data_samples)
-        return self.head.loss(*features, batch_data_samples)
+        guidance = getattr(self.head, 'pixel_guidance', None)
+        if not getattr(guidance, 'guide_gates', False):
+            return self.head.loss(*self.extract_feat(batch_inputs, batch_data_samples), batch_data_samples)
+        with record_gate_scores(self) as recorded:
+            features = self.extract_feat(batch_inputs, batch_data_samples)
+        canvas = batch_inputs.shape[-2:]
+        scores = {
+            name: score.transpose(1, 2).unflatten(2, token_grid(score.shape[1], canvas))
+            for name, score in recorded.items()
+        }
+        return self.head.loss(*features, batch_data_samples, gate_scores=scores)
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """The last parameters that all tasks share, for :class:`LossBalanceHook`."""

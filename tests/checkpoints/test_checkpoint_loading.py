@@ -103,6 +103,12 @@ def test_a_published_file_brings_the_gates_too(tmp_path):
     assert set(ours) == set(theirs) and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_the_gates_of_a_published_file_are_not_taken_for_normalised_ones(tmp_path):
+    torch.save(published_checkpoint(small_uniqrnet()), tmp_path / 'qrnet.pth')
+    with pytest.raises(CheckpointError, match=r'set gate_norm=False and gate_limit=None.* in model\.backbone'):
+        initialised(tmp_path / 'qrnet.pth', gate_norm=True)
+
+
 @pytest.mark.parametrize(
     'state, message',
     [

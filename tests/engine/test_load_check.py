@@ -16,7 +16,7 @@ from mmuniqrnet.export.convert_checkpoints import convert_qrnet
 TEXT_DIM = 12
 
 
-def config(box_only: bool = False, **swin) -> dict:
+def config(box_only: bool = False, gates: dict | None = None, **swin) -> dict:
     sizes = dict(embed_dims=16, depths=(1, 1, 2, 1), num_heads=(1, 2, 2, 4), window_size=4) | swin
     bert = dict(
         model_type='bert',
@@ -41,12 +41,13 @@ def config(box_only: bool = False, **swin) -> dict:
     return dict(
         type='UniQRNet',
         text_encoder=dict(type='TextEncoder', model=bert, tokenizer='mmuniqrnet:refshapes', max_length=6),
-        backbone=dict(type='QRNetSwin', text_dim=TEXT_DIM, **sizes),
+        backbone=dict(type='QRNetSwin', text_dim=TEXT_DIM, **sizes, **gates or {}),
         neck=dict(
             type='QueryAwareFusion',
             in_channels=[sizes['embed_dims'] * 2**i for i in range(4)],
             out_channels=32,
             text_dim=TEXT_DIM,
+            **gates or {},
         ),
         head=dict(
             type='UniQRNetHead', encoder=encoder, box_branch=dict(type='BoxBranch', embed_dims=8), mask_branch=mask
@@ -118,6 +119,32 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path, kind, messag
     with pytest.raises(CheckpointError, match=rf'load_from, .*x\.pth: the checkpoint does not fit .*{message}'):
         loading.load_or_resume()
     assert all(torch.equal(value, before[name]) for name, value in loading.model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    'in_file, in_model, option',
+    [
+        ({}, dict(gate_norm=True, gate_limit=4.0), r'without gate_norm: set gate_norm=False and gate_limit=None.*'),
+        (dict(gate_norm=True), {}, 'with gate_norm: set gate_norm=True '),
+    ],
+)
+def test_gates_of_another_kind_are_refused_though_their_tensors_fit(tmp_path, in_file, in_model, option):
+    path = tmp_path / 'x.pth'
+    torch.save(dict(state_dict=weights(tmp_path, gates=in_file)), path)
+    with pytest.raises(CheckpointError, match=rf'backbone\.gates\.0\.channel are of a gate {option}in model\.backbone'):
+        runner(tmp_path, path, gates=in_model).load_or_resume()
+    runner(tmp_path, path, gates=in_file).load_or_resume()
+
+
+def test_a_file_without_gates_is_loaded_into_a_model_with_normalised_ones(tmp_path):
+    path = tmp_path / 'x.pth'
+    state = weights(tmp_path)
+    torch.save(dict(state_dict={name: value for name, value in state.items() if '.gates.' not in name}), path)
+    loading = runner(tmp_path, path, gates=dict(gate_norm=True, gate_limit=4.0))
+    loading.load_or_resume()
+    loaded = loading.model.state_dict()
+    assert torch.equal(loaded['backbone.norm0.weight'], state['backbone.norm0.weight'])
+    assert not loaded['backbone.gates.0.channel.excite.V'].any()
 
 
 def test_what_the_hook_is_told_to_allow_is_let_through(tmp_path):

@@ -1,9 +1,23 @@
 import pytest
 import torch
-from helpers.tiny_model import CHANNELS, DIM, TEXT_DIM, backbone_config, neck_maps, open_gates
+from helpers.tiny_model import (
+    CHANNELS,
+    DIM,
+    TEXT_DIM,
+    backbone_config,
+    batch_of,
+    head_config,
+    item,
+    neck_config,
+    neck_maps,
+    open_gates,
+    rectangle,
+    tiny_model,
+)
 
 from mmuniqrnet.models import PixelGuidance
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -63,3 +77,115 @@ def test_the_sentence_matters():
     sentences = torch.randn(2, 2, TEXT_DIM)
     one, other = (model(maps, neck_maps(), s) for s in sentences)
     assert all(not torch.allclose(one[name], other[name], atol=1e-3) for name in one)
+
+
+# Gates as masks ------------------------------------------------------------------------------------------------------
+
+BOX, MASK = [8.0, 4.0, 40.0, 36.0], rectangle(48, 64, 8, 4, 40, 36)
+ITEMS = [item(48, 64, text=text, boxes=[BOX], masks=[MASK], seed=i) for i, text in enumerate(('ring', 'red circle'))]
+
+
+def whole(guide_gates, **changes):
+    head = head_config()
+    head['pixel_guidance'] = head['pixel_guidance'] | dict(guide_gates=guide_gates)
+    torch.manual_seed(0)
+    return tiny_model(head=head, **changes).train()
+
+
+def losses_of(model, items=ITEMS):
+    data = model.data_preprocessor(batch_of(items), True)
+    return model(**data, mode='loss')
+
+
+GATES = {*(f'loss_aux_gate_backbone{i}' for i in range(4)), 'loss_aux_gate_neck0', 'loss_aux_gate_neck1'}
+
+
+def test_each_gate_of_a_guided_map_has_a_loss_and_the_other_losses_stay():
+    with_gates, without = losses_of(whole(True)), losses_of(whole(False))
+    assert with_gates.keys() - without.keys() == GATES
+    assert all(torch.allclose(with_gates[name], value) for name, value in without.items())
+
+
+@pytest.mark.parametrize('canvas', [64, 640])
+def test_the_loss_is_the_cross_entropy_of_what_the_gate_multiplies_by(canvas):
+    model = whole(True, data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=canvas, placement='center'))
+    with torch.no_grad():
+        model.head.pixel_guidance.gate_bias.zero_()
+    seen = {}
+    model.backbone.gates[1].spatial.register_forward_hook(lambda module, args, gate: seen.update(gate=gate))
+    loss = losses_of(model)['loss_aux_gate_backbone1']
+    side = canvas // 8
+    gate = seen['gate'][..., 0].unflatten(1, (side, side))
+    top, left = (canvas - 48) // 2, (canvas - 64) // 2
+    truth, inside = torch.zeros(canvas, canvas), torch.zeros(canvas, canvas)
+    truth[top + 4 : top + 36, left + 8 : left + 40] = 1
+    inside[top : top + 48, left : left + 64] = 1
+    truth, inside = (torch.nn.functional.avg_pool2d(x[None], 8)[0] for x in (truth, inside))
+    each = -(truth * gate.log() + (1 - truth) * (1 - gate).log()) * inside
+    assert loss.item() == pytest.approx((each.sum() / (2 * inside.sum())).item(), rel=1e-4)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+@pytest.mark.parametrize('name', sorted(GATES))
+def test_the_loss_reaches_the_gate(name, with_cp):
+    model = whole(True, backbone=backbone_config(with_cp=with_cp))
+    losses_of(model)[name].backward()
+    part, index = name.removeprefix('loss_aux_gate_')[:-1], int(name[-1])
+    gate = getattr(model, part).gates[index].spatial
+    assert all(p.grad is not None and p.grad.any() for p in gate.parameters())
+    assert model.head.pixel_guidance.gate_bias.grad.any()
+
+
+def test_it_changes_no_answer_and_leaves_no_hook():
+    with_gates, without = whole(True), whole(False)
+    losses_of(with_gates)
+    assert not any(module._forward_hooks for module in with_gates.modules())
+    given = dict(strict=False)
+    without.load_state_dict(with_gates.state_dict(), **given)
+    one, other = (model.eval().test_step(batch_of(ITEMS)) for model in (with_gates, without))
+    for a, b in zip(one, other):
+        assert torch.equal(a.pred_instances.bboxes, b.pred_instances.bboxes)
+        assert (a.pred_instances.masks == b.pred_instances.masks).all()
+
+
+def test_guided_gates_soon_point_at_the_object():
+    model = whole(True)
+    generator = torch.Generator().manual_seed(5)
+    pairs = []
+    for _ in range(4):
+        x, y = (8 * torch.randint(0, 4, (2,), generator=generator)).tolist()
+        one = item(64, 64, text='ring', boxes=[[x, y, x + 24, y + 24]], masks=[rectangle(64, 64, x, y, x + 24, y + 24)])
+        one['inputs'][:, y : y + 24, x : x + 24] = 255 - one['inputs'][:, y : y + 24, x : x + 24] // 8
+        pairs.append((one, (x, y)))
+    seen = {}
+    for part, i in (('backbone', 0), ('backbone', 1), ('neck', 0)):
+        gate = getattr(model, part).gates[i].spatial
+        gate.register_forward_hook(lambda module, args, out, key=f'{part}{i}': seen.update({key: out.detach()}))
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(40):
+        optimizer.zero_grad()
+        found = losses_of(model, [one for one, _ in pairs])
+        sum(value for name, value in found.items() if name in GATES).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        losses_of(model, [one for one, _ in pairs])
+    for gate in seen.values():
+        side = int(gate.shape[1] ** 0.5)
+        for values, (_, (x, y)) in zip(gate[..., 0].unflatten(1, (side, side)), pairs):
+            step = 64 // side
+            on = torch.zeros(side, side, dtype=torch.bool)
+            on[y // step : (y + 24) // step, x // step : (x + 24) // step] = True
+            assert values[on].mean() > values[~on].mean() + 0.2
+
+
+@pytest.mark.parametrize('change', [dict(spatial_gate=False), dict(channel_gate=False, spatial_gate=False)])
+def test_without_spatial_gates_there_is_nothing_to_guide(change):
+    model = whole(True, backbone=backbone_config(**change), neck=neck_config(**change))
+    with pytest.raises(UserError, match='guide_gates=True, but none of the guided maps .* has a spatial gate'):
+        losses_of(model)
+
+
+def test_a_neck_without_gates_leaves_those_of_the_backbone():
+    names = {name for name in losses_of(whole(True, neck=neck_config(gated=False))) if 'gate' in name}
+    assert names == {name for name in GATES if 'backbone' in name}

@@ -161,3 +161,77 @@ def test_three_stages():
         depths=(1, 1, 1), num_heads=(2, 2, 4), strides=(4, 2, 2), out_indices=(0, 1, 2), gated_stages=(0, 1, 2)
     )
     assert [x.shape[-1] for x in model(IMAGES, SENTENCES[0])] == [16, 8, 4]
+
+
+# What the stage's own map sees of the gates --------------------------------------------------------------------------
+
+
+def spatial_effect(model):
+    """The relative change of each stage's own map when its spatial gates are replaced by the mean over tokens."""
+    effects = []
+    for stage in range(4):
+        flat = lambda module, args, gate: gate.mean(dim=1, keepdim=True).expand_as(gate)  # noqa: E731
+        with torch.no_grad():
+            gated = model(IMAGES, SENTENCES[0])[stage]
+            with model.gates[stage].spatial.register_forward_hook(flat):
+                mean = model(IMAGES, SENTENCES[0])[stage]
+        effects.append(((gated - mean).norm() / mean.norm()).item())
+    return effects
+
+
+def test_a_spatial_gate_cancels_in_the_published_output_and_not_after_the_norm():
+    assert max(spatial_effect(backbone())) < 0.01
+    assert min(spatial_effect(backbone(gate_output='after_norm'))) > 0.05
+
+
+def test_after_the_norm_the_map_is_the_normalised_tokens_times_twice_each_gate():
+    model = backbone(gate_output='after_norm')
+    seen = {}
+    for name, module in model.named_modules():
+        if name.endswith(('.channel', '.spatial')):
+            module.register_forward_hook(lambda module, args, out, name=name: seen.update({name: out}))
+        if name in ('gates.0', 'gates.1', 'gates.2', 'gates.3'):
+            module.register_forward_pre_hook(lambda module, args, name=name: seen.update({name: args[0]}))
+    maps = model(IMAGES, SENTENCES[0])
+    for i, x in enumerate(maps):
+        tokens = torch.nn.functional.layer_norm(seen[f'gates.{i}'], (CHANNELS[i],))
+        expected = 4 * tokens * seen[f'gates.{i}.channel'] * seen[f'gates.{i}.spatial']
+        assert torch.allclose(x.flatten(2).transpose(1, 2), expected, atol=1e-4)
+
+
+def test_new_gates_after_the_norm_change_no_map_of_the_first_stage():
+    torch.manual_seed(0)
+    model = MODELS.build(backbone_config(gate_output='after_norm')).eval()
+    assert torch.equal(model(IMAGES, SENTENCES[0])[0], model(IMAGES)[0])
+
+
+def test_the_place_of_the_norm_changes_nothing_that_the_next_stage_sees():
+    """Only the maps differ: the tokens that go to patch merging are gated as published."""
+    tokens = []
+    for gate_output in ('before_norm', 'after_norm'):
+        model = backbone(gate_output=gate_output)
+        for stage in model.stages[:3]:
+            stage.downsample.register_forward_pre_hook(lambda module, args: tokens.append(args[0]))
+        model(IMAGES, SENTENCES[0])
+    assert all(torch.equal(a, b) for a, b in zip(tokens[:3], tokens[3:]))
+
+
+def test_an_unknown_place_of_the_norm_is_refused():
+    with pytest.raises(ValueError, match="gate_output is 'before_norm' or 'after_norm', not 'after'"):
+        MODELS.build(backbone_config(gate_output='after'))
+
+
+@pytest.mark.parametrize('pretrained', [False, True])
+def test_normalised_gates_keep_their_initialisation(tmp_path, pretrained):
+    """Swin's own initialisation of linear layers would make them fifty times smaller."""
+    changes = {}
+    if pretrained:
+        plain = {k: v for k, v in backbone().state_dict().items() if not k.startswith('gates.')}
+        torch.save(dict(state_dict=plain), tmp_path / 'swin.pth')
+        changes = dict(init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'swin.pth')))
+    model = MODELS.build(backbone_config(gate_norm=True, gate_limit=4.0, **changes))
+    model.init_weights()
+    assert 0.8 < model.gates[3].channel.squeeze.decoder.weight.std() < 1.2
+    assert model.gates[3].spatial.score.decoder.weight.std() < 0.05  # as published
+    ungated = model(IMAGES)
+    assert torch.allclose(model(IMAGES, SENTENCES[0])[0], ungated[0], atol=1e-3)  # gates of one half

@@ -13,8 +13,10 @@ model = dict(
     type='UniQRNet',
     data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center'),
     text_encoder=dict(type='TextEncoder', model='bert-base-uncased', max_length=20),
-    backbone=dict(type='QRNetSwin', text_dim=768),
-    neck=dict(type='QueryAwareFusion', out_channels=256, text_dim=768, num_outs=5),
+    # The gates are normalised and limited, not as published. gate_output='after_norm' lets spatial gates act on the
+    # stage's own map.
+    backbone=dict(type='QRNetSwin', text_dim=768, gate_norm=True, gate_limit=4.0, gate_output='before_norm'),
+    neck=dict(type='QueryAwareFusion', out_channels=256, text_dim=768, num_outs=5, gate_norm=True, gate_limit=4.0),
     head=dict(
         type='UniQRNetHead',
         encoder=dict(
@@ -44,6 +46,7 @@ model = dict(
             backbone_stages=(0, 1, 2, 3),
             neck_levels=(0, 1, 2),
             embed_dims=64,
+            guide_gates=False,
         ),
         loss_box_l1=dict(type='mmdet.L1Loss', loss_weight=1.0),
         loss_box_giou=dict(type='mmdet.GIoULoss', loss_weight=1.0),

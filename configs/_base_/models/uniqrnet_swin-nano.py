@@ -22,6 +22,9 @@ model = dict(
         type='QRNetSwin',
         text_dim=64,
         gate_rank=8,
+        gate_norm=True,
+        gate_limit=4.0,
+        gate_output='before_norm',
         embed_dims=24,
         depths=(2, 2, 2),
         num_heads=(2, 4, 8),
@@ -30,7 +33,16 @@ model = dict(
         out_indices=(0, 1, 2),
         drop_path_rate=0.0,
     ),
-    neck=dict(type='QueryAwareFusion', in_channels=(24, 48, 96), out_channels=64, text_dim=64, num_outs=3, gate_rank=8),
+    neck=dict(
+        type='QueryAwareFusion',
+        in_channels=(24, 48, 96),
+        out_channels=64,
+        text_dim=64,
+        num_outs=3,
+        gate_rank=8,
+        gate_norm=True,
+        gate_limit=4.0,
+    ),
     head=dict(
         type='UniQRNetHead',
         encoder=dict(
@@ -66,6 +78,7 @@ model = dict(
             backbone_stages=(0, 1, 2),
             neck_levels=(0, 1, 2),
             embed_dims=32,
+            guide_gates=False,
         ),
         box_from_mask=True,
         # Mask losses after the encoder's two earlier layers as well, and the weight of each.

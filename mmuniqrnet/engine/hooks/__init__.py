@@ -1,5 +1,6 @@
 """Hooks for mmengine's Runner."""
 
+from .gate_saturation import GateSaturationHook
 from .load_check import CheckLoadHook
 from .loss_check import CheckLossHook
 from .matmul_precision import MatmulPrecisionHook
@@ -10,6 +11,7 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'GateSaturationHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
 ]

@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from mmdet.models.backbones import SwinTransformer
 from mmengine.model import ModuleList
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmuniqrnet.checkpoints.loading import load_swin_of_detector
-from mmuniqrnet.models.layers import QueryDynamicAttention, use_window_blocks
+from mmuniqrnet.models.layers import DynamicLinear, QueryDynamicAttention, use_window_blocks
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
 
@@ -42,6 +42,12 @@ class QRNetSwin(SwinTransformer):
         gated_stages: Stages that have a QD-ATT, all of them if None; ``()`` for a text-agnostic backbone.
         gate_reduction: The channel gate's hidden layer has C / gate_reduction units.
         gate_rank: Rank k of the dynamic layers.
+        gate_norm: Whether the channel gates normalise their inputs; not as published.
+        gate_limit: Limit of the gates' logits; None, as published, for none.
+        gate_output: How a stage's map is made from its tokens. ``'before_norm'``, as published: the tokens are gated,
+            then normalised, so a gate that multiplies a token's channels alike changes almost nothing. ``'after_norm'``
+            (our design): the tokens are normalised, then gated, each gate taken twice, so that new gates, which are
+            0.5, change nothing. Patch merging gets the gated tokens either way.
         embed_dims: Channels of the first stage; each later stage has twice as many.
         depths: Blocks per stage.
         num_heads: Attention heads per stage.
@@ -74,6 +80,9 @@ class QRNetSwin(SwinTransformer):
         gated_stages: Sequence[int] | None = None,
         gate_reduction: int = 16,
         gate_rank: int = 30,
+        gate_norm: bool = False,
+        gate_limit: float | None = None,
+        gate_output: Literal['before_norm', 'after_norm'] = 'before_norm',
         embed_dims: int = 96,
         depths: Sequence[int] = (2, 2, 18, 2),
         num_heads: Sequence[int] = (3, 6, 12, 24),
@@ -106,9 +115,12 @@ class QRNetSwin(SwinTransformer):
             init_cfg=init_cfg,
         )
         use_window_blocks(self)
+        if gate_output not in ('before_norm', 'after_norm'):
+            raise UserError(f"QRNetSwin: gate_output is 'before_norm' or 'after_norm', not {gate_output!r}.")
         self.text_dim = text_dim
         self.detector_laterals: dict[str, Tensor] = {}
         self.with_cp = with_cp
+        self.gate_output = gate_output
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
         if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
             raise UserError(
@@ -124,6 +136,8 @@ class QRNetSwin(SwinTransformer):
                 spatial_gate=spatial_gate,
                 reduction=gate_reduction,
                 rank=gate_rank,
+                gate_norm=gate_norm,
+                gate_limit=gate_limit,
             )
             if i in gated
             else None
@@ -146,6 +160,7 @@ class QRNetSwin(SwinTransformer):
         """
         if not self.init_cfg:
             super().init_weights()
+            self._init_unit_decoders()
             return
         if (
             not isinstance(self.init_cfg, dict)
@@ -158,8 +173,15 @@ class QRNetSwin(SwinTransformer):
         for module in self.gates.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_init(module, std=0.02, bias=0.0)
+        self._init_unit_decoders()
         layout = 'original' if self.convert_weights else 'auto'
         _, self.detector_laterals = load_swin_of_detector(self, self.init_cfg['checkpoint'], layout)
+
+    def _init_unit_decoders(self) -> None:
+        """Undo Swin's initialisation of linear layers where it does not apply."""
+        for module in self.gates.modules():
+            if isinstance(module, DynamicLinear) and module.unit_text:
+                module.init_unit_decoder()
 
     def forward(self, images: Tensor, sentence: Tensor | None = None) -> list[Tensor]:
         """images [B, 3, H, W], sentence [B, text_dim] -> one map [B, C_i, H / s_i, W / s_i] per stage of out_indices.
@@ -183,9 +205,8 @@ class QRNetSwin(SwinTransformer):
         for stage in range(self.first_gate, len(self.stages)):
             if stage > self.first_gate:
                 x = self._blocks(stage, x, hw)
-            if sentence is not None and self.gates[stage] is not None:
-                x = self.gates[stage](x, sentence)
-            x, hw = self._finish_stage(stage, x, hw, maps)
+            gate = self.gates[stage] if sentence is not None else None
+            x, hw = self._finish_stage(stage, x, hw, maps, gate, sentence)
         return maps
 
     def _blocks(self, stage: int, x: Tensor, hw: tuple[int, int]) -> Tensor:
@@ -194,11 +215,22 @@ class QRNetSwin(SwinTransformer):
         return x
 
     def _finish_stage(
-        self, stage: int, x: Tensor, hw: tuple[int, int], maps: list[Tensor]
+        self,
+        stage: int,
+        x: Tensor,
+        hw: tuple[int, int],
+        maps: list[Tensor],
+        gate: QueryDynamicAttention | None = None,
+        sentence: Tensor | None = None,
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Append a stage's map to ``maps`` if it is in ``out_indices``, and merge its patches for the next stage."""
-        if stage in self.out_indices:
-            out = getattr(self, f'norm{stage}')(x)
+        """Gate a stage's tokens, append its map to ``maps`` if it is in ``out_indices``, and merge its patches."""
+        norm = getattr(self, f'norm{stage}') if stage in self.out_indices else None
+        if gate is not None and norm is not None and self.gate_output == 'after_norm':
+            x, out = gate(x, sentence, norm(x))
+        else:
+            x = x if gate is None else gate(x, sentence)
+            out = None if norm is None else norm(x)
+        if out is not None:
             maps.append(out.transpose(1, 2).unflatten(2, hw).contiguous())
         downsample = self.stages[stage].downsample
         return (x, hw) if downsample is None else downsample(x, hw)

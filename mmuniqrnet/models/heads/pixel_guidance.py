@@ -1,10 +1,11 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.utils.errors import UserError
 
 
 class PixelTextAlignment(nn.Module):
@@ -33,6 +34,12 @@ class PixelGuidance(BaseModule):
     mask. The stages are gated by the text, so the gradient reaches the gates without passing through the later layers.
     Nothing of this is computed at test time.
 
+    With ``guide_gates`` the spatial gates are guided themselves: the score of a token, from which its gate is the
+    sigmoid, is also a mask logit. Only one bias for all gates is added, because few pixels belong to the object: a gate
+    of 0.5 stands for that small probability, not for one half, so the scores need not decrease everywhere. There is no
+    learned scale: with one, the loss could decrease while the gates stay at 0.5, or with the object's gates the lower
+    ones.
+
     Args:
         backbone_channels: Channels of the backbone's maps, finest first.
         neck_channels: Channels of the neck's maps.
@@ -40,6 +47,7 @@ class PixelGuidance(BaseModule):
         backbone_stages: Which backbone maps are guided.
         neck_levels: Which neck maps are guided.
         embed_dims: Width in which pixels and sentence are compared.
+        guide_gates: Whether to guide the spatial gates of these stages and levels, too, where they have one.
         init_cfg: mmengine initialisation.
     """
 
@@ -51,6 +59,7 @@ class PixelGuidance(BaseModule):
         backbone_stages: Sequence[int] = (0, 1, 2, 3),
         neck_levels: Sequence[int] = (0, 1, 2),
         embed_dims: int = 64,
+        guide_gates: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -59,8 +68,35 @@ class PixelGuidance(BaseModule):
         self.alignments = ModuleDict(
             {name: PixelTextAlignment(c, text_dim, embed_dims) for name, c in channels.items()}
         )
+        self.guide_gates = guide_gates
+        self.gate_bias = nn.Parameter(Tensor([-2.0])) if guide_gates else None
 
-    def forward(self, stages: Sequence[Tensor], levels: Sequence[Tensor], sentence: Tensor) -> dict[str, Tensor]:
-        """Mask logits [B, 1, h, w] of each guided map, by name: ``backbone{i}`` or ``neck{i}``."""
+    def forward(
+        self,
+        stages: Sequence[Tensor],
+        levels: Sequence[Tensor],
+        sentence: Tensor,
+        gate_scores: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Mask logits [B, 1, h, w] of each guided map and gate, by name: ``backbone{i}``, ``gate_backbone{i}``, ...
+
+        Args:
+            stages: Maps of the backbone, [B, C_i, h, w], finest first.
+            levels: Maps of the neck, [B, C, h, w], finest first.
+            sentence: [B, D].
+            gate_scores: With ``guide_gates``, the scores [B, 1, h, w] of the spatial gates, by the names of their maps.
+
+        Raises:
+            ValueError: With ``guide_gates``, if no guided map has a spatial gate.
+        """
         maps = {f'backbone{i}': x for i, x in enumerate(stages)} | {f'neck{i}': x for i, x in enumerate(levels)}
-        return {name: alignment(maps[name], sentence) for name, alignment in self.alignments.items()}
+        logits = {name: alignment(maps[name], sentence) for name, alignment in self.alignments.items()}
+        if self.gate_bias is not None:
+            guided = {name: score for name, score in (gate_scores or {}).items() if name in self.alignments}
+            if not guided:
+                raise UserError(
+                    f'PixelGuidance: guide_gates=True, but none of the guided maps ({", ".join(self.alignments)}) has '
+                    'a spatial gate; set guide_gates=False, or spatial_gate=True in the backbone or the neck.'
+                )
+            logits |= {f'gate_{name}': score + self.gate_bias for name, score in guided.items()}
+        return logits

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,9 +32,9 @@ class UniQRNetHead(BaseModule):
 
     Every branch and every loss may be None: with boxes only this is QRNet, with masks only its segmentation variant.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
-    ``loss_aux_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so that a hook can balance them by prefix.
-    With ``deep_supervision``, the mask losses of earlier encoder layers i are ``d{i}.loss_mask_bce`` and
-    ``d{i}.loss_mask_dice``, counted from 0.
+    ``loss_aux_{backbone|neck}{i}``, ``loss_aux_gate_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so
+    that a hook can balance them by prefix. With ``deep_supervision``, the mask losses of earlier encoder layers i are
+    ``d{i}.loss_mask_bce`` and ``d{i}.loss_mask_dice``, counted from 0.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
@@ -167,8 +167,12 @@ class UniQRNetHead(BaseModule):
         text: TextFeatures,
         padding_mask: Tensor,
         data_samples: Sequence[DetDataSample],
+        gate_scores: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Losses of a batch. ``stages`` are the backbone's maps; the rest as in :meth:`forward`."""
+        """Losses of a batch. ``stages`` are the backbone's maps; the rest as in :meth:`forward`.
+
+        ``gate_scores`` are given if the pixel guidance has ``guide_gates``.
+        """
         out = self(levels, text, padding_mask)
         targets = make_targets(data_samples, padding_mask.device)
         losses: dict[str, Tensor] = {}
@@ -180,7 +184,7 @@ class UniQRNetHead(BaseModule):
             for name, loss in self.mask_losses_of(out[f'{layer}.mask_logits'].float(), targets).items():
                 losses[f'{layer}.{name}'] = loss * self.deep_loss_weight
         if self.pixel_guidance is not None and self.loss_aux is not None:
-            for name, logits in self.pixel_guidance(stages, levels, text.sentence).items():
+            for name, logits in self.pixel_guidance(stages, levels, text.sentence, gate_scores).items():
                 losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
         if 'score_logits' in out and self.loss_score is not None:
             losses['loss_score'] = self.score_loss(self.loss_score, out, targets)

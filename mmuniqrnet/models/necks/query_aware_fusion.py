@@ -28,6 +28,8 @@ class QueryAwareFusion(BaseModule):
         spatial_gate: Whether they gate positions.
         gate_reduction: The hidden layer of the channel gate has out_channels / gate_reduction units.
         gate_rank: Rank k of the dynamic layers.
+        gate_norm: Whether the channel gates normalise their inputs; not as published.
+        gate_limit: Limit of the gates' logits; None, as published, for none.
         init_cfg: mmengine initialisation.
     """
 
@@ -44,6 +46,8 @@ class QueryAwareFusion(BaseModule):
         spatial_gate: bool = True,
         gate_reduction: int = 16,
         gate_rank: int = 30,
+        gate_norm: bool = False,
+        gate_limit: float | None = None,
         init_cfg: dict | None = dict(type='Xavier', layer='Conv2d', distribution='uniform'),
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -65,6 +69,8 @@ class QueryAwareFusion(BaseModule):
                 spatial_gate=spatial_gate,
                 reduction=gate_reduction,
                 rank=gate_rank,
+                gate_norm=gate_norm,
+                gate_limit=gate_limit,
             )
             if gated
             else None
