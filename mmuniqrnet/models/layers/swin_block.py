@@ -70,7 +70,7 @@ def norm_tokens(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
 
     Autocast computes norms in float32 from and to memory, and the matrix product that follows converts the result.
     """
-    if not torch.is_autocast_enabled(x.device.type):
+    if not (torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)):
         return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
     dtype = torch.get_autocast_dtype(x.device.type)
     with torch.autocast(x.device.type, enabled=False):
