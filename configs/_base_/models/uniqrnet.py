@@ -7,7 +7,8 @@
 # - the weights that Swin starts from (a file or a URL): model.backbone.init_cfg.checkpoint=FILE. The published recipe
 #   takes a Mask R-CNN trained on COCO without the val and test images of RefCOCO, RefCOCO+ and RefCOCOg: see
 #   configs/pretrain/.
-# - tokens of stride 16 as well in the encoder, at five times its cost: model.head.encoder.levels=2,3,4 and
+# - tokens of stride 16 as well in the encoder, at six times its operations (with Swin-S a quarter more in the whole
+#   network): model.head.encoder.levels=2,3,4 and
 #   model.head.encoder.level_sizes="[(40,40),(20,20),(10,10)]"
 model = dict(
     type='UniQRNet',
