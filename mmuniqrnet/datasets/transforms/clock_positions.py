@@ -2,16 +2,16 @@
 
 import re
 
-_WORDS = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve')
+WORDS = ('one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve')
 _HOUR = '1[0-2]|[1-9]'
 # Digits alone are a place only after "at" and where the phrase ends: in "looking at 2 dogs" they are not.
 POSITION = (
-    rf"\b(?P<hour>{_HOUR}|{'|'.join(_WORDS)})(?=\s?o\s?['’`]?\s?clock\b|\s?[ap]m\b)"
+    rf"\b(?P<hour>{_HOUR}|{'|'.join(WORDS)})(?=\s?o\s?['’`]?\s?clock\b|\s?[ap]m\b)"
     rf'|(?<=\bat\s)(?P<digits>(?:{_HOUR})(?::?[0-5]\d)?)(?=\s*(?:$|[,.;]))'
 )
 # What may be a place too: "player 900", "banana 3", "at 9 facing us", and "clock" with other letters.
 _MAYBE = re.compile(
-    rf"\b(?:{_HOUR}):?(?:00|30)\b|\b(?:{_HOUR})$|\bat\s?\d|\d\s?o?\s?['’`]?\s?[ocl]{{2,5}}k\b|\bat\s(?:{'|'.join(_WORDS)})$"
+    rf"\b(?:{_HOUR}):?(?:00|30)\b|\b(?:{_HOUR})$|\bat\s?\d|\d\s?o?\s?['’`]?\s?[ocl]{{2,5}}k\b|\bat\s(?:{'|'.join(WORDS)})$"
 )
 _NUMBER = re.compile(rf'\b(?:{_HOUR})\b')
 
@@ -22,7 +22,7 @@ def mirror_position(match: re.Match) -> str:
         hour = match['hour'].lower()
         if hour.isdigit():
             return str(_mirror_minutes(60 * int(hour)) // 60)
-        word = _WORDS[_mirror_minutes(60 * (_WORDS.index(hour) + 1)) // 60 - 1]
+        word = WORDS[_mirror_minutes(60 * (WORDS.index(hour) + 1)) // 60 - 1]
         return word.upper() if match['hour'].isupper() else word.capitalize() if match['hour'][0].isupper() else word
     digits = match['digits']
     if len(digits) <= 2:

@@ -69,7 +69,8 @@ _DOUBTFUL = (
 )
 _TOKEN = re.compile('[a-z]+|[0-9]+')
 _MAY_BE_UNCERTAIN = words_of('l r lt rt')
-_MAY_BE_EXCHANGED = frozenset(_PAIRS) | {'clock', 'oclock'}
+_NUMBERS = frozenset(clock_positions.WORDS)
+_MAY_BE_EXCHANGED = frozenset(_PAIRS)
 _UNCERTAIN = re.compile(r'\b(?:l|r|lt|rt)\b')
 
 # People count from the left if they do not say from where: in RefCOCO and ReferItGame, the objects of "third", "fourth"
@@ -132,7 +133,7 @@ def _mirror(text: str) -> str | None:
         return None
     if sided and any(match[1] not in _SHOW_DIRECTION for match in _EMPHASIS.finditer(lower)):
         return None
-    numbers = any(map(str.isdigit, tokens))
+    numbers = any(map(str.isdigit, tokens)) or not _NUMBERS.isdisjoint(tokens)
     if (numbers or not _COUNTING.isdisjoint(tokens)) and _ORDINAL.search(lower) and not _ANCHOR.search(lower):
         return None
     if not sided and not numbers and _MAY_BE_EXCHANGED.isdisjoint(tokens):
@@ -150,7 +151,7 @@ def _mirror(text: str) -> str | None:
         return (match['before'] or '') + _in_case_of(word, _PAIRS[word.lower()])
 
     mirrored = _EXCHANGED.sub(exchange, text)
-    if not numbers and _MAY_BE_UNCERTAIN.isdisjoint(tokens) and 'clock' not in tokens:
+    if not numbers and _MAY_BE_UNCERTAIN.isdisjoint(tokens):
         return mirrored
     # Letters take the places of what is certain, so that "2left" does not become a number.
     rest = _EXCHANGED.sub('x', lower)

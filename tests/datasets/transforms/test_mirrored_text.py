@@ -82,6 +82,7 @@ DOUBTFUL = [
     'at 9 facing us',
     'at 3 or 4 o clock',
     'at 4olcock',
+    'cup at nine',
     # counted from where?
     'third bowl',
     'number 2',
