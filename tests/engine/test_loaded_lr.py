@@ -201,6 +201,18 @@ def test_qrnets_recipe_does_not_follow(tmp_path):
         assert lr == pytest.approx(1e-5 if reduced else 1e-4, rel=1e-9), name
 
 
+def test_our_own_recipe_follows(tmp_path):
+    """With its own wrapper, clipping and schedulers; nothing is loaded here, so all of it learns at the full rate."""
+    cfg = Config.fromfile(ROOT / 'configs' / 'uniqrnet_swin-s_refcoco.py')
+    assert cfg.optim_wrapper.constructor == 'LoadedLrOptimWrapperConstructor'
+    narrow(cfg.model)
+    cfg.model.data_preprocessor.canvas_size = CANVAS
+    run = runner(tmp_path, cfg.model, cfg.optim_wrapper, custom_hooks=[dict(cfg.default_hooks.loaded_lr)])
+    run.train()
+    full = cfg.optim_wrapper.optimizer.lr
+    assert [lr for lr in rates(run).values() if lr != pytest.approx(full, rel=1e-9)] == []
+
+
 def test_a_backbone_of_mmdet_that_loads_its_file_itself(files, tmp_path):
     """mmdet's Swin reads init_cfg without any function of this package."""
     swin = dict(backbone_config(), type='mmdet.SwinTransformer', convert_weights=False)
