@@ -22,7 +22,7 @@ class LoadRecorder:
         self._handles = []
         for module in model.modules():
             self._loaded.update(id(module.get_parameter(name)) for name in getattr(module, 'loaded_at_build', ()))
-            # The public method of this name came with torch 2.5; mmengine's own loading calls the hooks, too.
+            # The public method of this name is newer than the oldest torch that is supported.
             self._handles.append(module._register_load_state_dict_pre_hook(self._listener(module)))
 
     def has_loaded(self, parameter: nn.Parameter) -> bool:

@@ -1,10 +1,12 @@
 """Learning rates that follow from what was loaded, in real runs of mmengine's Runner."""
 
+import os
 import uuid
 from pathlib import Path
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from helpers.checkpoint_samples import detector_state, random_laterals
 from helpers.config_samples import narrow
 from helpers.paths import ROOT
@@ -82,7 +84,8 @@ def loader() -> DataLoader:
         item(seed=i, boxes=[[8, 8, 40, 40]], masks=[rectangle(48, 64, 8, 8, 40, 40)], text='the red circle')
         for i in range(2)
     ]
-    return DataLoader(items, batch_size=2, collate_fn=pseudo_collate)
+    # One epoch is enough for every run here: between two, mmengine sleeps for two seconds.
+    return DataLoader(items * 6, batch_size=2, collate_fn=pseudo_collate)
 
 
 def runner(folder: Path, model: ConfigDict, optim: dict | None = None, iters: int = 1, **options) -> Runner:
@@ -196,6 +199,18 @@ def test_qrnets_recipe_does_not_follow(tmp_path):
     for name, lr in found.items():
         reduced = name.startswith(slow) and not name.startswith('backbone.gates.')
         assert lr == pytest.approx(1e-5 if reduced else 1e-4, rel=1e-9), name
+
+
+def test_our_own_recipe_follows(tmp_path):
+    """With its own wrapper, clipping and schedulers; nothing is loaded here, so all of it learns at the full rate."""
+    cfg = Config.fromfile(ROOT / 'configs' / 'uniqrnet_swin-s_refcoco.py')
+    assert cfg.optim_wrapper.constructor == 'LoadedLrOptimWrapperConstructor'
+    narrow(cfg.model)
+    cfg.model.data_preprocessor.canvas_size = CANVAS
+    run = runner(tmp_path, cfg.model, cfg.optim_wrapper, custom_hooks=[dict(cfg.default_hooks.loaded_lr)])
+    run.train()
+    full = cfg.optim_wrapper.optimizer.lr
+    assert [lr for lr in rates(run).values() if lr != pytest.approx(full, rel=1e-9)] == []
 
 
 def test_a_backbone_of_mmdet_that_loads_its_file_itself(files, tmp_path):
@@ -319,6 +334,32 @@ def test_a_training_saved_before_there_was_a_choice_keeps_its_rates(files, tmp_p
     after = runner(tmp_path, model, iters=2, load_from=str(tmp_path / 'iter_1.pth'), resume=True)
     after.train()
     assert rates(after) == rates(before)
+
+
+def run_rank(rank: int, folder: str, checkpoint: str) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    run = runner(
+        Path(folder, 'job'),
+        model_config(Path(checkpoint)),
+        iters=2,
+        launcher='pytorch',
+        cfg=dict(
+            model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None, find_unused_parameters=True)
+        ),
+    )
+    run.train()
+    first = {name: value.detach() for name, value in run.model.module.named_parameters()}
+    torch.save((type(run.model).__name__, rates(run), first), f'{folder}/rank{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def test_two_ranks_decide_the_same(files, tmp_path):
+    mp.spawn(run_rank, (str(tmp_path), str(files['classifier'])), nprocs=2)
+    (kind, one, weights), (_, other, same) = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
+    assert kind == 'MMDistributedDataParallel' and one == other
+    assert of_kinds(one) == pytest.approx([REDUCED, FULL, FULL, FULL, FULL, FULL], rel=1e-9)
+    assert all(torch.equal(value, same[name]) for name, value in weights.items())
 
 
 def test_what_was_decided_is_logged_in_one_table(files, tmp_path, caplog):

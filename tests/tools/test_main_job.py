@@ -11,7 +11,9 @@ from threading import Thread
 import pytest
 import torch
 from helpers.main_job import CONFIG, options, test, train
+from mmengine.config import Config
 
+from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -149,3 +151,17 @@ def test_bad_arguments_of_train(arguments, message):
 def test_bad_arguments_of_test(arguments, message):
     with pytest.raises(UserError, match=message):
         test.main(arguments)
+
+
+def test_resuming_does_not_need_the_checkpoint_that_training_started_from(data, tmp_path):
+    swin = MODELS.build(dict(Config.fromfile(CONFIG).model.backbone, type='mmuniqrnet.QRNetSwin'))
+    torch.save(dict(state_dict=swin.state_dict()), tmp_path / 'swin.pth')
+    init = ['model.backbone.init_cfg.type=Pretrained', f'model.backbone.init_cfg.checkpoint={tmp_path / "swin.pth"}']
+    job = tmp_path / 'job'
+    train.main([CONFIG, '--work-dir', str(job), '--cfg-options', *options(data, 'from_swin', 2), *init])
+    (tmp_path / 'swin.pth').unlink()
+    train.main([CONFIG, '--work-dir', str(job), '--resume', '--cfg-options', *options(data, 'resumed', 4), *init])
+    first, last = (torch.load(job / f'iter_{i}.pth', weights_only=False) for i in (2, 4))
+    assert last['meta']['iter'] == 4
+    # The config that is saved still says where the training started.
+    assert 'swin.pth' in last['meta']['cfg'] and 'swin.pth' in first['meta']['cfg']
