@@ -85,10 +85,10 @@ class FitReport:
                 gate, _, rest = name.partition('.channel.norm.')
                 if rest and f'{gate}.channel.squeeze.V' in self.matched:
                     part = gate.rpartition('gates.')[0].rstrip('.') or 'backbone'
-                    limit = '' if value else ' and gate_limit=None, unless they were trained with a limit'
+                    limit = '' if value else ', and gate_limit=None unless they were trained with a limit'
                     return (
-                        f'the weights of {gate}.channel are of a gate {in_file} gate_norm: set gate_norm={value}'
-                        f'{limit} in model.{part} (and likewise in the other part that has gates)'
+                        f'the weights of {gate}.channel are of a gate {in_file} gate_norm: set '
+                        f'model.{part}.gate_norm={value} (likewise in every part with gates){limit}'
                     )
         return None
 

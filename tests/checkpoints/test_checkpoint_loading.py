@@ -105,7 +105,7 @@ def test_a_published_file_brings_the_gates_too(tmp_path):
 
 def test_the_gates_of_a_published_file_are_not_taken_for_normalised_ones(tmp_path):
     torch.save(published_checkpoint(small_uniqrnet()), tmp_path / 'qrnet.pth')
-    with pytest.raises(CheckpointError, match=r'set gate_norm=False and gate_limit=None.* in model\.backbone'):
+    with pytest.raises(CheckpointError, match=r'set model\.backbone\.gate_norm=False .*, and gate_limit=None'):
         initialised(tmp_path / 'qrnet.pth', gate_norm=True)
 
 

@@ -124,14 +124,18 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path, kind, messag
 @pytest.mark.parametrize(
     'in_file, in_model, option',
     [
-        ({}, dict(gate_norm=True, gate_limit=4.0), r'without gate_norm: set gate_norm=False and gate_limit=None.*'),
-        (dict(gate_norm=True), {}, 'with gate_norm: set gate_norm=True '),
+        (
+            {},
+            dict(gate_norm=True, gate_limit=4.0),
+            r'without gate_norm: set model\.backbone\.gate_norm=False .*, and gate_limit=None',
+        ),
+        (dict(gate_norm=True), {}, r'with gate_norm: set model\.backbone\.gate_norm=True '),
     ],
 )
 def test_gates_of_another_kind_are_refused_though_their_tensors_fit(tmp_path, in_file, in_model, option):
     path = tmp_path / 'x.pth'
     torch.save(dict(state_dict=weights(tmp_path, gates=in_file)), path)
-    with pytest.raises(CheckpointError, match=rf'backbone\.gates\.0\.channel are of a gate {option}in model\.backbone'):
+    with pytest.raises(CheckpointError, match=rf'backbone\.gates\.0\.channel are of a gate {option}'):
         runner(tmp_path, path, gates=in_model).load_or_resume()
     runner(tmp_path, path, gates=in_file).load_or_resume()
 
