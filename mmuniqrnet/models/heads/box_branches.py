@@ -51,7 +51,7 @@ class TwoReferences(nn.Module):
         self.mix = MLP(embed_dims, embed_dims, 1, 2)
 
     def forward(self, reg: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-        """reg [B, d], references [B, 2, 4] (cxcywh, 0..1) -> [REG] with both added [B, d], logits of the start [B, 4]."""
+        """reg [B, d], references [B, 2, 4] (cxcywh, 0..1) -> [REG] plus both [B, d], logits of the start [B, 4]."""
         encoding = coordinate_to_encoding(references, self.num_feats)  # [B, 2, 4 * num_feats]
         reg = reg + self.embed(encoding.flatten(1).to(reg.dtype))
         weight = (self.mix(reg).float() + FIRST_MIX_LOGIT).sigmoid()
