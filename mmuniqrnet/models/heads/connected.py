@@ -33,7 +33,7 @@ def connected(seed: Tensor, region: Tensor, passes: int = PASSES) -> Tensor:
     runs = [number_runs(inside, distance) for distance in (1, step, step + 1, step - 1)]
     inside = inside.float()
     reached = torch.zeros_like(inside).scatter(1, (seed + seed // width)[:, None], 1.0) * inside
-    empty = inside.new_zeros(len(inside), places + step + 2)  # one place for each number of a run
+    empty = inside.new_zeros(inside.shape[0], places + step + 2)  # one place for each number of a run
     for _ in range(passes):
         for numbers in runs:
             counts = empty.scatter_add(1, numbers, reached)  # reached cells of each run
