@@ -15,6 +15,7 @@ model = dict(
     neck=dict(gate_norm=False, gate_limit=None),
     # What is not QRNet's.
     head=dict(
+        box_branch=dict(sees_reference=False),
         mask_branch=None,
         score_branch=None,
         pixel_guidance=None,

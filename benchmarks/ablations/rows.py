@@ -55,6 +55,7 @@ NO_BOX = {
     'custom_hooks': [],
 }
 NO_MASK = {
+    'model.head.box_branch.sees_reference': False,
     'model.head.mask_branch': None,
     'model.head.loss_mask_bce': None,
     'model.head.loss_mask_dice': None,
@@ -111,7 +112,10 @@ ROWS = {
     'masks-plain': Row('masks only, no pixel supervision of stages', NO_BOX | NO_GUIDANCE),
     'masks': Row('masks only', NO_BOX),
     'joint-plain': Row('joint, no pixel supervision of stages', NO_GUIDANCE),
-    'joint-reg': Row('joint, box from [REG] alone', {'model.head.box_from_mask': False}),
+    'joint-reg': Row(
+        'joint, box from [REG] alone',
+        {'model.head.box_from_mask': False, 'model.head.box_branch.sees_reference': False},
+    ),
     'joint-pointing': Row('joint, box from where [REG] points', POINTING),
     'joint-cut': Row('`joint`, its masks cut to their boxes', CUT, tests='joint'),
     # 3. How the losses are balanced; the weight is the box's, the mask's is 1.

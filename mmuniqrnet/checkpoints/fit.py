@@ -9,7 +9,14 @@ from torch import Tensor
 from mmuniqrnet.utils.errors import CheckpointError
 
 # Parts that a checkpoint may lack completely: what QRNet adds to Swin, and what UniQRNet adds to QRNet.
-NEW_BY_DESIGN = ('backbone.gates.', 'neck.gates.', 'head.mask_branch.', 'head.score_branch.', 'head.pixel_guidance.')
+NEW_BY_DESIGN = (
+    'backbone.gates.',
+    'neck.gates.',
+    'head.box_branch.references.',
+    'head.mask_branch.',
+    'head.score_branch.',
+    'head.pixel_guidance.',
+)
 # Buffers that the model computes from its settings.
 BUFFERS_FROM_SETTINGS = ('relative_position_index', 'num_batches_tracked')
 

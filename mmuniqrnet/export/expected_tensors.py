@@ -58,7 +58,8 @@ def uniqrnet_tensors(state: Mapping[str, Tensor], additions: bool = False) -> di
         levels=(0,),
         level_sizes=((1, _size(state, r'head\.encoder\.position\.weight', 0, 521) - 1),),
     )
-    model.head.box_branch = BoxBranch(embed_dims)
+    sees_reference = any(name.startswith('head.box_branch.references.') for name in state)
+    model.head.box_branch = BoxBranch(embed_dims, sees_reference=sees_reference)
     if additions:
         model.head.mask_branch = MaskBranch(embed_dims, neck_dim)
         model.head.score_branch = ScoreBranch(embed_dims)

@@ -189,7 +189,8 @@ def test_gates_come_in_pixels_of_the_image(ask, scenes):
 
 @pytest.mark.parametrize('branch, missing', [('mask_branch', 'mask'), ('box_branch', 'box')])
 def test_boxes_only_and_masks_only(branch, missing, scenes, tmp_path):
-    head = dict(nano_config().model.head, box_from_mask=False, test_cfg=dict(mask_margin=None), **{branch: None})
+    head = dict(nano_config().model.head, box_from_mask=False, test_cfg=dict(mask_margin=None))
+    head |= dict(box_branch=dict(head['box_branch'], sees_reference=False)) | {branch: None}
     inferencer = other(tmp_path, head=head)
     result = inferencer(*scenes[0], draw=True, out_dir=tmp_path / 'out')
     given = {'mask', 'box'} - {missing}

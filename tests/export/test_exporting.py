@@ -233,6 +233,7 @@ def test_a_pointing_box_and_the_mask_cut_to_it_are_in_the_graph(tmp_path):
         'uniqrnet_swin-s_refcoco',
         changes={
             'model.head.box_branch.type': 'PointingBoxBranch',
+            'model.head.box_branch.sees_reference': False,
             'model.head.box_from_mask': False,
             'model.head.test_cfg.mask_margin': 0.0,
         },

@@ -72,11 +72,10 @@ def test_coarser_maps_are_seen_too_and_boxes_have_float32_digits_under_autocast(
         assert branch(reg, None, maps, padding).dtype == torch.float32
 
 
-@pytest.mark.parametrize('from_mask', [False, True])
-def test_the_head_takes_it_alone_and_with_the_masks_start(from_mask):
-    model = tiny_model(
-        head=head_config(box_branch=dict(type='PointingBoxBranch', embed_dims=DIM), box_from_mask=from_mask)
-    )
+@pytest.mark.parametrize('from_mask, sees', [(False, False), (True, False), (True, True)])
+def test_the_head_takes_it_alone_and_with_the_masks_start(from_mask, sees):
+    branch = dict(type='PointingBoxBranch', embed_dims=DIM, sees_reference=sees)
+    model = tiny_model(head=head_config(box_branch=branch, box_from_mask=from_mask))
     levels = neck_maps()
     padding = torch.zeros(2, CANVAS, CANVAS, dtype=torch.bool)
     out = model.head(levels, text_features(2), padding)

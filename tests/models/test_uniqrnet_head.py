@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.head_samples import BOTH, NO_BOX, NO_MASK, centred, head, predictions, targets, whole_losses
-from helpers.tiny_model import batch_of, item, neck_maps, text_features
+from helpers.tiny_model import DIM, batch_of, item, neck_maps, text_features
 
 from mmuniqrnet.structures import Placement
 
@@ -237,16 +237,22 @@ def test_losses_under_autocast_are_finite_float32():
         assert value.dtype == torch.float32 and value.item() == pytest.approx(full[name].item(), rel=0.1), name
 
 
-def test_a_box_from_the_mask_leaves_the_mask_to_its_own_losses():
-    model = centred(box_from_mask=True)
+SEES = dict(type='BoxBranch', embed_dims=DIM, sees_reference=True)
+
+
+@pytest.mark.parametrize('changes', [{}, dict(box_branch=SEES), dict(box_branch=SEES | dict(type='PointingBoxBranch'))])
+def test_a_box_from_the_mask_leaves_the_mask_to_its_own_losses(changes):
+    model = centred(box_from_mask=True, **changes)
     _, losses = whole_losses([BOTH], model)
     (losses['loss_box_l1'] + losses['loss_box_giou']).backward()
-    assert all(p.grad is not None and p.grad.any() for p in model.head.box_branch.parameters())
+    assert all(p.grad is not None for p in model.head.box_branch.parameters())
+    assert all(p.grad.any() for p in model.head.box_branch.mlp.parameters())
     assert all(p.grad is None for p in model.head.mask_branch.parameters())
 
 
-def test_a_box_from_the_mask_starts_where_the_mask_is():
-    model = head(box_from_mask=True)
+@pytest.mark.parametrize('changes', [{}, dict(box_branch=SEES)])
+def test_a_box_from_the_mask_starts_where_the_mask_is(changes):
+    model = head(box_from_mask=True, **changes)
     last = model.box_branch.mlp.layers[-1]
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)
@@ -258,6 +264,11 @@ def test_a_box_from_the_mask_starts_where_the_mask_is():
     padding[:, 16:40, 8:56] = False
     boxes = model(neck_maps(batch=1), text_features(batch=1), padding)['boxes']
     assert boxes[0].tolist() == pytest.approx([32 / 64, 28 / 64, 48 / 64, 24 / 64], abs=1e-4)  # the image, no padding
+
+
+def test_a_branch_that_sees_its_reference_needs_one():
+    with pytest.raises(ValueError, match='sees_reference=True, which needs box_from_mask=True'):
+        head(box_branch=SEES, box_from_mask=False)
 
 
 @pytest.mark.parametrize('missing', ['box_branch', 'mask_branch'])

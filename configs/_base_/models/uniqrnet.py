@@ -36,7 +36,7 @@ model = dict(
             position='learned',
             norm_first=False,
         ),
-        box_branch=dict(type='BoxBranch', embed_dims=256),
+        box_branch=dict(type='BoxBranch', embed_dims=256, sees_reference=True),
         mask_branch=dict(type='MaskBranch', embed_dims=256, in_channels=256, feat_channels=256, levels=(2, 1, 0)),
         score_branch=dict(type='ScoreBranch', embed_dims=256),
         # Which layers the pixel loss guides.

@@ -60,7 +60,7 @@ model = dict(
             position='sine',
             norm_first=True,
         ),
-        box_branch=dict(type='BoxBranch', embed_dims=64),
+        box_branch=dict(type='BoxBranch', embed_dims=64, sees_reference=True),
         mask_branch=dict(
             type='MaskBranch',
             embed_dims=64,

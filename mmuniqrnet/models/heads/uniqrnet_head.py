@@ -17,7 +17,7 @@ from mmuniqrnet.utils.deprecation import moved_arguments
 from mmuniqrnet.utils.errors import UserError
 
 from .answering import TestCfg, to_answer
-from .mask_and_box import box_around, cut_to_box
+from .mask_and_box import boxes_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
@@ -111,6 +111,11 @@ class UniQRNetHead(BaseModule):
         self.loss_consistency = build_module(loss_consistency)
         for name in ('loss_mask_bce', 'loss_aux', 'loss_mask_dice'):
             check_loss(name, getattr(self, name), whole=name == 'loss_mask_dice')
+        if getattr(self.box_branch, 'sees_reference', False) and not box_from_mask:
+            raise UserError(
+                'UniQRNetHead: the box_branch has sees_reference=True, which needs box_from_mask=True: without a '
+                'box from the mask there is no reference. Set box_branch.sees_reference=False.'
+            )
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
         self.deep_supervision = deep_supervision
@@ -137,7 +142,7 @@ class UniQRNetHead(BaseModule):
             if self.mask_branch is not None:
                 out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
         if self.box_branch is not None:
-            reference = box_around(out['mask_logits'], padding_mask) if self.box_from_mask else None
+            reference = self.references(out['mask_logits'], padding_mask) if self.box_from_mask else None
             out['boxes'] = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
@@ -145,6 +150,11 @@ class UniQRNetHead(BaseModule):
             size, margin = padding_mask.shape[-2:], self.test_cfg.mask_margin
             out['mask_logits'] = cut_to_box(out['mask_logits'], out['boxes'], size, margin)
         return out
+
+    def references(self, mask_logits: Tensor, padding_mask: Tensor) -> Tensor:
+        """The boxes from the mask that the box branch starts from: [B, 4], or [B, 2, 4] if it ``sees_reference``."""
+        boxes = boxes_around(mask_logits, padding_mask)
+        return boxes if getattr(self.box_branch, 'sees_reference', False) else boxes[:, 0]
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """The last parameters that box, mask and score share, as given by the encoder.
