@@ -139,12 +139,19 @@ ROWS['shipped-joint-cut'] = replace(
 )
 
 # 4. Choices of the model, in whole trainings of nano from scratch.
+PUBLISHED_GATES = {
+    f'model.{part}.{option}': value
+    for part in ('backbone', 'neck')
+    for option, value in (('gate_norm', False), ('gate_limit', None))
+}
+BLIND = {'model.head.box_branch.sees_reference': False}
+MAGNITUDE_TWO = {'custom_hooks.0.strategy': 'magnitude', 'custom_hooks.0.tasks': dict(_delete_=True, **TASKS)}
 WHOLE = {
     'nano': ("nano's config as it is", {}),
     'nano-magnitude': ('magnitude', {'custom_hooks.0.strategy': 'magnitude'}),
     'nano-magnitude-two': (
         'magnitude, pixel supervision in the task of the mask',
-        {'custom_hooks.0.strategy': 'magnitude', 'custom_hooks.0.tasks': dict(_delete_=True, **TASKS)},
+        MAGNITUDE_TWO,
     ),
     'nano-fixed-0.2': (
         'fixed, box 0.2',
@@ -152,18 +159,18 @@ WHOLE = {
     ),
     'nano-gates-published': (
         'gates as published, neither normalised nor limited',
-        {
-            f'model.{part}.{option}': value
-            for part in ('backbone', 'neck')
-            for option, value in (('gate_norm', False), ('gate_limit', None))
-        },
+        PUBLISHED_GATES,
+    ),
+    'nano-before': (
+        'all of this as it was: published gates, a box branch that does not see its reference, two balanced tasks',
+        PUBLISHED_GATES | BLIND | MAGNITUDE_TWO,
     ),
     'nano-after-norm': ("gates of the backbone after the norm of their stage's output", AFTER_NORM),
     'nano-guide-gates': ('pixel supervision of the gates themselves', GUIDED_GATES),
     'nano-after-norm-guide': ('both of these', AFTER_NORM | GUIDED_GATES),
     'nano-blind-reference': (
         'box branch that does not see its reference',
-        {'model.head.box_branch.sees_reference': False},
+        BLIND,
     ),
     'nano-deep': ('masks after every encoder layer', DEEP),
     'nano-deep-task': (
@@ -172,6 +179,10 @@ WHOLE = {
     ),
     'nano-levels': ('tokens of strides 4, 8 and 16', {'model.head.encoder.levels': (0, 1, 2)}),
     'nano-one-level': ('tokens of stride 8 only', {'model.head.encoder.levels': (1,)}),
+    'nano-all': (
+        'gates after the norm and guided, masks after every layer, tokens of strides 4, 8 and 16',
+        AFTER_NORM | GUIDED_GATES | {'model.head.deep_supervision': True, 'model.head.encoder.levels': (0, 1, 2)},
+    ),
     'nano-plain-neck': ('neck without gates', PLAIN_NECK),
     'nano-no-gates': ('text-agnostic backbone and neck', NO_TEXT),
 }
