@@ -58,10 +58,10 @@ UNKNOWN_ARGUMENT = [
         'test_evaluator.refuse=0.5',
         "ReferringMetric has no argument 'refuse'; the nearest name is 'refuse_below'",
     ),
-    (FLAGSHIP, 'optim_wrapper.accumulate=4', "OptimWrapper has no argument 'accumulate'"),
+    (FLAGSHIP, 'optim_wrapper.accumulate=4', "Bf16OptimWrapper has no argument 'accumulate'"),
     (FLAGSHIP, 'optim_wrapper.optimizer.momentum=0.9', "AdamW has no argument 'momentum'"),
     (
-        FLAGSHIP,
+        QRNET,
         'param_scheduler.0.milestone=[9]',
         "MultiStepLR has no argument 'milestone'; the nearest name is 'milestones'",
     ),
@@ -114,7 +114,7 @@ NO_PLACE = [
     ),
     (FLAGSHIP, 'custom_hooks.0._delete_=True', 'one entry of the list custom_hooks can not be replaced'),
     (
-        FLAGSHIP,
+        QRNET,
         'param_scheduler.0.milestones.0=9',
         'one entry of the list param_scheduler.0.milestones can not be replaced',
     ),

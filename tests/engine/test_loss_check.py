@@ -147,8 +147,9 @@ def test_gradients_that_are_not_finite_at_finite_losses(tmp_path):
     with pytest.raises(UserError, match='at iteration 2 gradients are not finite, though the losses are, in shared.w'):
         make_runner(tmp_path / 'b', poisoned(bad_gradients=(2,)), [STOP], iters=3).train()
     # Without the check, it is the next batch whose loss is not finite, and the weights are lost.
-    alone = make_runner(tmp_path / 'c', poisoned(bad_gradients=(2,)), iters=2)
-    alone.train()
+    alone = make_runner(tmp_path / 'c', poisoned(bad_gradients=(2,)), [dict(STOP, gradients=False)], iters=3)
+    with pytest.raises(UserError, match='at iteration 3 a loss is not finite'):
+        alone.train()
     assert alone.model.mask.weight.isnan().all()
 
 

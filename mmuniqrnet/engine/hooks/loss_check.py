@@ -43,6 +43,8 @@ class CheckLossHook(Hook):
         action: ``'stop'`` raises an error with the losses, the expressions and the file; ``'skip'`` logs the same as a
             warning and goes on with the next batch.
         max_in_a_row: With ``'skip'``, the number of steps in a row that are omitted; one more stops the training.
+        gradients: Whether gradients are checked as well, by their norms. Without it, a gradient that is not finite at a
+            finite loss spoils the weights, and it is the next batch that is reported.
 
     Raises:
         UserError: A loss or a gradient is not finite, and ``action`` is ``'stop'`` or too many steps were omitted.
@@ -51,13 +53,14 @@ class CheckLossHook(Hook):
     # Before other hooks see the losses.
     priority = 'VERY_HIGH'
 
-    def __init__(self, action: str = 'stop', max_in_a_row: int = 10) -> None:
+    def __init__(self, action: str = 'stop', max_in_a_row: int = 10, gradients: bool = True) -> None:
         if action not in ACTIONS:
             raise UserError(f"CheckLossHook: action is 'stop' or 'skip', not {action!r}.")
         if max_in_a_row < 1:
             raise UserError(f'CheckLossHook: max_in_a_row is at least 1, not {max_in_a_row}.')
         self.action = action
         self.max_in_a_row = max_in_a_row
+        self.gradients = gradients
         self._guards: list[StepGuard] = []
         self._files = 0
 
@@ -65,7 +68,7 @@ class CheckLossHook(Hook):
         """Put a guard on each optimiser."""
         wrappers = runner.optim_wrapper
         wrappers = list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
-        self._guards = [StepGuard(wrapper) for wrapper in wrappers]
+        self._guards = [StepGuard(wrapper, self.gradients) for wrapper in wrappers]
 
     def after_train(self, runner: Runner) -> None:
         """Remove the guards."""

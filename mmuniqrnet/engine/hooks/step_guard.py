@@ -36,13 +36,18 @@ class StepGuard:
     omits the step itself.
 
     On CUDA, the loss is checked on the device, and the result is copied to the host while the backward pass is being
-    queued, so that waiting for it leaves no gap between forward and backward pass.
+    queued, so that waiting for it leaves no gap between forward and backward pass. The check of the gradients waits for
+    the backward pass, as mmengine's clipping does.
+
+    Args:
+        wrapper: The wrapper of the optimiser.
+        gradients: Whether to check the gradients as well.
     """
 
-    def __init__(self, wrapper: OptimWrapper) -> None:
+    def __init__(self, wrapper: OptimWrapper, gradients: bool = True) -> None:
         if hasattr(wrapper, GUARD):  # an earlier training was interrupted
             getattr(wrapper, GUARD).remove()
-        self.wrapper = wrapper
+        self.wrapper, self.gradients = wrapper, gradients
         self.skipped_in_a_row = 0
         self._update_params, self._step = wrapper.update_params, wrapper.step
         self._of_step: list[_Flags] = []
@@ -84,7 +89,7 @@ class StepGuard:
         return found
 
     def _finite_gradients(self) -> bool:
-        if getattr(self.wrapper, 'loss_scaler', None) is not None:
+        if not self.gradients or getattr(self.wrapper, 'loss_scaler', None) is not None:
             return True
         parameters = [p for group in self.wrapper.optimizer.param_groups for p in group['params'] if p.grad is not None]
         if not parameters:
