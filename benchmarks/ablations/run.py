@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rows import (
     CONFIG,
@@ -243,8 +244,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         make_refshapes(args.start_data_root)
 
     os.environ['OMP_NUM_THREADS'] = '1'
-    # Every run is a process, forked from one that has imported everything.
-    processes = multiprocessing.get_context('forkserver')
+    # Every run is a process. Without a GPU it is forked from one that has imported everything; these imports look for a
+    # GPU, and CUDA does not work in a process forked after that.
+    import torch
+
+    processes: Any = multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'forkserver')
     processes.set_forkserver_preload(
         [
             'mmuniqrnet.models',
