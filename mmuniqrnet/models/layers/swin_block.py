@@ -15,11 +15,19 @@ class WindowBlock(SwinBlock):
     Shift, padding and partition are one copy of the tokens instead of four, the attention is fused where torch can, and
     the norms are computed in the dtype of the matrix products instead of in float32 under autocast. Dropout of tokens
     and of attention weights is not supported, because Swin's recipes do not use it.
+
+    Attributes:
+        half_residual: Whether under autocast the tokens between the blocks are in autocast's dtype, too, which halves
+            the memory traffic of the sums; otherwise they stay in float32.
     """
+
+    half_residual = False
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Tokens x [B, H * W, C] of a map of (H, W) -> [B, H * W, C]."""
         attn, fc1, fc2 = self.attn, self.ffn.layers[0][0], self.ffn.layers[1]
+        if self.half_residual and torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
         x = add_branch(x, attend_in_windows(attn.w_msa, layer_norm(self.norm1, x), layout), attn.drop)
         return add_branch(x, fc2(F.gelu(fc1(layer_norm(self.norm2, x)))), self.ffn.dropout_layer)
@@ -47,7 +55,7 @@ class SlicingPatchMerging(PatchMerging):
         return F.linear(norm_tokens(x, weight, bias, self.norm.eps), reduction, self.reduction.bias), size
 
 
-def use_window_blocks(swin: SwinTransformer) -> None:
+def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> None:
     """Let the blocks and patch mergings of mmdet's Swin compute as those of this file do.
 
     mmdet's constructor gives no choice of the classes. The modules change their class and keep everything else, so
@@ -56,6 +64,7 @@ def use_window_blocks(swin: SwinTransformer) -> None:
     for module in swin.modules():
         if type(module) is SwinBlock:
             module.__class__ = WindowBlock
+            module.half_residual = half_residual
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
             module.__class__ = SlicingPatchMerging
 
