@@ -62,7 +62,7 @@ def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> Non
     names in checkpoints, initialisation and random numbers stay those of mmdet.
     """
     for module in swin.modules():
-        if type(module) is SwinBlock:
+        if type(module) in (SwinBlock, WindowBlock):
             module.__class__ = WindowBlock
             module.half_residual = half_residual
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
