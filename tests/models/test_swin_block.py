@@ -140,3 +140,13 @@ def test_compiles_without_graph_breaks(grad):
     with torch.set_grad_enabled(grad):
         for a, b in zip(theirs(images), compiled(images)):
             torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('half_residual', [False, True])
+def test_drop_path_in_half_precision(half_residual):
+    _, ours = pair(drop_path_rate=0.5)
+    use_window_blocks(ours, half_residual)
+    ours.train()  # mmdet's returns None
+    with torch.autocast('cpu', torch.bfloat16):
+        _, grads = run(ours, torch.randn(4, 3, 32, 32))
+    assert all(grad is not None and grad.isfinite().all() for grad in grads.values())

@@ -91,5 +91,7 @@ def add_branch(x: Tensor, branch: Tensor, drop: nn.Module) -> Tensor:
     rate = getattr(drop, 'drop_prob', 0.0)
     if not drop.training or rate == 0:
         return x + branch
-    kept = (torch.rand(x.shape[0], 1, 1, dtype=x.dtype, device=x.device) + (1 - rate)).floor() / (1 - rate)
-    return torch.addcmul(x, branch, kept)
+    # At least float32: half precision is too coarse for probabilities.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + (1 - rate)).floor() / (1 - rate)
+    return torch.addcmul(x, branch, kept.to(x.dtype))

@@ -51,14 +51,16 @@ def position_bias(msa: WindowMSA, layout: WindowLayout, dtype: torch.dtype) -> T
 def attention(qkv: Tensor, bias: Tensor, num_heads: int, scale: float) -> Tensor:
     """qkv [B * n, T, 3C], bias [1 or n, heads, T, T'], T' >= T -> [B * n, T, C]."""
     count, tokens, channels = qkv.shape
-    qkv = qkv.view(count, tokens, 3, num_heads, -1).permute(2, 0, 3, 1, 4)  # [3, B * n, heads, T, C / heads]
+    qkv = qkv.view(count, tokens, 3, num_heads, -1)
     trains = torch.is_grad_enabled() and (qkv.requires_grad or bias.requires_grad)
     if qkv.device.type == 'cpu' and trains and not torch.compiler.is_compiling():
-        out = StepwiseAttention.apply(qkv, bias[..., :tokens], scale)
+        out = StepwiseAttention.apply(qkv.permute(2, 0, 3, 1, 4), bias[..., :tokens], scale)
     else:
         if bias.shape[0] > 1:
             bias = bias.expand(count // bias.shape[0], *bias.shape).flatten(0, 1)
-        out = F.scaled_dot_product_attention(*qkv, attn_mask=bias[..., :tokens], scale=scale)
+        # Unbound in memory's order, so that the gradients of the three are put together by one copy.
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # [B * n, heads, T, C / heads] each
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[..., :tokens], scale=scale)
     return out.transpose(1, 2).reshape(count, tokens, channels // 3)
 
 
