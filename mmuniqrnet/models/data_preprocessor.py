@@ -56,9 +56,8 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         data_samples = data.get('data_samples') or [DetDataSample() for _ in data['inputs']]
         samplelist_boxtype2tensor(data_samples)
         images = data['inputs']
-        places = [
-            self._place(*image.shape[-2:], self.placement if training else self.test_placement) for image in images
-        ]
+        placement = self.placement if training else self.test_placement
+        places = [self._place(image.shape[-2], image.shape[-1], placement) for image in images]
         for image, sample, (top, left) in zip(images, data_samples, places):
             sample.set_metainfo(
                 dict(
