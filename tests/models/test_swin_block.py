@@ -150,3 +150,11 @@ def test_drop_path_in_half_precision(half_residual):
     with torch.autocast('cpu', torch.bfloat16):
         _, grads = run(ours, torch.randn(4, 3, 32, 32))
     assert all(grad is not None and grad.isfinite().all() for grad in grads.values())
+
+
+def test_shapes_on_the_meta_device():
+    """As model summaries and checks of large configs use it."""
+    theirs, ours = pair(7)
+    images = torch.randn(2, 3, 44, 36)
+    expected = [x.shape for x in theirs(images)]
+    assert [x.shape for x in ours.to('meta')(images.to('meta'))] == expected
