@@ -6,6 +6,7 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
+from torch import Tensor
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
@@ -55,17 +56,12 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         data_samples = data.get('data_samples') or [DetDataSample() for _ in data['inputs']]
         samplelist_boxtype2tensor(data_samples)
         images = data['inputs']
-        # Normalise the whole batch at once: for small images, the calls would take longer than the arithmetic.
-        canvas = images[0].new_zeros((len(images), 3, *self.canvas_size))
-        inside = images[0].new_zeros((len(images), 1, *self.canvas_size), dtype=torch.bool)
-        for i, (image, sample) in enumerate(zip(images, data_samples)):
-            height, width = image.shape[-2:]
-            top, left = self._place(height, width, self.placement if training else self.test_placement)
-            canvas[i, :, top : top + height, left : left + width] = image
-            inside[i, :, top : top + height, left : left + width] = True
+        placement = self.placement if training else self.test_placement
+        places = [self._place(image.shape[-2], image.shape[-1], placement) for image in images]
+        for image, sample, (top, left) in zip(images, data_samples, places):
             sample.set_metainfo(
                 dict(
-                    img_shape=(height, width),
+                    img_shape=tuple(image.shape[-2:]),
                     canvas_offset=(top, left),
                     batch_input_shape=self.canvas_size,
                     pad_shape=self.canvas_size,
@@ -73,10 +69,25 @@ class ReferDataPreprocessor(DetDataPreprocessor):
             )
             if training:
                 self._move_truth(sample, top, left)
+        return dict(inputs=self._normalised(images, places), data_samples=data_samples)
+
+    def _normalised(self, images: Sequence[Tensor], places: Sequence[tuple[int, int]]) -> Tensor:
+        """Images [3, h, w] at their places (top, left) on the canvas, which is zero elsewhere: [B, 3, H, W]."""
+        # Normalise the whole batch at once: for small images, the calls would take longer than the arithmetic.
+        inside = None
+        if all(tuple(image.shape[-2:]) == self.canvas_size for image in images):
+            canvas = torch.stack(list(images))
+        else:
+            canvas = images[0].new_zeros((len(images), 3, *self.canvas_size))
+            inside = images[0].new_zeros((len(images), 1, *self.canvas_size), dtype=torch.bool)
+            for i, (image, (top, left)) in enumerate(zip(images, places)):
+                height, width = image.shape[-2:]
+                canvas[i, :, top : top + height, left : left + width] = image
+                inside[i, :, top : top + height, left : left + width] = True
         if self._channel_conversion:
             canvas = canvas[:, [2, 1, 0]]
-        canvas = ((canvas.float() - self.mean) / self.std).masked_fill_(~inside, 0)
-        return dict(inputs=canvas, data_samples=data_samples)
+        canvas = (canvas.float() - self.mean) / self.std
+        return canvas if inside is None else canvas.masked_fill_(~inside, 0)
 
     def _place(self, height: int, width: int, placement: str) -> tuple[int, int]:
         free = (self.canvas_size[0] - height, self.canvas_size[1] - width)
@@ -99,7 +110,7 @@ class ReferDataPreprocessor(DetDataPreprocessor):
             return
         if 'bboxes' in truth:
             truth.bboxes = truth.bboxes + truth.bboxes.new_tensor([left, top, left, top])
-        if 'masks' in truth:
+        if 'masks' in truth and (truth.masks.height, truth.masks.width) != self.canvas_size:
             bitmaps = np.zeros((len(truth.masks), *self.canvas_size), dtype=np.uint8)
             bitmaps[:, top : top + truth.masks.height, left : left + truth.masks.width] = truth.masks.to_ndarray()
             truth.masks = BitmapMasks(bitmaps, *self.canvas_size)

@@ -31,7 +31,7 @@ def run(model, images, seed=0):
     images = images.clone().requires_grad_()
     outs = model(images)
     weights = [torch.randn(x.shape, generator=torch.Generator().manual_seed(1)) for x in outs]
-    sum((x * w).sum() for x, w in zip(outs, weights)).backward()
+    sum((x.float() * w).sum() for x, w in zip(outs, weights)).backward()
     grads = dict(images=images.grad) | {name: p.grad for name, p in model.named_parameters()}
     return [x.detach() for x in outs], grads
 
@@ -115,13 +115,20 @@ def test_layout_can_be_differentiated_twice():
     assert torch.autograd.gradgradcheck(lambda x: layout.merge(layout.partition(x) ** 2), x)
 
 
-def test_bfloat16_is_as_close_to_float32_as_mmdets_blocks_are():
+@pytest.mark.parametrize('half_residual', [False, True])
+def test_bfloat16_is_as_close_to_float32_as_mmdets_blocks_are(half_residual):
     theirs, ours = pair(7, embed_dims=32, depths=(2, 6))
     images = torch.randn(2, 3, 88, 64)
-    exact = [x.detach() for x in theirs(images)]
-    with torch.autocast('cpu', torch.bfloat16):
-        errors = [[(x.float() - e).norm() / e.norm() for x, e in zip(m(images), exact)] for m in (theirs, ours)]
-    assert all(b < 1.5 * a for a, b in zip(*errors)), errors
+    exact, exact_grads = run(theirs, images)
+    theirs.zero_grad()
+    use_window_blocks(ours, half_residual)
+    errors = []
+    for model in (theirs, ours):
+        with torch.autocast('cpu', torch.bfloat16):
+            outs, grads = run(model, images)
+        errors.append([(x.float() - e).norm() / e.norm() for x, e in zip(outs, exact)])
+        errors[-1].append((grads['images'] - exact_grads['images']).norm() / exact_grads['images'].norm())
+    assert all(b < (3 if half_residual else 1.5) * a for a, b in zip(*errors)), errors
 
 
 @pytest.mark.slow
@@ -133,3 +140,21 @@ def test_compiles_without_graph_breaks(grad):
     with torch.set_grad_enabled(grad):
         for a, b in zip(theirs(images), compiled(images)):
             torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('half_residual', [False, True])
+def test_drop_path_in_half_precision(half_residual):
+    _, ours = pair(drop_path_rate=0.5)
+    use_window_blocks(ours, half_residual)
+    ours.train()  # mmdet's returns None
+    with torch.autocast('cpu', torch.bfloat16):
+        _, grads = run(ours, torch.randn(4, 3, 32, 32))
+    assert all(grad is not None and grad.isfinite().all() for grad in grads.values())
+
+
+def test_shapes_on_the_meta_device():
+    """As model summaries and checks of large configs use it."""
+    theirs, ours = pair(7)
+    images = torch.randn(2, 3, 44, 36)
+    expected = [x.shape for x in theirs(images)]
+    assert [x.shape for x in ours.to('meta')(images.to('meta'))] == expected

@@ -31,6 +31,8 @@ class ReferResize(Resize):
         if results.get('gt_masks') is None:
             return
         height, width = results['img_shape']
+        if (results['gt_masks'].height, results['gt_masks'].width) == (height, width):
+            return
         masks = [
             mmcv.imresize(mask.astype(np.float32), (width, height), interpolation='bilinear', backend='cv2') >= 0.5
             for mask in results['gt_masks'].masks

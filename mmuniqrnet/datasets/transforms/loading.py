@@ -1,3 +1,6 @@
+from collections import OrderedDict
+from typing import Any
+
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets.transforms import LoadAnnotations
@@ -82,28 +85,38 @@ class LoadReferAnnotations(LoadAnnotations):
 
 @TRANSFORMS.register_module()
 class LoadImageOnce(LoadImageFromFile):
-    """mmcv's ``LoadImageFromFile``, which keeps the last image, so that the next expression on it needs no decoding.
+    """mmcv's ``LoadImageFromFile``, which keeps the last images, so that further expressions on them need no decoding.
 
-    Use it with ``SameImageSampler``, which gives all expressions of an image one after another. Each worker keeps its
-    own image.
+    Use it with ``SameImageSampler``, which gives all expressions of an image one after another, or let it keep all
+    images of a small data set. Each worker keeps its own images.
 
     Args:
+        keep: Number of images that are kept in memory, those used last.
         to_float32, color_type, imdecode_backend, file_client_args, ignore_empty, backend_args: As in
             ``LoadImageFromFile``; give ``color_type='color_ignore_orientation'``, since annotations refer to the
             stored pixels.
     """
 
-    _last: tuple[str, np.ndarray] | None = None  # path and pixels
+    def __init__(self, *args: Any, keep: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if keep < 1:
+            raise UserError(f'LoadImageOnce: keep is the number of images to keep, 1 or more, not {keep}.')
+        self.keep = keep
+        self._images: OrderedDict[str, np.ndarray] = OrderedDict()  # by path, the one used last at the end
 
     def transform(self, results: dict) -> dict | None:
         """Needs ``img_path``; adds ``img`` (a copy that may be modified), ``img_shape`` and ``ori_shape``."""
-        path, image = self._last or (None, None)
-        if image is None or path != results['img_path']:
+        path = results['img_path']
+        image = self._images.get(path)
+        if image is None:
             loaded = super().transform(results)
             if loaded is None:
                 return None
-            image = loaded['img']
-            self._last = results['img_path'], image
+            image = self._images[path] = loaded['img']
+            if len(self._images) > self.keep:
+                self._images.popitem(last=False)
+        else:
+            self._images.move_to_end(path)
         results['img'] = image.copy()
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

@@ -61,6 +61,7 @@ class QRNetSwin(SwinTransformer):
         with_cp: Recompute the blocks in the backward pass, to save memory.
         frozen_stages: Number of first stages that are not trained, together with patch embedding; -1 trains all. Gates
             are always trained, because a pre-trained Swin does not have them.
+        half_residual: Keep the tokens between the blocks in autocast's dtype under autocast, to save memory and time.
         convert_weights: Require the checkpoint of ``init_cfg`` to be in the original Swin layout; by default the layout
             is detected from the names.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=...)`` with a Swin of any layout that
@@ -95,6 +96,7 @@ class QRNetSwin(SwinTransformer):
         drop_path_rate: float = 0.2,
         with_cp: bool = False,
         frozen_stages: int = -1,
+        half_residual: bool = False,
         convert_weights: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
@@ -114,7 +116,7 @@ class QRNetSwin(SwinTransformer):
             convert_weights=convert_weights,
             init_cfg=init_cfg,
         )
-        use_window_blocks(self)
+        use_window_blocks(self, half_residual)
         if gate_output not in ('before_norm', 'after_norm'):
             raise UserError(f"QRNetSwin: gate_output is 'before_norm' or 'after_norm', not {gate_output!r}.")
         self.text_dim = text_dim

@@ -53,9 +53,20 @@ class EncoderLayer(nn.Module):
         self.norm_first = norm_first
 
     def attend(self, x: Tensor, position: Tensor, padding_mask: Tensor) -> Tensor:
-        query = x + position
-        out, _ = self.self_attn(query, query, x, key_padding_mask=padding_mask, need_weights=False)
-        return self.dropout(out)
+        # As nn.MultiheadAttention computes it, but queries and keys in one product, and without its transposed copies.
+        attention, d = self.self_attn, x.shape[-1]
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        query_key = F.linear(x + position, weight[: 2 * d], bias[: 2 * d]).unflatten(-1, (2, attention.num_heads, -1))
+        value = F.linear(x, weight[2 * d :], bias[2 * d :]).unflatten(-1, (attention.num_heads, -1))
+        query, key = query_key.transpose(1, 3).unbind(2)  # [B, heads, N, d / heads] each
+        out = F.scaled_dot_product_attention(
+            query,
+            key,
+            value.transpose(1, 2),
+            attn_mask=~padding_mask[:, None, None],
+            dropout_p=attention.dropout if self.training else 0.0,
+        )
+        return self.dropout(attention.out_proj(out.transpose(1, 2).flatten(2)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
         return self.dropout(self.linear2(self.dropout(F.relu(self.linear1(x)))))

@@ -1,7 +1,9 @@
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
@@ -9,7 +11,8 @@ from torch import Tensor
 from mmuniqrnet.structures import Placement
 
 
-class Targets(NamedTuple):
+@dataclass
+class Targets:
     """The training targets of B expressions, on the canvas.
 
     Attributes:
@@ -27,36 +30,56 @@ class Targets(NamedTuple):
     has_mask: Tensor
     exists: Tensor
     inside: Tensor
+    _shares: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    def shares(self, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """``masks`` and ``inside``, averaged over the cells of a coarser grid: [B, 1, h, w] each.
+
+        Many losses use the same grid, so the result for each size is kept.
+        """
+        height, width = size
+        if (height, width) not in self._shares:
+            self._shares[height, width] = (
+                F.adaptive_avg_pool2d(self.masks, (height, width)),
+                F.adaptive_avg_pool2d(self.inside, (height, width)),
+            )
+        return self._shares[height, width]
 
 
 def make_targets(data_samples: Sequence[DetDataSample], device: torch.device) -> Targets:
     """Targets from the samples' ``gt_instances`` (boxes in canvas pixels, bitmap masks of canvas size)."""
-    boxes, has_box, masks, has_mask, exists, inside = [], [], [], [], [], []
-    for sample in data_samples:
-        truth, meta = sample.gt_instances, sample.metainfo
-        height, width = meta['batch_input_shape']
+    height, width = data_samples[0].metainfo['batch_input_shape']
+    boxes, has_box, has_mask, exists = [], [], [], []
+    # Filled on the CPU, where the bitmaps are, and moved as a whole.
+    masks = np.zeros((len(data_samples), 1, height, width), dtype=np.float32)
+    inside = np.zeros_like(masks)
+    whole_canvas = torch.tensor([0.0, 0.0, width, height], device=device)
+    for i, sample in enumerate(data_samples):
+        truth, meta, placement = sample.gt_instances, sample.metainfo, Placement.of(sample)
         some = len(truth) > 0
-        if some and 'bboxes' in truth and meta.get('has_box', True):
-            box = torch.cat([truth.bboxes[:, :2].amin(0), truth.bboxes[:, 2:].amax(0)])
-            boxes.append(bbox_xyxy_to_cxcywh(box[None])[0].float() / box.new_tensor([width, height, width, height]))
-            has_box.append(1.0)
-        else:
-            boxes.append(torch.tensor([0.5, 0.5, 0.5, 0.5], device=device))
-            has_box.append(0.0)
+        boxed = some and 'bboxes' in truth and meta.get('has_box', True)
+        boxes.append(around(truth.bboxes) if boxed else whole_canvas)
         known = meta.get('has_mask', True) and (not some or 'masks' in truth)
-        mask = torch.zeros(height, width, device=device)
         if known and some:
-            bitmap = torch.from_numpy(truth.masks.to_ndarray().any(0)).to(device, torch.float32)
-            mask[: bitmap.shape[0], : bitmap.shape[1]] = bitmap
-        masks.append(mask)
+            bitmap = truth.masks.to_ndarray().any(0)
+            masks[i, 0, : bitmap.shape[0], : bitmap.shape[1]] = bitmap
+        (top, left), (image_height, image_width) = placement.offset, placement.img_shape
+        inside[i, 0, top : top + image_height, left : left + image_width] = 1
+        has_box.append(float(boxed))
         has_mask.append(float(known))
         exists.append(float(some))
-        inside.append(~Placement.of(sample).padding_mask(device))
+    flags = torch.tensor([has_box, has_mask, exists], device=device)
     return Targets(
-        boxes=torch.stack(boxes).to(device),
-        has_box=torch.tensor(has_box, device=device),
-        masks=torch.stack(masks)[:, None],
-        has_mask=torch.tensor(has_mask, device=device),
-        exists=torch.tensor(exists, device=device),
-        inside=torch.stack(inside)[:, None].float(),
+        boxes=bbox_xyxy_to_cxcywh(torch.stack(boxes)) / whole_canvas[2:].repeat(2),
+        has_box=flags[0],
+        masks=torch.from_numpy(masks).to(device),
+        has_mask=flags[1],
+        exists=flags[2],
+        inside=torch.from_numpy(inside).to(device),
     )
+
+
+def around(boxes: Tensor) -> Tensor:
+    """The smallest box around boxes [n, 4], xyxy: float32 [4]."""
+    boxes = boxes.float()
+    return boxes[0] if len(boxes) == 1 else torch.cat([boxes[:, :2].amin(0), boxes[:, 2:].amax(0)])

@@ -226,7 +226,7 @@ class UniQRNetHead(BaseModule):
         if self.loss_mask_bce is not None:
             losses['loss_mask_bce'] = self.pixel_loss(self.loss_mask_bce, logits, targets)
         if self.loss_mask_dice is not None:
-            masks, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]) for x in (targets.masks, targets.inside))
+            masks, inside = targets.shares(logits.shape[-2:])
             # For an empty target, Dice loss is 1 for every prediction and has no gradient; only BCE trains these.
             counted = targets.has_mask * targets.exists
             count = reduce_mean(counted.sum()).clamp(min=EPS)
@@ -237,7 +237,7 @@ class UniQRNetHead(BaseModule):
 
     def pixel_loss(self, loss: nn.Module, logits: Tensor, targets: Targets) -> Tensor:
         """A pixel-wise loss of logits [B, 1, h, w] at any stride, averaged over the image's pixels of all ranks."""
-        masks, inside = (F.adaptive_avg_pool2d(x, logits.shape[-2:]) for x in (targets.masks, targets.inside))
+        masks, inside = targets.shares(logits.shape[-2:])
         weight = inside * targets.has_mask[:, None, None, None]
         count = reduce_mean(weight.sum()).clamp(min=EPS)
         return loss(logits.flatten(1), masks.flatten(1), weight.flatten(1), avg_factor=count)
@@ -257,7 +257,7 @@ class UniQRNetHead(BaseModule):
         """Consistency of box and mask, averaged over the samples with a target object, whichever of the two it has."""
         count = reduce_mean(targets.exists.sum()).clamp(min=EPS)
         logits = out['mask_logits'].float()
-        inside = F.adaptive_avg_pool2d(targets.inside, logits.shape[-2:])
+        _, inside = targets.shares(logits.shape[-2:])
         return loss(out['boxes'], logits, inside, targets.exists, avg_factor=count)
 
     def _check_deep_supervision(self) -> None:

@@ -1,9 +1,12 @@
 """Blocks of Swin that compute what mmdet's do, from the same parameters, with less memory traffic."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.backbones.swin import PatchMerging, SwinBlock, SwinTransformer
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .window_attention import attend_in_windows
 from .window_layout import WindowLayout
@@ -15,14 +18,22 @@ class WindowBlock(SwinBlock):
     Shift, padding and partition are one copy of the tokens instead of four, the attention is fused where torch can, and
     the norms are computed in the dtype of the matrix products instead of in float32 under autocast. Dropout of tokens
     and of attention weights is not supported, because Swin's recipes do not use it.
+
+    Attributes:
+        half_residual: Whether under autocast the tokens between the blocks are in autocast's dtype, too, which halves
+            the memory traffic of the sums; otherwise they stay in float32.
     """
+
+    half_residual = False
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Tokens x [B, H * W, C] of a map of (H, W) -> [B, H * W, C]."""
         attn, fc1, fc2 = self.attn, self.ffn.layers[0][0], self.ffn.layers[1]
+        if self.half_residual and torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
         x = add_branch(x, attend_in_windows(attn.w_msa, layer_norm(self.norm1, x), layout), attn.drop)
-        return add_branch(x, fc2(F.gelu(fc1(layer_norm(self.norm2, x)))), self.ffn.dropout_layer)
+        return add_branch(x, gelu_linear(fc2, fc1(layer_norm(self.norm2, x))), self.ffn.dropout_layer)
 
 
 class SlicingPatchMerging(PatchMerging):
@@ -47,15 +58,16 @@ class SlicingPatchMerging(PatchMerging):
         return F.linear(norm_tokens(x, weight, bias, self.norm.eps), reduction, self.reduction.bias), size
 
 
-def use_window_blocks(swin: SwinTransformer) -> None:
+def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> None:
     """Let the blocks and patch mergings of mmdet's Swin compute as those of this file do.
 
     mmdet's constructor gives no choice of the classes. The modules change their class and keep everything else, so
     names in checkpoints, initialisation and random numbers stay those of mmdet.
     """
     for module in swin.modules():
-        if type(module) is SwinBlock:
+        if type(module) in (SwinBlock, WindowBlock):
             module.__class__ = WindowBlock
+            module.half_residual = half_residual
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
             module.__class__ = SlicingPatchMerging
 
@@ -77,10 +89,41 @@ def norm_tokens(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         return F.layer_norm(x.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps)
 
 
+def gelu_linear(linear: nn.Linear, x: Tensor) -> Tensor:
+    """``linear(gelu(x))``, with gelu(x) computed again for the gradient instead of kept: x [..., in] -> [..., out].
+
+    It is a quarter of what a block of Swin would keep, and takes little time to compute.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type == 'meta':
+        return linear(F.gelu(x))
+    return GeluLinear.apply(x, linear.weight.to(x.dtype), linear.bias.to(x.dtype))
+
+
+class GeluLinear(torch.autograd.Function):
+    """A linear layer of gelu(x) that keeps x only."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [..., in], weight [out, in], bias [out] -> [..., out], all of one dtype."""
+        ctx.save_for_backward(x, weight)
+        return F.linear(F.gelu(x), weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        flat = gradient.flatten(0, -2)
+        by_weight = flat.t() @ F.gelu(x).flatten(0, -2)
+        by_x = torch.ops.aten.gelu_backward(gradient @ weight, x)
+        return by_x, by_weight, flat.sum(0)
+
+
 def add_branch(x: Tensor, branch: Tensor, drop: nn.Module) -> Tensor:
     """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
     rate = getattr(drop, 'drop_prob', 0.0)
     if not drop.training or rate == 0:
         return x + branch
-    kept = (torch.rand(x.shape[0], 1, 1, dtype=x.dtype, device=x.device) + (1 - rate)).floor() / (1 - rate)
-    return torch.addcmul(x, branch, kept)
+    # At least float32: half precision is too coarse for probabilities.
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + (1 - rate)).floor() / (1 - rate)
+    return torch.addcmul(x, branch, kept.to(x.dtype))

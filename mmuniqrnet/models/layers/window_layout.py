@@ -102,7 +102,9 @@ class SelectRows(torch.autograd.Function):
 
 def _selects(x: Tensor) -> bool:
     """Whether rows are selected; the compiler, exports and tracing get views instead, which they can combine."""
-    return type(x) is Tensor and not torch.compiler.is_compiling() and not torch.jit.is_tracing()
+    if type(x) is not Tensor or x.device.type == 'meta':
+        return False
+    return not torch.compiler.is_compiling() and not torch.jit.is_tracing()
 
 
 @lru_cache(maxsize=64)
