@@ -188,7 +188,8 @@ WHOLE = {
 }
 for name, (title, options) in WHOLE.items():
     row = Row(title, options, iterations=WHOLE_ITERATIONS, start=None, crowded=False, whole=True)
-    ROWS |= {name: row, f'crowded-{name}': replace(row, crowded=True)}
+    started = replace(row, crowded=True, start='start', iterations=ITERATIONS)
+    ROWS |= {name: row, f'crowded-{name}': replace(row, crowded=True), f'started-{name}': started}
 
 GROUPS = {
     'gates': ('gates-none', 'gates-channel', 'gates-spatial', 'gates-both', 'joint'),
@@ -220,4 +221,5 @@ GROUPS = {
     'shipped': (*(f'shipped-{name}' for name in SHIPPED), 'shipped-joint-cut'),
     'modelling': tuple(WHOLE),
     'modelling-crowded': tuple(f'crowded-{name}' for name in WHOLE),
+    'modelling-started': tuple(f'started-{name}' for name in WHOLE),
 }
