@@ -152,7 +152,11 @@ def test_config_trains_a_step_and_answers(name, data):
     unchanged = [
         name
         for name, value in model.named_parameters()
-        if value.requires_grad and torch.equal(value, before[name]) and not name.endswith(late)
+        if value.requires_grad
+        and torch.equal(value, before[name])
+        and not name.endswith(late)
+        # An untrained mask may be in one piece for every sample; then there is nothing to mix.
+        and not name.startswith('head.box_branch.references.mix.')
     ]
     assert not unchanged
     model.eval()

