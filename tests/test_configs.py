@@ -110,7 +110,7 @@ def test_only_qrnet_has_the_published_gates(path):
     published = path.startswith('configs/qrnet_')
     for part in (cfg.backbone, cfg.neck):
         assert (part.gate_norm, part.gate_limit) == ((False, None) if published else (True, 4.0))
-    assert cfg.backbone.gate_output == 'before_norm' or not published
+    assert cfg.backbone.gate_output == ('before_norm' if published else 'after_norm')
     normalised = [name for name in build_without_memory(cfg).state_dict() if '.channel.norm.' in name]
     assert bool(normalised) != published
 

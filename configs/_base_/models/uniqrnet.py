@@ -14,9 +14,10 @@ model = dict(
     type='UniQRNet',
     data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center'),
     text_encoder=dict(type='TextEncoder', model='bert-base-uncased', max_length=20),
-    # The gates are normalised and limited, not as published. gate_output='after_norm' lets spatial gates act on the
-    # stage's own map.
-    backbone=dict(type='QRNetSwin', text_dim=768, gate_norm=True, gate_limit=4.0, gate_output='before_norm'),
+    # Not as published: the gates are normalised and limited, and those of the backbone act after the norm of a stage's
+    # map, in which a spatial gate would nearly cancel (published: gate_norm=False, gate_limit=None,
+    # gate_output='before_norm').
+    backbone=dict(type='QRNetSwin', text_dim=768, gate_norm=True, gate_limit=4.0, gate_output='after_norm'),
     neck=dict(type='QueryAwareFusion', out_channels=256, text_dim=768, num_outs=5, gate_norm=True, gate_limit=4.0),
     head=dict(
         type='UniQRNetHead',
