@@ -54,7 +54,7 @@ def _require_decision(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
     if any(group.get(START) == UNDECIDED for group in optimizer.param_groups):
         raise UserError(
             'LoadedLrOptimWrapperConstructor needs a hook: add default_hooks=dict(loaded_lr=dict('
-            "type='mmuniqrnet.LoadedLrHook')), or remove the constructor from optim_wrapper."
+            "type='mmuniqrnet.LoadedLrHook')), or set optim_wrapper.constructor='DefaultOptimWrapperConstructor'."
         )
 
 
@@ -128,7 +128,7 @@ def _decide(
     if any(isinstance(scheduler, OneCycleParamScheduler) for scheduler in schedulers):
         raise UserError(
             'OneCycleLR gives all parameters the same learning rate and ignores every lr_mult: use another scheduler, '
-            'or remove LoadedLrOptimWrapperConstructor and the lr_mult from optim_wrapper.'
+            'or set optim_wrapper.constructor=DefaultOptimWrapperConstructor and remove the lr_mult.'
         )
     for index, group in groups.items():
         if any(recorder.has_loaded(parameter) for parameter in group['params']):

@@ -70,9 +70,10 @@ def record_gate_scores(model: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Record the scores of the spatial gates in the forward pass within the block, with their gradient, for a loss.
 
     Yields:
-        ``backbone{i}`` or ``neck{i}`` -> the scores [B, N, 1] of the spatial gate ``{backbone|neck}.gates.{i}``, from
-        which the gate is the sigmoid.
+        ``backbone{i}`` or ``neck{i}`` -> the scores [B, N, 1], from which the gate is the sigmoid, of the spatial gate
+        of the backbone's or the neck's map i. A stage of which the backbone returns no map (``out_indices``) has none.
     """
+    stages = getattr(getattr(model, 'backbone', None), 'out_indices', None)
     recorded: dict[str, Tensor] = {}
 
     def recorder(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
@@ -81,11 +82,17 @@ def record_gate_scores(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
         return hook
 
-    handles = [
-        gate.score.register_forward_hook(recorder(f'{found[1]}{found[2]}'))
-        for name, gate in model.named_modules()
-        if isinstance(gate, SpatialGate) and (found := re.fullmatch(r'(backbone|neck)\.gates\.(\d+)\.spatial', name))
-    ]
+    handles = []
+    for name, gate in model.named_modules():
+        found = re.fullmatch(r'(backbone|neck)\.gates\.(\d+)\.spatial', name)
+        if not isinstance(gate, SpatialGate) or found is None:
+            continue
+        part, number = found[1], int(found[2])
+        if part == 'backbone' and stages is not None:
+            if number not in stages:
+                continue
+            number = list(stages).index(number)
+        handles.append(gate.score.register_forward_hook(recorder(f'{part}{number}')))
     try:
         yield recorded
     finally:

@@ -170,6 +170,14 @@ def test_a_run_that_resumes_must_find_every_part(tmp_path):
         runner(tmp_path, path, resume=True).load_or_resume()
 
 
+def test_averaged_weights_are_not_taken_for_those_of_the_optimizer(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save(dict(state_dict=weights(tmp_path), ema_state_dict={}, meta={}, message_hub={}, optimizer={}), path)
+    with pytest.raises(CheckpointError, match='averaged weights, which can not be resumed without EMAHook'):
+        runner(tmp_path, path, resume=True).load_or_resume()
+    runner(tmp_path, path).load_or_resume()
+
+
 def test_a_share_is_a_fraction():
     with pytest.raises(ValueError, match='share is a fraction'):
         CheckLoadHook(share=95)

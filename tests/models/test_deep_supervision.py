@@ -132,6 +132,7 @@ class OtherEncoder(nn.Identity):
     [
         (dict(encoder=OtherEncoder()), 'forward_layers.. of the encoder, which OtherEncoder does not have'),
         (dict(mask_branch=nn.Identity()), 'forward_layers.. of the mask_branch, which Identity does not have'),
+        (dict(encoder=encoder_config(num_layers=1)), 'the encoder has one layer; set encoder.num_layers to 2 or more'),
         (dict(mask_branch=None), 'deep_supervision needs a mask_branch and loss_mask_bce or loss_mask_dice'),
         (dict(loss_mask_bce=None, loss_mask_dice=None), 'needs a mask_branch and loss_mask_bce or loss_mask_dice'),
         (dict(deep_loss_weight=0), 'deep_loss_weight must be greater than 0, not 0.*deep_supervision=False'),

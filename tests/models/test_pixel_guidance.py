@@ -6,6 +6,7 @@ from helpers.tiny_model import (
     TEXT_DIM,
     backbone_config,
     batch_of,
+    encoder_config,
     head_config,
     item,
     neck_config,
@@ -134,6 +135,29 @@ def test_the_loss_reaches_the_gate(name, with_cp):
     gate = getattr(model, part).gates[index].spatial
     assert all(p.grad is not None and p.grad.any() for p in gate.parameters())
     assert model.head.pixel_guidance.gate_bias.grad.any()
+
+
+def test_a_gate_is_named_as_the_map_of_its_stage():
+    """Maps are numbered among those that the backbone returns, gates among all stages."""
+    torch.manual_seed(0)
+    head = head_config(encoder=encoder_config(num_levels=4))
+    head['pixel_guidance'].update(guide_gates=True, backbone_channels=CHANNELS[1:], backbone_stages=(0, 1, 2))
+    model = tiny_model(
+        head=head,
+        backbone=backbone_config(out_indices=(1, 2, 3)),
+        neck=neck_config(in_channels=CHANNELS[1:], num_outs=4),
+    ).train()
+    scores = {}
+    for stage, gate in enumerate(model.backbone.gates):
+        gate.spatial.score.register_forward_hook(lambda *args, stage=stage: scores.update({stage: args[-1]}))
+    losses = losses_of(model)
+    assert {name for name in losses if 'gate_backbone' in name} == {f'loss_aux_gate_backbone{i}' for i in range(3)}
+    for i in range(3):
+        found = torch.autograd.grad(
+            losses[f'loss_aux_gate_backbone{i}'], list(scores.values()), retain_graph=True, allow_unused=True
+        )
+        reached = [stage for stage, gradient in zip(scores, found) if gradient is not None and gradient.any()]
+        assert reached == list(range(i + 2))
 
 
 def test_it_changes_no_answer_and_leaves_no_hook():

@@ -31,11 +31,13 @@ _EXCHANGED = re.compile(
 
 # "Right behind" may be "directly behind" or "on the right, behind". "Left" is treated alike: it would become "right".
 _EMPHASIS = re.compile(
-    r'(?:(\w+)[\s-]+)?\b(?:left|right)\s(?:next|behind|above|below|beneath|under|underneath|over|beside|by|near|before'
+    r'\b(?:left|right)\s(?:next|behind|above|below|beneath|under|underneath|over|beside|by|near|before'
     r'|after|against|outside|inside|between|where|there|here|along|around|across|through|past|at|up|now|away|angle|off'
     r'|infront|ontop|inbetween|in\s(?:the\s)?(?:very\s)?(?:front|middle|center|centre|between|back)'
-    r'|on\s(?:the\s)?(?:edge|top|bottom|border|line))\b|\ball (?:left|right)\b'
+    r'|on\s(?:the\s)?(?:edge|top|bottom|border|line))\b'
 )
+_ALL_RIGHT = re.compile(r'\ball[\s-]+(?:left|right)\b')
+_WORD_OR_SIGN = re.compile(r'\w+|[^\w\s-]')
 _SHOW_DIRECTION = words_of(
     'on the to at from far farthest furthest top bottom upper lower front back middle center centre mid very most '
     'extreme way towards toward slightly low high his her your their its'
@@ -61,11 +63,24 @@ _OTHER_LANGUAGES = words_of(
     'links rechts linke linken linker linkes rechte rechten rechter rechtes gauche droite izquierda izquierdo derecha '
     'derecho sinistra sinistro destra esquerda esquerdo direita direito'
 )
+# The same without a space to their neighbour: "lftmost", "toprt".
+_JOINED = {
+    joined
+    for side in (_PAIRS.keys() | _MISSPELLED) - {'left', 'right'}
+    for joined in (
+        *(f'{start}{side}' for start in ('top', 'bottom', 'btm', 'upper', 'lower', 'far', 'front', 'back')),
+        *(f'{side}{end}' for end in ('most', 'side', 'hand', 'corner')),
+    )
+}
 # All words for a side that do not contain "left" or "right".
-SHORT_OR_MISSPELLED_SIDES = (_PAIRS.keys() | _MISSPELLED) - {'left', 'right'}
+SHORT_OR_MISSPELLED_SIDES = (_PAIRS.keys() | _MISSPELLED | _JOINED) - {'left', 'right'}
 # Players of ReferItGame saw the rounds on the left of the screen and the score on the right, and refer to them.
 _DOUBTFUL = (
-    _MISSPELLED | _COMPASS | _OTHER_LANGUAGES | {'score', 'rounds', 'clockwise', 'counterclockwise', 'anticlockwise'}
+    _MISSPELLED
+    | _JOINED
+    | _COMPASS
+    | _OTHER_LANGUAGES
+    | {'score', 'rounds', 'clockwise', 'counterclockwise', 'anticlockwise'}
 )
 _TOKEN = re.compile('[a-z]+|[0-9]+')
 _MAY_BE_UNCERTAIN = words_of('l r lt rt')
@@ -131,7 +146,9 @@ def _mirror(text: str) -> str | None:
     sided = 'left' in lower or 'right' in lower
     if not _DOUBTFUL.isdisjoint(tokens):
         return None
-    if sided and any(match[1] not in _SHOW_DIRECTION for match in _EMPHASIS.finditer(lower)):
+    if sided and (
+        _ALL_RIGHT.search(lower) or any(not _shows_direction(lower, m.start()) for m in _EMPHASIS.finditer(lower))
+    ):
         return None
     numbers = any(map(str.isdigit, tokens)) or not _NUMBERS.isdisjoint(tokens)
     if (numbers or not _COUNTING.isdisjoint(tokens)) and _ORDINAL.search(lower) and not _ANCHOR.search(lower):
@@ -158,6 +175,13 @@ def _mirror(text: str) -> str | None:
     if _UNCERTAIN.search(rest) or clock_positions.may_name_position(rest, hours):
         return None
     return mirrored
+
+
+def _shows_direction(text: str, end: int) -> bool:
+    """Whether the last word before ``end`` shows that "left" or "right" after it is a direction."""
+    # All of these words are short. A pattern that looks for a word of any length takes hours for 100,000 letters.
+    before = _WORD_OR_SIGN.findall(text, max(end - 40, 0), end)
+    return bool(before) and before[-1] in _SHOW_DIRECTION
 
 
 def _in_case_of(word: str, other: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
@@ -20,7 +20,7 @@ class CheckLoadHook(Hook):
     mmengine loads each tensor that has the right name and shape, and only logs the others. With this hook, a part
     (backbone, neck, head.encoder, head.box_branch, ...) of which the checkpoint has any tensor must match. A part of
     which it has none is new and is listed in the log, for example the mask branch if the checkpoint is a converted
-    QRNet. To resume a run, every part must match.
+    QRNet. To resume a run, every part must match, and if weights were averaged, they must be averaged again.
 
     Args:
         share: The share of a part's tensors that must match.
@@ -74,5 +74,12 @@ class CheckLoadHook(Hook):
             raise CheckpointError(
                 f'{getattr(runner, "_load_from", None) or "the checkpoint"} has no {", ".join(lacking)}, so a training '
                 'can not be resumed from it: give a .pth that the training wrote, or start a new one with load_from.'
+            )
+        if resuming and 'ema_state_dict' in checkpoint and not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+            # Its state_dict has the averages; EMAHook exchanges the two.
+            raise CheckpointError(
+                f'{getattr(runner, "_load_from", None) or "the checkpoint"} is of a training with averaged weights, '
+                'which can not be resumed without EMAHook: it would go on from the averages, with the state of the '
+                'optimizer of other weights. Remove default_hooks.ema=None, or start a new training with load_from.'
             )
         log_fit(what, fit)

@@ -270,6 +270,11 @@ class UniQRNetHead(BaseModule):
                     f'UniQRNetHead: deep_supervision needs forward_layers() of the {key}, which {type(part).__name__} '
                     'does not have; choose another, or set deep_supervision=False.'
                 )
+        if len(getattr(self.encoder, 'layers', (None, None))) < 2:
+            raise UserError(
+                'UniQRNetHead: deep_supervision is of the layers before the last, and the encoder has one layer; set '
+                'encoder.num_layers to 2 or more, or deep_supervision=False.'
+            )
         if not self.deep_loss_weight > 0:
             raise UserError(
                 f'UniQRNetHead: deep_loss_weight must be greater than 0, not {self.deep_loss_weight}; to leave these '

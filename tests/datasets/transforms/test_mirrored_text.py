@@ -8,6 +8,7 @@ from helpers.real_expressions import needs_expressions, real_expressions
 
 from mmuniqrnet.datasets.refshapes.expressions import FORMS
 from mmuniqrnet.datasets.transforms import mirror_text, swap_left_right
+from mmuniqrnet.datasets.transforms.place_words import crop_may_falsify
 
 MIRRORED = [
     ('man on the left', 'man on the right'),
@@ -37,6 +38,7 @@ MIRRORED = [
     ('slice at 12:30', 'slice at 11:30'),
     # words that show that a direction is meant
     ('the man on right behind her', 'the man on left behind her'),
+    ('the man on  right behind her', 'the man on  left behind her'),
     ('far left next to the wall', 'far right next to the wall'),
     ('second from left', 'second from right'),
     ('third bowl from the left', 'third bowl from the right'),
@@ -51,6 +53,7 @@ ALIKE = [
     'second row',
     'third from the top',
     'player 13',
+    'water botle',
     '3 people',
     'clock on tower',
     'looking at us',
@@ -63,6 +66,9 @@ DOUBTFUL = [
     'wall right next to her',
     'left above the door',
     'all right',
+    'on all right',
+    'on, right next',
+    'right next to her',
     # other misspellings
     'rigth corner',
     'sky let',
@@ -70,6 +76,9 @@ DOUBTFUL = [
     'top rite',
     'righmost',
     'girl on le t',
+    'lftmost cow',
+    'toprt',
+    'bottomlft guy',
     'ri ght swan',
     # letters that may be words
     'how r u',
@@ -114,6 +123,15 @@ def test_an_expression_without_a_side_stays(text):
 @pytest.mark.parametrize('text', DOUBTFUL)
 def test_what_is_in_doubt_is_not_said(text):
     assert mirror_text(text) is None
+
+
+@pytest.mark.parametrize('text', ['left', 'a', 'right ', 'right next ', 'x-', ' ', 'at 9 ', '9:30'])
+def test_any_length_takes_little_time(text):
+    text = text * (100_000 // len(text)) + ' right'
+    start = time.process_time()
+    mirror_text(text)
+    crop_may_falsify(text)
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize('hour', range(1, 13))
