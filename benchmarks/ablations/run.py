@@ -13,6 +13,7 @@ RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations/ROW/see
 """
 
 import argparse
+import copy
 import json
 import math
 import multiprocessing
@@ -125,7 +126,7 @@ def config_of(
     cfg.default_hooks.logger.log_metric_by_epoch = False
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
-    cfg.merge_from_dict(ROWS[row].options)
+    cfg.merge_from_dict(copy.deepcopy(ROWS[row].options))  # mmengine removes _delete_ from what it merges
     if ROWS[row].tests:
         cfg.load_from = str(weights_of(ROWS[row].tests, seed, work_dir.parents[1]))
     elif ROWS[row].start:
