@@ -158,7 +158,8 @@ def test_whole_trainings_differ_from_nano_in_what_their_titles_say(ablations, tm
     MODELS.build(cfg.model)
     hooks = [HOOKS.build(hook) for hook in cfg.custom_hooks]
     tasks = next(hook.tasks for hook in hooks if isinstance(hook, LossBalanceHook))
-    expected = {'nano-magnitude-two': {'box', 'mask'}, 'nano-deep-task': {'box', 'mask', 'aux', 'deep'}}
+    two = {'box', 'mask'}
+    expected = {'nano-magnitude-two': two, 'nano-before': two, 'nano-deep-task': {'box', 'mask', 'aux', 'deep'}}
     assert set(tasks) == expected.get(name, {'box', 'mask', 'aux'})
 
 
