@@ -85,8 +85,8 @@ def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = F
         value = (model.get(part) or {}).get(name, published)
         if value != published:
             raise CheckpointError(
-                f'{source}: its config has model.{option}={value!r}, which QRNet does not have, so QRNet would give other '
-                'answers; only models with the published architecture can be converted back.'
+                f'{source}: its config has model.{option}={value!r}, which QRNet does not have, so its answers would '
+                'differ; only models with the published architecture can be converted back.'
             )
     out, left_out, unexpected = qrnet.to_published(state)
     if unexpected:
