@@ -1,4 +1,5 @@
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -71,6 +72,26 @@ def test_a_model_that_is_no_qrnet_does_not_go_back(tmp_path):
     torch.save(dict(state_dict=state), tmp_path / 'ours.pth')
     with pytest.raises(CheckpointError, match='no counterpart for 1 of its tensors, such as head.encoder.norm.weight'):
         convert_to_qrnet(tmp_path / 'ours.pth', tmp_path / 'qrnet.pth')
+
+
+@pytest.mark.parametrize(
+    'change',
+    ['backbone.gate_limit=4.0', "backbone.gate_output='after_norm'", 'neck.gate_limit=4.0', 'head.box_from_mask=True'],
+)
+def test_options_that_no_tensor_shows_do_not_go_back(change, tmp_path):
+    option, _, value = change.partition('=')
+    part, _, name = option.partition('.')
+    state = small_uniqrnet().state_dict()
+    for given in (f'{name}={value}', ''):
+        torch.save(dict(state_dict=state, meta=dict(cfg=f'model = dict({part}=dict({given}))')), tmp_path / 'ours.pth')
+        if given:
+            with pytest.raises(
+                CheckpointError, match=re.escape(f'its config has model.{change}, which QRNet does not')
+            ):
+                convert_to_qrnet(tmp_path / 'ours.pth', tmp_path / 'qrnet.pth')
+            assert not (tmp_path / 'qrnet.pth').exists()
+        else:
+            convert_to_qrnet(tmp_path / 'ours.pth', tmp_path / 'qrnet.pth')
 
 
 @pytest.mark.parametrize('lost, written', [(0.03, True), (0.08, False)])
