@@ -61,7 +61,7 @@ model = dict(
         # Whether the mask is also predicted, in training only, after each of the encoder's earlier layers, and the
         # weight of each of these beside the last layer: the five together weigh as much as the last. They count as
         # losses of the mask's task, so larger ones lower its weight.
-        deep_supervision=False,
+        deep_supervision=True,
         deep_loss_weight=0.2,
     ),
 )

@@ -82,7 +82,7 @@ model = dict(
         ),
         box_from_mask=True,
         # Mask losses after the encoder's two earlier layers as well, and the weight of each.
-        deep_supervision=False,
+        deep_supervision=True,
         deep_loss_weight=0.5,
         test_cfg=dict(mask_margin=0.1),
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
