@@ -24,6 +24,7 @@ model = dict(
         loss_aux=None,
         loss_score=None,
         box_from_mask=False,
+        deep_supervision=False,
     ),
 )
 train_dataloader = dict(dataset=dict(pipeline={{_base_.published_train_pipeline}}))

@@ -11,6 +11,7 @@ _base_ = [
 
 model = dict(
     head=dict(
+        deep_supervision=False,  # the decode head would run after every layer
         mask_branch=dict(
             _delete_=True,
             type='DecodeHeadMaskBranch',

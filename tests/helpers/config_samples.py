@@ -114,7 +114,7 @@ def narrow(model: ConfigDict) -> None:
         in_channels=32,
         text_dim=32,
         embed_dims=32,
-        num_layers=1,
+        num_layers=2,
         num_heads=2,
         feedforward_dims=32,
         level_sizes=((2, 2), (1, 1)),
