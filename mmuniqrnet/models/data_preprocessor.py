@@ -85,7 +85,7 @@ class ReferDataPreprocessor(DetDataPreprocessor):
                 canvas[i, :, top : top + height, left : left + width] = image
                 inside[i, :, top : top + height, left : left + width] = True
         if self._channel_conversion:
-            canvas = canvas[:, [2, 1, 0]]
+            canvas = canvas.flip(1)
         canvas = (canvas.float() - self.mean) / self.std
         return canvas if inside is None else canvas.masked_fill_(~inside, 0)
 

@@ -8,6 +8,7 @@ from mmdet.models.backbones import SwinTransformer
 from mmdet.models.backbones.swin import SwinBlock
 
 from mmuniqrnet.models.layers.swin_block import SlicingPatchMerging, WindowBlock, use_window_blocks
+from mmuniqrnet.models.layers.window_attention import position_bias
 from mmuniqrnet.models.layers.window_layout import WindowLayout
 
 SIZES = [(32, 32), (64, 48), (33, 47), (28, 28), (56, 84), (4, 4), (100, 36)]
@@ -158,3 +159,12 @@ def test_shapes_on_the_meta_device():
     images = torch.randn(2, 3, 44, 36)
     expected = [x.shape for x in theirs(images)]
     assert [x.shape for x in ours.to('meta')(images.to('meta'))] == expected
+
+
+def test_tokens_that_are_no_neighbours_have_weight_zero():
+    """Weights that are denormal numbers, as of a logit of -100, slow a CPU down."""
+    block = pair()[1].stages[0].blocks[1]
+    layout = WindowLayout(8, 8, block.attn.window_size, block.attn.shift_size)
+    weights = position_bias(block.attn.w_msa, layout, torch.float32)[..., : block.attn.window_size**2].softmax(-1)
+    assert layout.shift and (weights == 0).any()
+    assert (weights[weights > 0] >= torch.finfo(torch.float32).tiny).all()

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import numpy as np
 from mmdet.datasets.transforms import PackDetInputs
 
 from mmuniqrnet.registry import TRANSFORMS
@@ -48,4 +49,7 @@ class PackReferInputs(PackDetInputs):
                 f'{results.get("img_path", "an item")} (sent_id {results.get("sent_id")}) has an empty '
                 "expression; give it a 'text'."
             )
+        if not np.any(results.get('gt_ignore_flags', True)):
+            # No object is ignored; to select all of them one by one takes longer than the rest of the packing.
+            results = {key: value for key, value in results.items() if key != 'gt_ignore_flags'}
         return super().transform(results)

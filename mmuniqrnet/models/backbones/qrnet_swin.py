@@ -233,6 +233,6 @@ class QRNetSwin(SwinTransformer):
             x = x if gate is None else gate(x, sentence)
             out = None if norm is None else norm(x)
         if out is not None:
-            maps.append(out.transpose(1, 2).unflatten(2, hw).contiguous())
+            maps.append(out.transpose(1, 2).unflatten(2, hw))
         downsample = self.stages[stage].downsample
         return (x, hw) if downsample is None else downsample(x, hw)

@@ -1,11 +1,15 @@
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule, ModuleDict
 from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
+
+# The least length of a pixel that it is divided by, as in F.normalize.
+EPS = 1e-12
 
 
 class PixelTextAlignment(nn.Module):
@@ -20,9 +24,14 @@ class PixelTextAlignment(nn.Module):
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
         """x [B, C, h, w], sentence [B, D] -> logits [B, 1, h, w]."""
-        pixel = F.normalize(self.pixel(x), dim=1)
-        text = F.normalize(self.sentence(sentence), dim=1)[..., None, None]
-        return (pixel * text).sum(1, keepdim=True) * self.scale + self.bias
+        pixel = self.pixel(x)
+        text = F.normalize(self.sentence(sentence), dim=1)
+        # The product is divided by the length of the pixel, instead of each of its channels.
+        product = torch.einsum('bchw,bc->bhw', pixel, text)
+        # In float32 also under autocast: in half precision, EPS would be zero.
+        dtype = torch.promote_types(pixel.dtype, torch.float32)
+        cosine = product / torch.linalg.vector_norm(pixel, dim=1, dtype=dtype).clamp(min=EPS)
+        return cosine[:, None] * self.scale + self.bias
 
 
 @MODELS.register_module()

@@ -108,3 +108,14 @@ def test_an_expression_that_is_empty_is_refused(text):
     )
     with pytest.raises(ValueError, match=r"a.jpg \(sent_id 12\) has an empty expression; give it a 'text'"):
         PackReferInputs()(item)
+
+
+@pytest.mark.parametrize('ignored', [[0, 0], [0, 1], [1, 1]])
+def test_ignored_objects_are_kept_apart(ignored):
+    boxes = np.array([[0, 0, 4, 4], [2, 2, 6, 6]], np.float32)
+    item = dict(img=np.zeros((8, 8, 3), np.uint8), text='all', gt_bboxes_labels=boxes[:, 0])
+    item['gt_ignore_flags'] = np.array(ignored, dtype=bool)
+    sample = PackReferInputs()(dict(item))['data_samples']
+    expected = [float(box[0]) for box, flag in zip(boxes, ignored) if not flag]
+    assert sample.gt_instances.labels.tolist() == expected
+    assert len(sample.ignored_instances) == sum(ignored) and 'gt_ignore_flags' in item
