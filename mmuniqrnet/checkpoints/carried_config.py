@@ -9,6 +9,23 @@ from mmengine.config import Config
 
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 
+# Options of the model that change what its weights mean and that no tensor shows, and the values without them.
+HIDDEN_OPTIONS = {
+    'backbone.gate_limit': None,
+    'backbone.gate_output': 'before_norm',
+    'neck.gate_limit': None,
+    'head.box_from_mask': False,
+}
+
+
+def hidden_options(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of ``HIDDEN_OPTIONS`` in the config of a model."""
+    values = {}
+    for option, default in HIDDEN_OPTIONS.items():
+        part, _, name = option.partition('.')
+        values[option] = (model.get(part) or {}).get(name, default)
+    return values
+
 
 def inference_config(cfg: Config | Mapping[str, Any]) -> Config:
     """The part of a config that inference needs: scope, model, test pipeline and refusal threshold.

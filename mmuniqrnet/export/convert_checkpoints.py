@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mmuniqrnet.checkpoints import qrnet, swin
-from mmuniqrnet.checkpoints.carried_config import config_of
+from mmuniqrnet.checkpoints.carried_config import HIDDEN_OPTIONS, config_of, hidden_options
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
 from mmuniqrnet.checkpoints.fit import FitReport, compare_state_dicts, require_fit
 from mmuniqrnet.checkpoints.loading import NEW_IN_SWIN, backbone_weights
@@ -20,15 +20,6 @@ from .expected_tensors import uniqrnet_tensors
 
 # The key under which our file keeps these tensors, so that converting back gives exactly the published file.
 LEFT_OUT = 'left_out_of_qrnet'
-
-
-# Options of the model that change what its weights mean and that QRNet does not have, and QRNet's values.
-PUBLISHED_OPTIONS = {
-    'backbone.gate_limit': None,
-    'backbone.gate_output': 'before_norm',
-    'neck.gate_limit': None,
-    'head.box_from_mask': False,
-}
 
 
 def convert_qrnet(source: str | Path, target: str | Path, overwrite: bool = False, share: float = 0.95) -> FitReport:
@@ -80,10 +71,8 @@ def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = F
     checkpoint = read_checkpoint(source)
     state = state_dict_of(checkpoint, source)
     model = (config_of(checkpoint, source) or {}).get('model') or {}
-    for option, published in PUBLISHED_OPTIONS.items():
-        part, _, name = option.partition('.')
-        value = (model.get(part) or {}).get(name, published)
-        if value != published:
+    for option, value in hidden_options(model).items():
+        if value != HIDDEN_OPTIONS[option]:
             raise CheckpointError(
                 f'{source}: its config has model.{option}={value!r}, which QRNet does not have, so its answers would '
                 'differ; only models with the published architecture can be converted back.'

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 from torch import nn
 
@@ -181,3 +181,26 @@ def test_averaged_weights_are_not_taken_for_those_of_the_optimizer(tmp_path):
 def test_a_share_is_a_fraction():
     with pytest.raises(ValueError, match='share is a fraction'):
         CheckLoadHook(share=95)
+
+
+@pytest.mark.parametrize('now, named', [('after_norm', True), ('before_norm', False)])
+def test_options_that_no_tensor_shows_are_named(tmp_path, now, named):
+    trained = config(gates=dict(gate_norm=True, gate_limit=4.0))
+    model = config(gates=dict(gate_norm=True, gate_limit=4.0))
+    model['backbone']['gate_output'] = now
+    state = weights(tmp_path, gates=dict(gate_norm=True, gate_limit=4.0))
+    path = tmp_path / 'trained.pth'
+    torch.save(dict(state_dict=state, meta=dict(cfg=Config(dict(model=trained)).pretty_text)), path)
+    loading = Runner(
+        model=ConfigDict(model),
+        work_dir=str(tmp_path / 'run'),
+        load_from=str(path),
+        custom_hooks=[dict(type='CheckLoadHook')],
+        default_scope='mmuniqrnet',
+        experiment_name=f'hidden_{now}',
+        cfg=dict(model=model),
+    )
+    loading.load_or_resume()
+    (log,) = Path(loading.log_dir).glob('*.log')
+    said = "trained with backbone.gate_output='before_norm' (now 'after_norm')"
+    assert (said in log.read_text()) == named

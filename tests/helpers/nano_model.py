@@ -27,7 +27,7 @@ def nano_config(**model) -> Config:
 def nano_checkpoint(path: Path, cfg: Config | None = None) -> Path:
     """Weights at random that look at the text, and answer with masks that are neither empty nor full."""
     cfg = nano_config() if cfg is None else cfg
-    torch.manual_seed(0)
+    torch.manual_seed(7)  # with other seeds some masks are empty or full
     model = MODELS.build(cfg.model)
     for part in model.modules():
         if isinstance(part, DynamicLinear):  # V is zero as built, and the gates would not open

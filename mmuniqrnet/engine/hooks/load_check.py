@@ -1,11 +1,15 @@
 """Refuse a checkpoint that does not fit; mmengine would only log what is missing."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mmengine.hooks import EMAHook, Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmuniqrnet.checkpoints.carried_config import config_of, hidden_options
 from mmuniqrnet.checkpoints.file_io import state_dict_of
 from mmuniqrnet.checkpoints.fit import NEW_BY_DESIGN
 from mmuniqrnet.checkpoints.loading import check_fit, log_fit
@@ -83,3 +87,26 @@ class CheckLoadHook(Hook):
                 'optimizer of other weights. Remove default_hooks.ema=None, or start a new training with load_from.'
             )
         log_fit(what, fit)
+        if not resuming:
+            warn_of_hidden_options(checkpoint, runner.cfg.get('model') or {}, what)
+
+
+def warn_of_hidden_options(checkpoint: dict, model: Mapping[str, Any], what: str) -> None:
+    """Log where the config in a checkpoint and that of the model differ in options that no tensor shows."""
+    try:
+        carried = (config_of(checkpoint, what) or {}).get('model')
+    except CheckpointError:
+        return  # it holds more than data; the weights themselves have been checked
+    if not carried or model.get('type') is None:
+        return
+    ours, theirs = hidden_options(model), hidden_options(carried)
+    different = [
+        f'{option}={theirs[option]!r} (now {ours[option]!r})' for option in ours if ours[option] != theirs[option]
+    ]
+    if different:
+        print_log(
+            f'{what}: the checkpoint was trained with {", ".join(different)}. The tensors are the same, but mean '
+            'something else; set these options of the model as they were, or train on.',
+            logger='current',
+            level=logging.WARNING,
+        )
