@@ -27,7 +27,7 @@ model = dict(
                 dropout_ratio=0.1,
                 norm_cfg=dict(type='GN', num_groups=32),
             ),
-        )
+        ),
     )
 )
 default_hooks = dict(checkpoint=dict(save_best=['refcoco/val/mIoU', 'refcoco/val/Acc@0.5'], rule='greater'))
