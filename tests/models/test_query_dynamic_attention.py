@@ -143,7 +143,7 @@ def test_both_gates_are_limited(limit):
         assert low < gate.min() < low + 0.02 and 1 - low - 0.02 < gate.max() < 1 - low
 
 
-@pytest.mark.parametrize('limit', [0, -1.0])
+@pytest.mark.parametrize('limit', [0, -1.0, '4'])
 def test_a_limit_that_is_none_is_refused(limit):
     with pytest.raises(UserError, match='gate_limit is a number greater than 0'):
         QueryDynamicAttention(32, 7, gate_limit=limit)

@@ -169,8 +169,8 @@ class QueryDynamicAttention(nn.Module):
         gate_limit: float | None = None,
     ) -> None:
         super().__init__()
-        if gate_limit is not None and gate_limit <= 0:
-            raise UserError(f'gate_limit is a number greater than 0, or None for no limit, not {gate_limit}.')
+        if gate_limit is not None and not (isinstance(gate_limit, int | float) and gate_limit > 0):
+            raise UserError(f'gate_limit is a number greater than 0, or None for no limit, not {gate_limit!r}.')
         self.channel = ChannelGate(channels, text_dim, reduction, rank, gate_norm, gate_limit) if channel_gate else None
         self.spatial = SpatialGate(channels, text_dim, rank, gate_limit) if spatial_gate else None
 
