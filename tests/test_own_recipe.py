@@ -1,15 +1,14 @@
 """The recipe of UniQRNet's own configs in real runs, in small, and that QRNet's is as published."""
 
-import os
 from copy import deepcopy
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from helpers.config_samples import make_data, reduce
 from helpers.paths import ROOT
 from helpers.poisoned import make_runner, poisoned
+from helpers.two_ranks import run_two_ranks
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
@@ -200,8 +199,6 @@ def test_qrnet_is_trained_as_published():
 
 
 def seeds_of_rank(rank: int, folder: str) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     found = {}
     for seed in (None, 5):
         runner = make_runner(
@@ -226,11 +223,10 @@ def seeds_of_rank(rank: int, folder: str) -> None:
         )
         found[seed] = runner.seed, drawn, loader.sampler.seed, list(loader.sampler)
     torch.save(found, f'{folder}/rank{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_ranks_draw_differently_and_share_the_data(tmp_path):
-    mp.spawn(seeds_of_rank, (str(tmp_path),), nprocs=2)
+    run_two_ranks(seeds_of_rank, tmp_path)
     first, second = (torch.load(tmp_path / f'rank{rank}.pth', weights_only=False) for rank in (0, 1))
     for seed in (None, 5):
         (seed_0, drawn_0, sampler_0, indices_0), (seed_1, drawn_1, sampler_1, indices_1) = first[seed], second[seed]

@@ -1,12 +1,10 @@
 """Learning rates that follow from what was loaded, in real runs of mmengine's Runner."""
 
-import os
 import uuid
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from helpers.checkpoint_samples import detector_state, random_laterals
 from helpers.config_samples import narrow
 from helpers.paths import ROOT
@@ -21,6 +19,7 @@ from helpers.tiny_model import (
     rectangle,
     text_encoder_config,
 )
+from helpers.two_ranks import run_two_ranks
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.hooks import Hook
@@ -337,8 +336,6 @@ def test_a_training_saved_before_there_was_a_choice_keeps_its_rates(files, tmp_p
 
 
 def run_rank(rank: int, folder: str, checkpoint: str) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     run = runner(
         Path(folder, 'job'),
         model_config(Path(checkpoint)),
@@ -351,11 +348,10 @@ def run_rank(rank: int, folder: str, checkpoint: str) -> None:
     run.train()
     first = {name: value.detach() for name, value in run.model.module.named_parameters()}
     torch.save((type(run.model).__name__, rates(run), first), f'{folder}/rank{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_decide_the_same(files, tmp_path):
-    mp.spawn(run_rank, (str(tmp_path), str(files['classifier'])), nprocs=2)
+    run_two_ranks(run_rank, tmp_path, str(files['classifier']))
     (kind, one, weights), (_, other, same) = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
     assert kind == 'MMDistributedDataParallel' and one == other
     assert of_kinds(one) == pytest.approx([REDUCED, FULL, FULL, FULL, FULL, FULL], rel=1e-9)

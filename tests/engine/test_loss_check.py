@@ -1,14 +1,13 @@
 """CheckLossHook in real runs: what it says, what it saves, and that a bad step leaves no trace."""
 
-import os
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 from helpers.main_job import CONFIG, options, train
 from helpers.poisoned import items, make_runner, poisoned, train_plainly
+from helpers.two_ranks import run_two_ranks
 from mmengine.optim import OptimWrapper
 
 from mmuniqrnet.engine import CheckLossHook, LossBalanceHook
@@ -195,8 +194,6 @@ def test_a_compiled_step(tmp_path):
 
 
 def run_rank(rank: int, folder: str) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     ddp = dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None))
     found = {}
     for name, hook, bad in (('good', STOP, ()), ('skip', SKIP, (3,)), ('stop', STOP, (3,))):
@@ -218,11 +215,10 @@ def run_rank(rank: int, folder: str) -> None:
                 said = str(error)
             found[name, accumulate] = said, [value.detach().clone() for value in runner.model.parameters()]
     torch.save(found, f'{folder}/rank{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_act_alike(tmp_path):
-    mp.spawn(run_rank, (str(tmp_path),), nprocs=2)
+    run_two_ranks(run_rank, tmp_path)
     ranks = [torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1)]
     for run, (said, weights) in ranks[0].items():
         assert said == ranks[1][run][0]

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 from types import SimpleNamespace
 
@@ -7,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import torch.distributed
-import torch.multiprocessing
+from helpers.two_ranks import run_two_ranks
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
@@ -205,8 +203,6 @@ class SimpleItems(list):
 
 
 def run_rank(rank, folder):
-    os.environ['LOCAL_RANK'] = str(rank)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     cv2.imwrite(f'{folder}/{rank}.png', np.zeros((20, 20, 3), np.uint8))
     items = SimpleItems(
         dict(dataset='toy', split='val', sent_id=n, text=str(n), img_path=f'{folder}/{rank}.png') for n in range(11)
@@ -223,11 +219,10 @@ def run_rank(rank, folder):
         for index in DefaultSampler(items, shuffle=False):
             hook.after_val_iter(runner, 0, None, [DetDataSample(metainfo=items[index])])
     torch.save(drawn, f'{folder}/drawn{rank}.pt')
-    torch.distributed.destroy_process_group()
 
 
 def test_of_two_ranks_the_first_draws_all_the_examples(tmp_path):
-    torch.multiprocessing.spawn(run_rank, args=(str(tmp_path),), nprocs=2)
+    run_two_ranks(run_rank, tmp_path)
     first, second = (torch.load(tmp_path / f'drawn{rank}.pt') for rank in (0, 1))
     assert len(first) == 8 and first[:4] == first[4:] and len(set(first)) == 4
     assert second == []

@@ -1,7 +1,8 @@
 import pytest
-import torch.multiprocessing
+import torch
 from helpers.ranks import CASES, SIZE, run_rank, samples
 from helpers.refer_samples import evaluate
+from helpers.two_ranks import run_two_ranks
 
 from mmuniqrnet.evaluation import ReferringMetric
 
@@ -10,7 +11,7 @@ from mmuniqrnet.evaluation import ReferringMetric
 def ranks(tmp_path_factory):
     """The folder of the results files, and what each of two processes evaluated and found, by case."""
     folder = tmp_path_factory.mktemp('ranks')
-    torch.multiprocessing.spawn(run_rank, args=(str(folder),), nprocs=2)
+    run_two_ranks(run_rank, folder)
     return folder, [torch.load(folder / f'rank{rank}.pt', weights_only=False) for rank in (0, 1)]
 
 

@@ -1,13 +1,10 @@
 """What each of two processes evaluates and finds; started by torch.multiprocessing, which imports this module anew."""
 
-import os
-
-import torch.distributed
+import torch
 from mmengine.dataset import DefaultSampler
 
+from helpers.refer_samples import evaluate, rectangle, square, with_prediction
 from mmuniqrnet.evaluation import ReferringMetric
-
-from .refer_samples import evaluate, rectangle, square, with_prediction
 
 SIZE = 7
 
@@ -28,8 +25,6 @@ CASES = {
 
 
 def run_rank(rank, folder):
-    os.environ['LOCAL_RANK'] = str(rank)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
     everything, done = samples(), {}
     for name, of_ranks in CASES.items():
         indices = list(DefaultSampler(everything, shuffle=False)) if of_ranks is None else of_ranks[rank]
@@ -37,4 +32,3 @@ def run_rank(rank, folder):
         found = evaluate(metric, [everything[index] for index in indices], batch_size=3, size=SIZE)
         done[name] = (indices, found)
     torch.save(done, f'{folder}/rank{rank}.pt')
-    torch.distributed.destroy_process_group()

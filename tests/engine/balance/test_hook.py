@@ -1,13 +1,12 @@
 """LossBalanceHook in real runs of mmengine's Runner, on a two-task model small enough to recompute by hand."""
 
 import copy
-import os
 import pickle
 import uuid
 
 import pytest
 import torch
-import torch.multiprocessing as mp
+from helpers.two_ranks import run_two_ranks
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
@@ -524,8 +523,6 @@ def test_a_model_that_sums_its_losses_itself_is_told(tmp_path):
 
 
 def run_rank(rank: int, work_dir: str) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE='2')
-    torch.distributed.init_process_group('gloo', init_method=f'file://{work_dir}/store', rank=rank, world_size=2)
     records = {}
     for strategy in ALL_STRATEGIES:
         for accumulate in (1, 2):
@@ -540,11 +537,10 @@ def run_rank(rank: int, work_dir: str) -> None:
             )
             records[strategy['type'], accumulate] = vars(record)
     torch.save(records, f'{work_dir}/rank{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_two_ranks_use_one_weight(tmp_path):
-    mp.spawn(run_rank, (str(tmp_path),), nprocs=2)
+    run_two_ranks(run_rank, tmp_path)
     ranks = [torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1)]
     assert len(ranks[0]) == 12
     for run in ranks[0]:
