@@ -11,6 +11,8 @@ RUN = "$(VENV)/bin/python"
 TOOL = PATH="$(abspath $(VENV))/bin:$$PATH"
 MAKE_ENV = "$(PYTHON)" tools/make_env.py --venv "$(VENV)" --stack "$(STACK)" \
   --torch-index "$(TORCH_INDEX)" --mmcv-wheels "$(MMCV_WHEELS)"
+# A process a core, each with one thread; a test file, whose tests share what its fixtures make, stays in one process.
+SPREAD = -n auto --maxprocesses 4 --dist loadfile
 INSTALL = @$(RUN) -m pip install --quiet --disable-pip-version-check -r
 
 .DEFAULT_GOAL := help
@@ -65,11 +67,11 @@ check: lint test
 
 test: env-ops
 	$(INSTALL) requirements/test.txt
-	$(RUN) -m pytest -m 'not slow and not web' $(ARGS)
+	$(RUN) -m pytest -m 'not slow and not web' $(SPREAD) $(ARGS)
 
 test-slow: env-ops
 	$(INSTALL) requirements/test.txt
-	$(RUN) -m pytest -m slow $(ARGS)
+	$(RUN) -m pytest -m slow $(SPREAD) $(ARGS)
 
 test-web: env-ops
 	$(INSTALL) requirements/test.txt -r requirements/web.txt

@@ -121,7 +121,14 @@ def test_losses_that_would_count_wrongly_are_refused(slot, loss, says):
         head(**{slot: loss})
 
 
-@pytest.mark.parametrize('mode', [torch.no_grad(), torch.inference_mode(), torch.device('meta')], ids=str)
+@pytest.mark.parametrize(
+    'mode',
+    [
+        pytest.param(torch.no_grad(), id='no_grad'),
+        pytest.param(torch.inference_mode(), id='inference_mode'),
+        pytest.param(torch.device('meta'), id='meta'),
+    ],
+)
 def test_a_head_can_be_built_where_nothing_is_trained(mode):
     with mode:
         assert head().loss_mask_dice is not None
