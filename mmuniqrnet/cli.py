@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from .commands import score
+from .commands import get, score
 from .version import __version__
 
 EDGES = ('x1', 'y1', 'x2', 'y2')
@@ -20,6 +20,7 @@ DESCRIPTION = """Find the object that an expression names: its box and its mask.
   mmuniqrnet scene scene.png                     a picture to try, and expressions that name its objects
   mmuniqrnet ground scene.png "the red star"     the box and the mask of the object that is named
   mmuniqrnet web                                 the same in the browser
+  mmuniqrnet get refcoco                         the annotations of RefCOCO, from the Hugging Face hub
   mmuniqrnet score found.jsonl --data CONFIG     evaluate the predictions of any system
   mmuniqrnet compare one.jsonl other.jsonl       two evaluations side by side
   mmuniqrnet env                                 versions, problems of the environment, and how to fix them"""
@@ -85,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     scene_parser.set_defaults(run=scene)
 
+    get.add_parsers(commands)
     score.add_parsers(commands)
     commands.add_parser('web', help='the same in the browser', add_help=False)
     commands.add_parser('env', help='versions, problems of the environment, and how to fix them').set_defaults(run=env)

@@ -1,0 +1,96 @@
+"""Files of the Hugging Face hub: addresses ``hf://ORG/NAME``, and the one function that downloads."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from .errors import UserError
+
+PREFIX = 'hf://'
+_ADDRESS = re.compile(r'(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+?))?(?:/(?P<file>[^@]+))?')
+
+# Packages whose errors are failures of the network; which one the hub's client uses depends on its version.
+CLIENTS = ('httpx', 'httpx2', 'requests', 'urllib3')
+
+RepoType = Literal['model', 'dataset']
+
+
+class HubAddress(NamedTuple):
+    """A repository of the hub, or a file in it: ``hf://ORG/NAME[@REVISION][/FILE]``.
+
+    Attributes:
+        repo: ``ORG/NAME``.
+        revision: A branch, tag or commit; None is the newest version of the main branch.
+        file: Path of a file in the repository; None is the repository itself.
+    """
+
+    repo: str
+    revision: str | None = None
+    file: str | None = None
+
+    def __str__(self) -> str:
+        revision = f'@{self.revision}' if self.revision else ''
+        return f'{PREFIX}{self.repo}{revision}{f"/{self.file}" if self.file else ""}'
+
+
+def is_hub_address(path: object) -> bool:
+    """Whether this is an address of the hub, ``hf://...``."""
+    return isinstance(path, str) and path.startswith(PREFIX)
+
+
+def parse_address(address: str) -> HubAddress:
+    """The parts of an address.
+
+    Raises:
+        UserError: It is not ``hf://ORG/NAME``, with ``@REVISION`` and ``/FILE`` after it or not.
+    """
+    found = _ADDRESS.fullmatch(address.removeprefix(PREFIX)) if is_hub_address(address) else None
+    if found is None:
+        raise UserError(
+            f'{address!r} is not an address of the hub: write hf://ORG/NAME, or hf://ORG/NAME@REVISION/FILE.'
+        )
+    return HubAddress(found['repo'], found['revision'], found['file'])
+
+
+def download(
+    address: HubAddress, patterns: Sequence[str], repo_type: RepoType = 'model', instead: str = 'a local file'
+) -> Path:
+    """Download the files of a repository whose names match, into the hub's cache, and return the folder there.
+
+    Files that the cache has are not downloaded again, and an interrupted download goes on where it ended. The folder's
+    name is the commit that was downloaded.
+
+    Args:
+        address: The repository; ``file`` is not used.
+        patterns: Such as ``'*.safetensors'``; ``*`` also matches ``/``.
+        repo_type: Kind of repository.
+        instead: What to use where the hub cannot be reached, for the message: "give {instead}".
+
+    Raises:
+        UserError: The hub cannot be reached and the cache does not have the files, or there is no such repository
+            or revision, or it may not be read.
+    """
+    from huggingface_hub import errors, snapshot_download
+
+    what = f'{HubAddress(address.repo, address.revision)}'
+    try:
+        folder = snapshot_download(
+            address.repo, repo_type=repo_type, revision=address.revision, allow_patterns=list(patterns)
+        )
+    except errors.RevisionNotFoundError:
+        raise UserError(f'{what}: the repository has no revision {address.revision!r}.') from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f'{what}: the hub has no {repo_type} of this name that can be read without further rights; for a private '
+            'one, log in with `hf auth login`.'
+        ) from None
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.partition('.')[0] not in CLIENTS:
+            raise
+        reason = type(error.__cause__ or error).__name__
+        raise UserError(
+            f'{what} cannot be downloaded ({reason}), and the cache of the hub does not have it: check the network and '
+            f'HF_HUB_OFFLINE, or give {instead}.'
+        ) from None
+    return Path(folder)
