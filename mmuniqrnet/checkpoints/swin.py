@@ -1,4 +1,4 @@
-"""Swin's weights in the layouts of its original code, of timm and of mmdet. ``QRNetSwin`` has mmdet's layout."""
+"""Swin's weights in the layouts of its original code, timm, transformers and mmdet; ``QRNetSwin`` has mmdet's."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -11,6 +11,7 @@ from torch import Tensor
 from mmuniqrnet.utils.errors import CheckpointError
 
 from .renaming import Renaming
+from .transformers_swin import is_transformers_swin, to_original
 
 # Pairs of (original, mmdet). timm's names differ from the original ones in the stage to which patch merging belongs.
 SWIN = Renaming(
@@ -45,8 +46,13 @@ class Converted(NamedTuple):
 
 
 def detect_layout(keys: Collection[str]) -> str | None:
-    """``'original'``, ``'timm'`` (>= 0.9; older versions had the original one) or ``'mmdet'``; None if not a Swin."""
+    """``'original'``, ``'timm'`` (>= 0.9; older had the original one), ``'transformers'`` or ``'mmdet'``.
+
+    None if these are no names of a Swin.
+    """
     keys = set(keys)
+    if is_transformers_swin(keys):
+        return 'transformers'
     if any(re.match(r'stages\.\d+\.blocks\.\d+\.attn\.w_msa\.qkv\.', key) for key in keys):
         return 'mmdet'
     if not any(re.match(r'layers\.\d+\.blocks\.\d+\.attn\.qkv\.', key) for key in keys):
@@ -60,7 +66,7 @@ def to_mmdet(state: Mapping[str, Tensor], layout: str = 'auto') -> Converted:
 
     Args:
         state: The weights.
-        layout: ``'original'``, ``'timm'``, ``'mmdet'``, or ``'auto'`` to detect it from the names.
+        layout: ``'original'``, ``'timm'``, ``'transformers'``, ``'mmdet'``, or ``'auto'`` to detect it.
 
     Raises:
         CheckpointError: If these are not weights of a Swin, or not in the given layout.
@@ -68,14 +74,16 @@ def to_mmdet(state: Mapping[str, Tensor], layout: str = 'auto') -> Converted:
     found = detect_layout(state)
     if found is None:
         raise CheckpointError(
-            f'these are no weights of Swin in any known layout (original, timm, mmdet); the first names '
-            f'are {", ".join(list(state)[:3]) or "none"}.'
+            f'these are no weights of Swin in any known layout (original, timm, transformers, mmdet); the first '
+            f'names are {", ".join(list(state)[:3]) or "none"}.'
         )
     if layout not in ('auto', found):
         raise CheckpointError(
             f"the weights are in {found}'s layout, not in {layout}'s; layout='auto' (convert_weights=False in a "
             'backbone) detects the layout from the names.'
         )
+    if found == 'transformers':
+        state = to_original(state)
     out, left_out, unexpected = {}, {}, []
     for key, value in state.items():
         if IGNORED_KEYS.fullmatch(key):

@@ -31,6 +31,7 @@ from safetensors import safe_open
 
 from .checkpoint_kinds import require_checkpoint_file
 from .errors import CheckpointError, first_line
+from .hub import PREFIX, hub_checkpoint
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
 
@@ -88,6 +89,12 @@ def load_from_safetensors(filename: str, map_location: Any = None) -> dict[str, 
     The tensors are on the CPU, whatever ``map_location`` is; the model copies them to its own device.
     """
     return read_safetensors(Path(filename).expanduser())
+
+
+@CheckpointLoader.register_scheme(prefixes=PREFIX, force=True)
+def load_from_hub(filename: str, map_location: Any = None) -> dict[str, Any]:
+    """mmengine's loader for the Hugging Face hub, ``hf://ORG/NAME``; see :func:`.hub.hub_checkpoint`."""
+    return read_safetensors(hub_checkpoint(filename))
 
 
 # mmengine's original functions for these schemes, saved here because the functions below replace them.

@@ -53,6 +53,39 @@ def parse_address(address: str) -> HubAddress:
     return HubAddress(found['repo'], found['revision'], found['file'])
 
 
+def hub_checkpoint(address: str) -> Path:
+    """Download the weights of a repository, safetensors only: loading a pickle of a stranger could run code.
+
+    Args:
+        address: ``hf://ORG/NAME``, with ``@REVISION``, and with ``/FILE`` if it has several files of weights.
+
+    Raises:
+        UserError: See :func:`download`; or the repository has no such file, or several.
+    """
+    where = parse_address(address)
+    if where.file is not None and not where.file.endswith('.safetensors'):
+        raise UserError(
+            f'{address}: of the hub, only .safetensors files are read, because loading others can run code.'
+        )
+    folder = download(where, [where.file or '*.safetensors'], instead='a checkpoint file that you have')
+    if where.file is not None:
+        if not (folder / where.file).is_file():
+            raise UserError(f'{address}: the repository has no file {where.file}.')
+        return folder / where.file
+    found = sorted(folder.rglob('*.safetensors'))
+    preferred = [path for path in found if path == folder / 'model.safetensors'] or found
+    if len(preferred) == 1:
+        return preferred[0]
+    if found:
+        names = ', '.join(str(path.relative_to(folder)) for path in found[:4])
+        raise UserError(f'{address} has {len(found)} files of weights ({names}): name one, {address}/FILE.')
+    raise UserError(
+        f'{address} has no .safetensors file. A pickle (.bin, .pth) of the hub is not read, because loading it can run '
+        'code: if you trust it, load it with torch.load(FILE, weights_only=True), save the tensors by '
+        'safetensors.torch.save_file, and give that file.'
+    )
+
+
 def download(
     address: HubAddress, patterns: Sequence[str], repo_type: RepoType = 'model', instead: str = 'a local file'
 ) -> Path:

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 from mmdet.models.backbones.swin import PatchMerging, swin_converter
+from safetensors.torch import load_file
 from torch import nn
+from transformers import SwinBackbone, SwinConfig, SwinForImageClassification
 
 from mmuniqrnet.checkpoints.file_io import CheckpointError
 from mmuniqrnet.checkpoints.swin import (
@@ -206,3 +208,47 @@ def test_timms_own_model_gives_the_same_maps():
         torch.testing.assert_close(
             ours(images)[0].permute(0, 2, 3, 1), theirs.forward_features(images), atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize('kind', ['files', 'memory'])
+def test_transformers_layout_gives_transformers_outputs(kind, tmp_path):
+    config = SwinConfig(
+        image_size=64,
+        embed_dim=8,
+        depths=[1, 2, 1, 1],
+        num_heads=[1, 2, 2, 4],
+        window_size=4,
+        out_features=['stage1', 'stage2', 'stage3', 'stage4'],
+    )
+    torch.manual_seed(0)
+    theirs = SwinBackbone(config).eval()
+    for value in theirs.parameters():
+        nn.init.normal_(value, 0.5 if value.dim() == 1 else 0.0, 0.2)
+    if kind == 'files':  # transformers >= 5 writes other names than its models have
+        theirs.save_pretrained(tmp_path)
+        state = load_file(tmp_path / 'model.safetensors')
+    else:
+        state = theirs.state_dict()
+    assert detect_layout(state) == 'transformers'
+    converted = to_mmdet(state)
+    assert not converted.unexpected
+    ours = QRNetSwin(channel_gate=False, spatial_gate=False, **SETTINGS).eval()
+    loaded = ours.load_state_dict(converted.state, strict=False)
+    assert not loaded.unexpected_keys and all(key.endswith('position_index') for key in loaded.missing_keys)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        for mine, its in zip(ours(images), theirs(images).feature_maps, strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-4)
+
+
+def test_a_classifier_of_transformers_without_one_of_its_matrices(tmp_path):
+    torch.manual_seed(0)
+    config = SwinConfig(image_size=64, embed_dim=8, depths=[1, 2, 1, 1], num_heads=[1, 2, 2, 4], window_size=4)
+    SwinForImageClassification(config).save_pretrained(tmp_path)
+    state = load_file(tmp_path / 'model.safetensors')
+    converted = to_mmdet(state)
+    assert set(converted.left_out) == {'norm.weight', 'norm.bias', 'head.weight', 'head.bias'}
+    assert not converted.unexpected and swin_settings(converted.state)['depths'] == (1, 2, 1, 1)
+    del state['swin.encoder.layers.1.blocks.1.attention.self.key.weight']
+    with pytest.raises(CheckpointError, match=r'layers.1.blocks.1.attn.qkv.weight are incomplete: .* only q, v'):
+        to_mmdet(state)
