@@ -34,7 +34,8 @@ def publish(
     written: the hook saves them as ``state_dict``, and those of the last step, needed to resume, as ``ema_state_dict``.
 
     Args:
-        source: A checkpoint written by mmengine.
+        source: A checkpoint written by mmengine, or weights published before, whose metadata is kept as far as it is
+            not given again.
         target: The file to write, ``.safetensors``.
         config: The config of the training; None = the one that the checkpoint holds.
         command: The command that made the weights.
@@ -62,19 +63,27 @@ def publish(
     state = state_dict_of(checkpoint, source)
     meta = checkpoint.get('meta') or {}
     cfg = _config(source, config, checkpoint)
+    # of weights that were published before, what is not given again is kept
+    before = meta if Path(source).suffix == '.safetensors' else {}
     known = dict(
         config=inference_config(cfg).pretty_text,
-        command=command,
-        words=_words(cfg, words, words_from_data),
-        made_for=made_for,
+        command=command or before.get('command'),
+        words=_words(cfg, words, words_from_data) or before.get('words'),
+        made_for=made_for or before.get('made_for'),
         seed=meta.get('seed'),
-        figures=None if results is None else _rows(results),  # an old key, kept because published weights have it
-        weights='averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained',
+        figures=before.get('figures')
+        if results is None
+        else _rows(results),  # an old key, kept because published weights have it
+        weights=before.get('weights') or _kind_of_weights(checkpoint),
         mmuniqrnet_version=__version__,
     )
     metadata = {name: str(value) for name, value in known.items() if value is not None}
     write_checkpoint(dict(meta=metadata, state_dict=state), target)
     return metadata
+
+
+def _kind_of_weights(checkpoint: dict) -> str:
+    return 'averaged over the training (EMA)' if 'ema_state_dict' in checkpoint else 'as trained'
 
 
 def _config(source: str | Path, config: str | Path | None, checkpoint: dict) -> Config:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from .errors import UserError
+from .errors import UserError, first_line
 
 PREFIX = 'hf://'
 _ADDRESS = re.compile(r'(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+?))?(?:/(?P<file>[^@]+))?')
@@ -127,3 +127,27 @@ def download(
             f'HF_HUB_OFFLINE, or give {instead}.'
         ) from None
     return Path(folder)
+
+
+def upload(folder: Path, repo: str, private: bool = False) -> str:
+    """Upload a folder as a model of the hub, which is made if it does not exist; returns its address on the web.
+
+    Raises:
+        UserError: The hub cannot be reached, or does not allow it.
+    """
+    from huggingface_hub import HfApi, errors
+
+    api = HfApi()
+    try:
+        url = api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, commit_message='Published by mmuniqrnet')
+    except errors.LocalTokenNotFoundError:
+        raise UserError(f'{PREFIX}{repo}: log in first, with `hf auth login` or the variable HF_TOKEN.') from None
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.partition('.')[0] not in CLIENTS:
+            raise
+        raise UserError(
+            f'{PREFIX}{repo} was not uploaded ({type(error).__name__}: {first_line(error)}); {folder} is complete, and '
+            f'`hf upload {repo} {folder}` uploads it.'
+        ) from None
+    return str(url)
