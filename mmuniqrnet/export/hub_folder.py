@@ -94,7 +94,7 @@ def _eval_results(rows: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
     ]
 
 
-def _text(name: str, repo: str, metadata: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> str:
+def _text(name: str, repo: str, metadata: Mapping[str, str], rows: list[dict[str, Any]]) -> str:
     made_for = metadata.get('made_for')
     parts = [
         f'# {name}\n\nA UniQRNet: given an image and an expression such as "the man left of the door", it answers with '
