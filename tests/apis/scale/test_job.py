@@ -17,7 +17,7 @@ def test_every_row_is_in_one_part(tmp_path):
     assert (job.parts, job.rows, job.answers) == (3, 7, 10)
     parts = [job.rows_of(part) for part in range(job.parts)]
     assert [len(rows) for rows in parts] == [3, 3, 1]
-    assert sum(parts, []) == ROWS
+    assert [row for rows in parts for row in rows] == ROWS
     assert {path.name for path in job.folder.iterdir()} == {'_job'}
 
 
