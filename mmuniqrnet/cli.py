@@ -126,7 +126,12 @@ def problem_of_ground(args: argparse.Namespace) -> str | None:
 def ground(args: argparse.Namespace) -> int:
     """Print a table or JSON, and which files were written; the exit status is 1 if an image or expression failed."""
     if args.ray:
-        return ground_with_ray(args)
+        with _quiet():
+            from mmuniqrnet.apis.scale.command import ground_at_scale
+
+            lines, status = ground_at_scale(args)
+        print(*lines, sep='\n')
+        return status
     with _quiet():
         from mmuniqrnet.apis.inputs import list_images
         from mmuniqrnet.apis.outputs import to_json
@@ -156,16 +161,6 @@ def ground(args: argparse.Namespace) -> int:
         if args.out:
             print(f'written to {args.out}: {_written(answers)}')
     return int(any('error' in answer for answer in answers))
-
-
-def ground_with_ray(args: argparse.Namespace) -> int:
-    """Write parquet, and print what was done; the exit status is 1 if an image or expression failed."""
-    with _quiet():
-        from mmuniqrnet.apis.scale.command import ground_at_scale
-
-        lines, status = ground_at_scale(args)
-    print('\n'.join(lines))
-    return status
 
 
 def table(answers: Sequence[dict[str, Any]], with_image: bool = False) -> str:

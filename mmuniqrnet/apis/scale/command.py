@@ -31,7 +31,7 @@ def ground_at_scale(args: argparse.Namespace) -> tuple[list[str], int]:
         args: Of ``mmuniqrnet ground``.
 
     Returns:
-        Lines for the user, and the exit status: 1 if an image or an expression has an error.
+        Lines for the user, and the exit status: 1 if an image or an expression has an error, 130 after Ctrl+C.
 
     Raises:
         UserError: The input, the options or the model cannot be used, or Ray is not installed.
@@ -60,12 +60,16 @@ def ground_at_scale(args: argparse.Namespace) -> tuple[list[str], int]:
     before = [summary for summary in found if summary is not None]
     bar = ProgressBar(job.parts - len(before), file=sys.stderr) if sys.stderr.isatty() else None
     start, now = time.perf_counter(), []
-    for summary in run_job(job, options, resources):
-        now.append(summary)
+    try:
+        for summary in run_job(job, options, resources):
+            now.append(summary)
+            if bar is not None:
+                bar.update()
+    except KeyboardInterrupt:
+        return [f'{job.folder}: stopped; the same command goes on with the parts that are not complete.'], 130
+    finally:
         if bar is not None:
-            bar.update()
-    if bar is not None:
-        print(file=sys.stderr)
+            print(file=sys.stderr)
     errors = sum(summary['errors'] for summary in [*before, *now])
     return _report(job, before, now, errors, time.perf_counter() - start), int(errors > 0)
 
