@@ -27,13 +27,14 @@ class RayInferencer:
 
     ::
 
-        answers = dataset.map_batches(
+        answers = ray.data.read_parquet('expressions').map_batches(
             RayInferencer,
-            fn_constructor_kwargs=dict(weights='my_model.safetensors'),
+            fn_constructor_kwargs=dict(weights='my_model.safetensors', root='photos', device='cpu', threads=1),
             compute=ray.data.ActorPoolStrategy(size=2),
             num_cpus=1,
             batch_size=256,
         )
+        answers.write_parquet('answers')
 
     The model is loaded once for each actor. Rows of a batch that have the same image are answered together, so that the
     image is decoded and encoded once.
