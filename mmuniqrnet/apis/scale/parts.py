@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmuniqrnet.utils.errors import UserError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -59,6 +61,9 @@ def write_part(path: Path, table: 'pa.Table', summary: Mapping[str, Any]) -> Non
         path: The part; written again by a second worker, it gets the same content.
         table: Its answers.
         summary: Kept in the file, for :func:`read_summary`.
+
+    Raises:
+        UserError: It can't be written.
     """
     import pyarrow.parquet as pq
 
@@ -71,6 +76,8 @@ def write_part(path: Path, table: 'pa.Table', summary: Mapping[str, Any]) -> Non
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise UserError(f'{path} cannot be written: {error.strerror or error}.') from None
     finally:
         temporary.unlink(missing_ok=True)
 

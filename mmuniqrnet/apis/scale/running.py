@@ -59,7 +59,8 @@ def run_job(job: Job, options: Mapping[str, Any], resources: Resources) -> Itera
         ``decoding``, ``network`` and ``writing``.
 
     Raises:
-        UserError: Ray is not installed, there is no such cluster, or it does not have the resources.
+        UserError: Ray is not installed, there is no such cluster, it does not have the resources, or a worker can't
+            read the model or write its answers.
     """
     require_ray()
     todo = [part for part in range(job.parts) if job.summary_of(part) is None]
@@ -86,15 +87,10 @@ def _results(job: Job, todo: list[int], options: Mapping[str, Any], resources: R
         num_cpus=resources.cpus,
         num_gpus=gpus,
     )
-    try:
-        yield from done.iter_rows()
-    except ray.exceptions.RayError as error:
-        cause: BaseException | None = error
-        while cause is not None:
-            if isinstance(cause, UserError) and not isinstance(cause, ray.exceptions.RayError):
-                raise cause from None
-            cause = getattr(cause, 'cause', None) or cause.__cause__
-        raise
+    for summary in done.iter_rows():
+        if summary['problem']:
+            raise UserError(summary['problem'])
+        yield summary
 
 
 def _fitted(resources: Resources, there: Mapping[str, float], parts: int) -> tuple[int, float]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from mmuniqrnet.apis.inputs import Question
 from mmuniqrnet.apis.outputs import failure
+from mmuniqrnet.utils.errors import UserError, sentence_of
 
 from .inferencer import RayInferencer
 from .job import Job
@@ -36,17 +37,32 @@ class PartWorker:
     """
 
     def __init__(self, folder: str, options: Mapping[str, Any]) -> None:
+        self.problem = ''
         self.job = Job(folder)
-        self.inferencer = RayInferencer(root=self.job.root, **options)
+        try:
+            self.inferencer = RayInferencer(root=self.job.root, **options)
+        except UserError as error:
+            # Ray would raise another error, without the sentence.
+            self.problem = sentence_of(error) or ''
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, list]:
-        """Answer the parts whose numbers are in ``part``; what was noted with each, as columns."""
-        summaries = [dict(self._summary(int(part)), part=int(part)) for part in batch['part']]
-        return {key: [summary[key] for summary in summaries] for key in ('part', 'answers', 'errors', *SECONDS)}
+        """Answer the parts whose numbers are in ``part``.
+
+        Returns:
+            Columns: ``part``; ``answers`` and ``errors``, their numbers; the seconds of ``decoding``, ``network`` and
+            ``writing``; and ``problem``, a sentence for the user if the job cannot go on, otherwise empty.
+        """
+        summaries = [self._summary(int(part)) | dict(part=int(part)) for part in batch['part']]
+        return {key: [summary[key] for summary in summaries] for key in COLUMNS}
 
     def _summary(self, part: int) -> dict[str, Any]:
-        done = self.job.summary_of(part)
-        return dict(done, **dict.fromkeys(SECONDS, 0.0)) if done else self._work(part)
+        nothing = dict(answers=0, errors=0, problem='', **dict.fromkeys(SECONDS, 0.0))
+        if self.problem:
+            return nothing | dict(problem=self.problem)
+        try:
+            return nothing | (self.job.summary_of(part) or self._work(part))
+        except UserError as error:
+            return nothing | dict(problem=sentence_of(error))
 
     def _work(self, part: int) -> dict[str, Any]:
         start, decoding = perf_counter(), self.inferencer.decoding.seconds
@@ -82,6 +98,7 @@ class PartWorker:
 
 # What the seconds of a worker are spent on.
 SECONDS = ('decoding', 'network', 'writing')
+COLUMNS = ('part', 'answers', 'errors', 'problem', *SECONDS)
 
 ENDED = (
     f'the process that worked on this image ended, after {PATIENCE} others had ended near it (not enough memory, for '

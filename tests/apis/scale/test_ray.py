@@ -26,7 +26,7 @@ from mmuniqrnet.apis.scale import RayInferencer
 from mmuniqrnet.cli import main
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings('ignore::DeprecationWarning:ray')]
 IMAGES = 24
 PART_ROWS = 4
 PARTS = (IMAGES + 3) // PART_ROWS + 1
@@ -217,6 +217,13 @@ def test_the_inferencer_is_an_actor_of_any_dataset(data, expected, local_ray):
     for item, row in zip(items, rows, strict=True):
         answer = ask(item['image'], item['expressions'])['predictions'][0]
         assert np.allclose(row['box'], answer['box'], atol=1e-3) and row['mask'] == answer['mask']['counts']
+
+
+def test_a_part_that_cannot_be_written_ends_the_job_in_one_sentence(data, tmp_path, local_ray):
+    arguments = (data, 'red heart', '--out', tmp_path / 'out', '--workers', '1', '--part-rows', '14')
+    assert 'not enough for 1 workers' in ground(*arguments, '--cpus-per-worker', '3')  # the job is there, without parts
+    (tmp_path / 'out' / 'part-000001.parquet').mkdir()
+    assert ground(*arguments) == f'error: {tmp_path}/out/part-000001.parquet cannot be written: Is a directory.'
 
 
 def test_too_many_resources_are_refused(data, tmp_path, local_ray):
