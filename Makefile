@@ -17,7 +17,7 @@ INSTALL = @$(RUN) -m pip install --quiet --disable-pip-version-check -r
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help python env env-ops env-report lint check test test-slow test-web demo web docs clean
+.PHONY: help python env env-ops env-report lint check test test-slow test-web test-ray demo web docs clean
 
 help:
 	@echo 'make demo        make a data set, train on it (a quarter of an hour on 2 CPU cores), test and draw'
@@ -30,6 +30,7 @@ help:
 	@echo 'make test        the tests, in the environment with compiled ops'
 	@echo 'make test-slow   the tests that take minutes'
 	@echo 'make test-web    the web page in a headless Chromium (apt-get install chromium chromium-driver)'
+	@echo 'make test-ray    the tests of `mmuniqrnet ground --ray` on two workers (installs Ray: 500 MB)'
 	@echo 'make docs        the documentation as a site, in docs/_build'
 	@echo 'make clean       remove what these commands made: $(VENV), caches and docs/_build'
 	@echo
@@ -67,7 +68,7 @@ check: lint test
 
 test: env-ops
 	$(INSTALL) requirements/test.txt
-	$(RUN) -m pytest -m 'not slow and not web' $(SPREAD) $(ARGS)
+	$(RUN) -m pytest -m 'not slow and not web and not ray' $(SPREAD) $(ARGS)
 
 test-slow: env-ops
 	$(INSTALL) requirements/test.txt
@@ -76,6 +77,10 @@ test-slow: env-ops
 test-web: env-ops
 	$(INSTALL) requirements/test.txt -r requirements/web.txt
 	$(RUN) -m pytest tests/web $(ARGS)
+
+test-ray: env-ops
+	$(INSTALL) requirements/test.txt -r requirements/ray.txt
+	$(RUN) -m pytest tests/apis/scale $(ARGS)
 
 demo: env
 	$(RUN) tools/demo.py $(ARGS)

@@ -46,6 +46,7 @@ EXTRAS_REQUIRE = {
     ],
     'web': ['gradio>=6.31,<7'],
     'hub': ['pyarrow>=14'],
+    'ray': ['ray[data]>=2.60,<3', 'pyarrow>=17'],
     'export': ['onnx>=1.18', 'onnxruntime>=1.23', 'onnxscript>=0.5', 'tokenizers>=0.15'],
     'docs': ['sphinx>=8.1', 'myst-parser>=4', 'furo'],
     'test': ['pytest>=8'],

@@ -38,8 +38,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         _run(lambda: web(argv[1:]))
         return
     args = parser.parse_args(argv)
-    if args.command == 'ground' and args.draw and args.out is None:
-        parser.error('--draw needs --out DIR, the folder for the pictures')
+    if args.command == 'ground':
+        problem = problem_of_ground(args)
+        if problem:
+            parser.error(problem)
     _run(lambda: args.run(args))
 
 
@@ -57,7 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         'which knows only the shapes of RefShapes ("mmuniqrnet scene" makes such an image).',
     )
     ground_parser.add_argument('image', metavar='IMAGE', help='image file, or a folder of them')
-    ground_parser.add_argument('expressions', metavar='EXPRESSION', nargs='+', help='such as "the red star"')
+    ground_parser.add_argument('expressions', metavar='EXPRESSION', nargs='*', help='such as "the red star"')
     ground_parser.add_argument('--config', help='config file (default: the one in the weights file)')
     ground_parser.add_argument('--weights', help='checkpoint, .safetensors or .pth (default: the small model)')
     ground_parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
@@ -77,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     ground_parser.add_argument('--out', metavar='DIR', help='folder for predictions.json and masks/*.png')
     ground_parser.add_argument('--draw', action='store_true', help='also write pictures/*.png into --out')
     ground_parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
+    add_ray_options(ground_parser)
     ground_parser.set_defaults(run=ground)
 
     scene_parser = commands.add_parser('scene', help='make a picture to try')
@@ -93,8 +96,48 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_ray_options(ground_parser: argparse.ArgumentParser) -> None:
+    """The options for very many images."""
+    group = ground_parser.add_argument_group(
+        'very many images',
+        'On all processors of this machine or a cluster, with the package Ray. IMAGE may also be JSON Lines or '
+        'parquet, which contain the expressions. --out gets parquet. The same command again goes on where it ended.',
+    )
+    group.add_argument('--ray', action='store_true', help='use Ray; the following options need this one')
+    group.add_argument('--workers', type=int, metavar='N', help='processes (default: as many as fit)')
+    group.add_argument('--cpus-per-worker', type=float, metavar='N', help='CPU cores of each (default: 1)')
+    group.add_argument('--gpus-per-worker', type=float, metavar='N', help='GPUs of each (default: 1 if there is any)')
+    group.add_argument('--address', help="of a Ray cluster, such as 'auto' (default: this machine only)")
+    group.add_argument('--images', metavar='DIR', help='what the paths of images are relative to (default: the file)')
+    group.add_argument('--part-rows', type=int, metavar='N', help='rows of the input for each file (default: 512)')
+
+
+def problem_of_ground(args: argparse.Namespace) -> str | None:
+    """What is missing among the arguments, or has no effect."""
+    only = ('workers', 'cpus_per_worker', 'gpus_per_worker', 'address', 'images', 'part_rows')
+    given = [name for name in only if getattr(args, name) is not None]
+    if not args.ray:
+        if given:
+            return f'--{given[0].replace("_", "-")} needs --ray'
+        if not args.expressions:
+            return 'the following arguments are required: EXPRESSION'
+        return '--draw needs --out DIR, the folder for the pictures' if args.draw and args.out is None else None
+    without = [name for name in ('draw', 'json', 'device') if getattr(args, name)]
+    if without:
+        why = '; --gpus-per-worker chooses' if without[0] == 'device' else ''
+        return f'--{without[0]} has no effect with --ray{why}'
+    return '--ray needs --out DIR, the folder for the answers' if args.out is None else None
+
+
 def ground(args: argparse.Namespace) -> int:
     """Print a table or JSON, and which files were written; the exit status is 1 if an image or expression failed."""
+    if args.ray:
+        with _quiet():
+            from mmuniqrnet.apis.scale.command import ground_at_scale
+
+            lines, status = ground_at_scale(args)
+        print(*lines, sep='\n')
+        return status
     with _quiet():
         from mmuniqrnet.apis.inputs import list_images
         from mmuniqrnet.apis.outputs import to_json

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -187,3 +188,26 @@ def test_help_is_quick_and_needs_no_torch():
 def test_env_says_versions(capsys):
     assert run('env') == 0
     assert f'python {sys.version_info.major}.{sys.version_info.minor}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['x', '--workers', '2'], '--workers needs --ray'),
+        (['x', '--cpus-per-worker', '2'], '--cpus-per-worker needs --ray'),
+        (['x', '--images', 'a'], '--images needs --ray'),
+        ([], 'arguments are required: EXPRESSION'),
+        (['x', '--ray'], '--ray needs --out DIR'),
+        (['x', '--ray', '--out', 'a', '--json'], '--json has no effect with --ray'),
+        (['x', '--ray', '--out', 'a', '--device', 'cpu'], '--device has no effect with --ray; --gpus-per-worker'),
+    ],
+)
+def test_options_of_ray_that_would_have_no_effect_are_refused(image, arguments, message, capsys):
+    assert run('ground', image, *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec('ray') is not None, reason='Ray is installed')
+def test_without_ray_the_command_that_installs_it_is_named(image, tmp_path):
+    said = run('ground', image, 'x', '--ray', '--out', str(tmp_path / 'out'))
+    assert 'ray' in said and "pip install 'mmuniqrnet[ray]'" in said and not (tmp_path / 'out').exists()

@@ -22,7 +22,12 @@ def _is_whole(value: Any, minimum: int = 0) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
 
 
-def _check_expressions(value: Any) -> list[str]:
+def check_expressions(value: Any) -> list[str]:
+    """The value of ``expressions``, a string or a list of strings, as a list, without white space at the ends.
+
+    Raises:
+        UserError: It is neither, or an expression is empty.
+    """
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise UserError('"expressions" should be a string or a list of at least one string')
@@ -73,6 +78,27 @@ def _check_rle(mask: dict, size: tuple[int, int] | None) -> list[float]:
     return mask_to_box(mask)
 
 
+def parse_line(text: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The JSON object of a line, and what is wrong with it as JSON; None if it is no JSON object."""
+    repeated: list[str] = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict:
+        if len(dict(pairs)) != len(pairs):
+            repeated.append(repeated_key(pairs))
+        return dict(pairs)
+
+    try:
+        line = json.loads(text, object_pairs_hook=build)
+    except json.JSONDecodeError as error:
+        hint = f'; {BACKSLASHES}' if 'escape' in error.msg else ''
+        return None, [f'not JSON ({error.msg} at column {error.colno}{hint})']
+    except RecursionError:
+        return None, ['not JSON (its brackets are nested too deeply)']
+    if not isinstance(line, dict):
+        return None, ['not a JSON object, {"image": ..., "expressions": ..., ...}']
+    return line, repeated
+
+
 class LineReader:
     """Turn one line into a record with ``image_path``, ``size`` ((width, height) or None), ``expressions``, ``split``
     (or None), ``orientation`` (of EXIF), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None if there is
@@ -111,22 +137,9 @@ class LineReader:
 
     def read(self, text: str) -> tuple[dict, list[str]]:
         """The record, and the reasons why the line is invalid (empty if it is valid)."""
-        repeated: list[str] = []
-
-        def build(pairs: list[tuple[str, Any]]) -> dict:
-            if len(dict(pairs)) != len(pairs):
-                repeated.append(repeated_key(pairs))
-            return dict(pairs)
-
-        try:
-            line = json.loads(text, object_pairs_hook=build)
-        except json.JSONDecodeError as error:
-            hint = f'; {BACKSLASHES}' if 'escape' in error.msg else ''
-            return {}, [f'not JSON ({error.msg} at column {error.colno}{hint})']
-        except RecursionError:
-            return {}, ['not JSON (its brackets are nested too deeply)']
-        if not isinstance(line, dict):
-            return {}, ['not a JSON object, {"image": ..., "expressions": ..., ...}']
+        line, repeated = parse_line(text)
+        if line is None:
+            return {}, repeated
         reasons = [*repeated, *(f'"{key}" is missing' for key in ('image', 'expressions') if key not in line)]
         reasons += [f'unknown key "{key}"; known are {", ".join(KEYS)}' for key in line if key not in KEYS]
         kinds = (('image', str, 'a path'), ('split', str, 'a string'), ('no_target', bool, 'true or false'))
@@ -179,7 +192,7 @@ class LineReader:
 
     def _read_expressions(self, line: dict, record: dict) -> None:
         if 'expressions' in line:
-            record['expressions'] = _check_expressions(line['expressions'])
+            record['expressions'] = check_expressions(line['expressions'])
 
     def _read_size(self, line: dict, record: dict) -> None:
         if not isinstance(line.get('image'), str):
