@@ -1,4 +1,4 @@
-from .backbones import QRNetSwin
+from .backbones import QRNetSwin, QueryModulated
 from .data_preprocessor import ReferDataPreprocessor
 from .encoders import VisualLinguisticEncoder
 from .heads import (
@@ -24,6 +24,7 @@ __all__ = [
     'PixelGuidance',
     'PointingBoxBranch',
     'QRNetSwin',
+    'QueryModulated',
     'QueryAwareFusion',
     'ReferDataPreprocessor',
     'ScoreBranch',

@@ -1,3 +1,4 @@
 from .qrnet_swin import QRNetSwin
+from .query_modulated import QueryModulated
 
-__all__ = ['QRNetSwin']
+__all__ = ['QRNetSwin', 'QueryModulated']
