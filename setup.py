@@ -44,6 +44,7 @@ EXTRAS_REQUIRE = {
         'regex',
         'setuptools<80',
     ],
+    'timm': ['timm>=1.0.31', 'torchvision'],
     'web': ['gradio>=6.31,<7'],
     'export': ['onnx>=1.18', 'onnxruntime>=1.23', 'onnxscript>=0.5', 'tokenizers>=0.15'],
     'docs': ['sphinx>=8.1', 'myst-parser>=4', 'furo'],

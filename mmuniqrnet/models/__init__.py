@@ -1,4 +1,4 @@
-from .backbones import QRNetSwin, QueryModulated
+from .backbones import QRNetSwin, QueryModulated, TimmBackbone, TransformersBackbone
 from .data_preprocessor import ReferDataPreprocessor
 from .encoders import VisualLinguisticEncoder
 from .heads import (
@@ -24,11 +24,13 @@ __all__ = [
     'PixelGuidance',
     'PointingBoxBranch',
     'QRNetSwin',
-    'QueryModulated',
     'QueryAwareFusion',
+    'QueryModulated',
     'ReferDataPreprocessor',
     'ScoreBranch',
     'TextEncoder',
+    'TimmBackbone',
+    'TransformersBackbone',
     'UniQRNet',
     'UniQRNetHead',
     'VisualLinguisticEncoder',

@@ -9,7 +9,7 @@ from mmuniqrnet.models.layers import QueryDynamicAttention, init_gates
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.utils.errors import UserError
 
-from .seams import Tokens, find_seam
+from .seams import OutputSeam, Tokens, find_seam
 from .seams.base import to_map
 
 
@@ -34,8 +34,8 @@ class QueryModulated(BaseModule):
     returns are gated, and no stage sees the gates of another one. The documentation has a table of which is which.
     Without a sentence this is the backbone alone. With mmdet's Swin it is :class:`QRNetSwin`.
 
-    The backbone keeps its own options (frozen stages, gradient checkpointing, ``init_cfg``). The names of its parameters
-    are those of the backbone after ``body.``; the gates are under ``gates.{stage}``.
+    The backbone keeps its own options (frozen stages, gradient checkpointing, ``init_cfg``). Its parameters have their
+    names after ``body.``; the gates are under ``gates.{stage}``.
 
     Args:
         body: The backbone, or its config: of mmdet or mmseg, :class:`TimmBackbone`, :class:`TransformersBackbone`, or
@@ -53,6 +53,8 @@ class QueryModulated(BaseModule):
             then normalised, if the backbone normalises its outputs. ``'after_norm'`` (our design): the tokens are
             normalised, then gated, each gate taken twice, so that new gates, which are 0.5, change nothing. The next
             stage gets the gated tokens either way.
+        between: Whether gates act between the stages: True, False (on the maps that are returned alone), or None,
+            between them where it is possible.
         pyramid: A module that turns the maps into those that are returned, or its config, such as
             ``mmseg.Feature2Pyramid`` for a backbone whose maps are all of one size; None to return them as they are.
         with_cp: Recompute each stage in the backward pass, to save memory, whatever the backbone; layers that count
@@ -61,7 +63,8 @@ class QueryModulated(BaseModule):
         init_cfg: mmengine initialisation of the whole; the backbone has its own.
 
     Raises:
-        UserError: If the backbone has less than two stages, or ``gated_stages`` names one that does not exist.
+        UserError: If the backbone has less than two stages, or ``gated_stages`` names one that does not exist, or
+            ``between`` is True and not possible.
     """
 
     takes_sentence = True
@@ -78,6 +81,7 @@ class QueryModulated(BaseModule):
         gate_norm: bool = False,
         gate_limit: float | None = None,
         gate_output: Literal['before_norm', 'after_norm'] = 'before_norm',
+        between: bool | None = None,
         pyramid: ModuleOrConfig | None = None,
         with_cp: bool = False,
         init_cfg: dict | None = None,
@@ -90,7 +94,17 @@ class QueryModulated(BaseModule):
         self.text_dim = text_dim
         self.gate_output = gate_output
         self.with_cp = with_cp
-        self.seam = find_seam(self.body)
+        if getattr(self.body, 'takes_sentence', False):
+            raise UserError(
+                f'QueryModulated: {type(self.body).__name__} takes a sentence itself; give a plain backbone.'
+            )
+        seam = find_seam(self.body) if between is not False else None
+        if seam is None and between:
+            raise UserError(
+                f'QueryModulated: the stages of {type(self.body).__name__} cannot be run one by one; set between=None, '
+                'so that the gates act on the maps that it returns.'
+            )
+        self.seam = OutputSeam() if seam is None else seam
         self.out_indices = self._checked_out_indices()
         num_stages = max(self.out_indices) + 1  # those after it are not run
         self.channels = tuple(self.seam.channels(self.body, num_stages - 1))

@@ -5,7 +5,6 @@ import torch
 from helpers.modulated_samples import IMAGES, SENTENCES, assert_close, differing, modulated
 from helpers.tiny_model import CHANNELS, TEXT_DIM, backbone_config, open_gates
 from mmdet.models.backbones import ResNet
-from mmengine.registry import DefaultScope, init_default_scope
 from torch import nn
 
 from mmuniqrnet.models.backbones.seams import OutputSeam
@@ -71,11 +70,7 @@ ON_OUTPUTS = dict(
 )
 
 
-@pytest.fixture(autouse=True)
-def scope():
-    init_default_scope('mmuniqrnet')
-    yield
-    DefaultScope._instance_dict.clear()
+pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 
 
 def small(name: str) -> dict:
@@ -230,6 +225,7 @@ def test_a_subclass_with_a_forward_of_its_own_is_gated_on_its_outputs():
         pass
 
     assert isinstance(modulated(Doubled(18, base_channels=8)).seam, OutputSeam)
+    assert isinstance(modulated(ResNet(18, base_channels=8), between=False).seam, OutputSeam)
     assert modulated(Renamed(18, base_channels=8)).gates_between
 
 
@@ -264,6 +260,8 @@ class OneMap(nn.Conv2d):
         (RESNET, dict(gated_stages=(4,)), r'gated_stages=\(4,\) names a stage of ResNet on which no map depends'),
         (dict(RESNET, out_indices=(0, 1)), dict(gated_stages=(2,)), 'need the stages 0 to 1'),
         (RESNET, dict(gate_output='twice'), "'before_norm' or 'after_norm'"),
+        (dict(type='QueryModulated', body=RESNET), {}, 'QueryModulated takes a sentence itself'),
+        (HRNET, dict(between=True), 'HRNet cannot be run one by one; set between=None'),
     ],
 )
 def test_what_cannot_be_gated_is_refused_in_one_sentence(body, changes, message):

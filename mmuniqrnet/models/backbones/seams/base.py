@@ -6,8 +6,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.utils.errors import UserError
 
-# Side of the image that is used to find out the channels; every usual backbone has a place left at stride 32.
-PROBE_SIDE = 64
+from .probe import probe_image
 
 
 class Tokens(NamedTuple):
@@ -76,21 +75,43 @@ class Seam:
         """Modules that are not needed if ``last`` is the last stage that is run."""
         return ()
 
+    def stage_parts(self, body: nn.Module, i: int) -> Sequence[nn.Module]:
+        """Modules of stage i, for a backbone whose library does not freeze stages itself."""
+        raise NotImplementedError
+
+    def stem_parts(self, body: nn.Module) -> Sequence[nn.Module]:
+        """Modules before stage 0, likewise."""
+        raise NotImplementedError
+
     def channels(self, body: nn.Module, last: int) -> list[int]:
-        """C of the stages 0 to ``last``; here found by running them on an empty image."""
-        sizes = []
+        """C of the stages 0 to ``last``, found by running them on a small image.
+
+        Raises:
+            UserError: If the maps are not those of the backbone's own ``forward``, as with another version of its
+                library.
+        """
+        image, sizes, maps = probe_image(body), [], []
         training = body.training
         body.eval()
         try:
             with torch.no_grad():
-                x = self.stem(body, empty_image(body))
+                x = self.stem(body, image)
                 for i in range(last + 1):
                     tokens = self.stage(body, i, x)
                     sizes.append(tokens.values.shape[-1])
+                    if i in self.out_indices(body):
+                        maps.append(to_map(self.normalised(body, i, tokens), tokens.hw))
                     if i < last:
                         x = self.following(body, i, tokens)
+                expected = body(image)
         finally:
             body.train(training)
+        if not _equal(maps, [expected] if isinstance(expected, Tensor) else expected):
+            raise UserError(
+                f'QueryModulated: run one by one, the stages of {type(body).__name__} do not give the maps of its own '
+                'forward; this version of its library is not one that they are known of: set between=False, so that '
+                'the gates act on the maps that it returns.'
+            )
         return sizes
 
 
@@ -100,7 +121,7 @@ class OutputSeam(Seam):
     between = False
 
     def num_stages(self, body: nn.Module) -> int:
-        return len(self._maps_of_empty_image(body))
+        return len(self._maps(body))
 
     def out_indices(self, body: nn.Module) -> Sequence[int]:
         return range(self.num_stages(body))
@@ -121,24 +142,23 @@ class OutputSeam(Seam):
         return tokens.rest
 
     def channels(self, body: nn.Module, last: int) -> list[int]:
-        return [x.shape[1] for x in self._maps_of_empty_image(body)]
+        return [x.shape[1] for x in self._maps(body)]
 
-    def _maps_of_empty_image(self, body: nn.Module) -> tuple[Tensor, ...]:
+    def _maps(self, body: nn.Module) -> tuple[Tensor, ...]:
         training = body.training
         body.eval()
         try:
             with torch.no_grad():
-                return self.stem(body, empty_image(body))
+                return self.stem(body, probe_image(body))
         finally:
             body.train(training)
 
 
-def empty_image(body: nn.Module) -> Tensor:
-    """An image [1, 3, 64, 64] of zeros where the backbone's weights are."""
-    weight = next(body.parameters(), None)
-    if weight is None:
-        return torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE)
-    return torch.zeros(1, 3, PROBE_SIDE, PROBE_SIDE, device=weight.device, dtype=weight.dtype)
+def _equal(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether two lists of maps are equal but for rounding; on the meta device, whether their sizes are."""
+    if [x.shape for x in one] != [x.shape for x in other]:
+        return False
+    return all(a.is_meta or (a - b).norm() <= 1e-3 * b.norm() for a, b in zip(one, other))
 
 
 def describe(output: Any) -> str:
