@@ -3,11 +3,11 @@ import copy
 import pytest
 import torch
 from helpers.modulated_samples import IMAGES, SENTENCES, assert_close, differing, modulated
-from helpers.tiny_model import CHANNELS, TEXT_DIM, backbone_config, open_gates
+from helpers.tiny_model import CHANNELS, backbone_config, open_gates
 from mmdet.models.backbones import ResNet
 from torch import nn
 
-from mmuniqrnet.models.backbones.seams import OutputSeam
+from mmuniqrnet.models.backbones.seams import OutputSeam, Seam, Tokens
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
 
@@ -229,6 +229,41 @@ def test_a_subclass_with_a_forward_of_its_own_is_gated_on_its_outputs():
     assert modulated(Renamed(18, base_channels=8)).gates_between
 
 
+def test_a_backbone_of_ones_own_brings_its_seam():
+    class Stages(nn.ModuleList):
+        out_indices = (0, 1)
+
+        def __init__(self):
+            super().__init__([nn.Conv2d(3, 4, 4, stride=4), nn.Conv2d(4, 8, 2, stride=2)])
+
+        def forward(self, images):
+            first = self[0](images)
+            return first, self[1](first)
+
+    class StagesSeam(Seam):
+        def num_stages(self, body):
+            return len(body)
+
+        def stem(self, body, images):
+            return images
+
+        def stage(self, body, i, x):
+            return Tokens.of_map(body[i](x))
+
+        def following(self, body, i, tokens):
+            return tokens.map()
+
+    body = Stages()
+    assert not modulated(body).gates_between
+    body.seam = StagesSeam()
+    model = modulated(body, gated_stages=(0,))
+    assert model.gates_between and model.channels == (4, 8)
+    assert differing(model(IMAGES, SENTENCES[0]), body(IMAGES)) == [0, 1]
+    body.seam.stem = lambda body, images: 2 * images
+    with pytest.raises(UserError, match='run one by one, the stages of Stages do not give the maps of its own forward'):
+        modulated(body)
+
+
 def test_a_pyramid_is_applied_to_the_gated_maps():
     pyramid = dict(type='mmseg.Feature2Pyramid', embed_dim=32, norm_cfg=dict(type='BN'))  # strides 4 to 32
     model = modulated(dict(small('vit'), out_indices=(0, 1, 2, 3)), pyramid=pyramid)
@@ -270,7 +305,3 @@ def test_what_cannot_be_gated_is_refused_in_one_sentence(body, changes, message)
         body.out_indices = ()
     with pytest.raises(UserError, match=message):
         modulated(body, **changes)
-
-
-def test_text_dim_of_the_tests():
-    assert SENTENCES.shape[-1] == TEXT_DIM

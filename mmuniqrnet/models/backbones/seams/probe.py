@@ -13,8 +13,9 @@ def probe_image(body: nn.Module) -> Tensor:
     """An image [1, 3, H, W] where the backbone's weights are, of 64 pixels or of its own ``probe_size`` (H, W)."""
     height, width = getattr(body, 'probe_size', (SIDE, SIDE))
     weight = next(body.parameters(), None)
-    options = {} if weight is None else dict(device=weight.device, dtype=weight.dtype)
-    return torch.linspace(-1, 1, 3 * height * width, **options).view(1, 3, height, width)
+    options = dict(dtype=torch.float32) if weight is None else dict(device=weight.device, dtype=weight.dtype)
+    count = 3 * height * width
+    return (torch.arange(count, **options) / count * 2 - 1).view(1, 3, height, width)
 
 
 def freeze_unused(body: nn.Module) -> None:
