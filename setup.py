@@ -44,6 +44,7 @@ EXTRAS_REQUIRE = {
         'regex',
         'setuptools<80',
     ],
+    'timm': ['timm>=1.0.31', 'torchvision'],
     'web': ['gradio>=6.31,<7'],
     'hub': ['pyarrow>=14'],
     'ray': ['ray[data]>=2.60,<3', 'pyarrow>=17'],

@@ -1,4 +1,4 @@
-from .backbones import QRNetSwin
+from .backbones import QRNetSwin, QueryModulated, TimmBackbone, TransformersBackbone
 from .data_preprocessor import ReferDataPreprocessor
 from .encoders import VisualLinguisticEncoder
 from .heads import (
@@ -25,9 +25,12 @@ __all__ = [
     'PointingBoxBranch',
     'QRNetSwin',
     'QueryAwareFusion',
+    'QueryModulated',
     'ReferDataPreprocessor',
     'ScoreBranch',
     'TextEncoder',
+    'TimmBackbone',
+    'TransformersBackbone',
     'UniQRNet',
     'UniQRNetHead',
     'VisualLinguisticEncoder',

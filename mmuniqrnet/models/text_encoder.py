@@ -1,20 +1,16 @@
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
-import transformers
 from mmengine.model import BaseModule, initialize
-from mmengine.utils import digit_version
 from torch import Tensor
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from mmuniqrnet.models.hugging_face import DTYPE, config_of
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
 from mmuniqrnet.utils.errors import UserError
 
-# The name of from_pretrained's argument; transformers 5 warns if it is called by its old name.
-DTYPE = 'dtype' if digit_version(transformers.__version__) >= digit_version('4.56') else 'torch_dtype'
 # Tokenizers in the package, which need no download.
 SHIPPED_TOKENIZERS = {
     'mmuniqrnet:refshapes': Path(__file__).parents[1] / 'datasets' / 'refshapes' / 'vocab',
@@ -144,24 +140,9 @@ def load_pretrained(name: str) -> tuple[PreTrainedModel, set[str]]:
 
 def build_encoder(config: dict, tokenizer: PreTrainedTokenizerBase) -> PreTrainedModel:
     """A Hugging Face encoder with random weights, from ``model_type`` and the arguments of its configuration."""
-    settings = dict(config)
-    model_type = settings.pop('model_type', None)
-    if model_type is None:
+    if 'model_type' not in config:
         raise UserError("TextEncoder: model=dict(...) needs a model_type, such as 'bert'.")
-    settings.setdefault('vocab_size', len(tokenizer))
-    try:
-        default = AutoConfig.for_model(model_type)
-    except ValueError:
-        raise UserError(f'TextEncoder: transformers knows no model_type {model_type!r}.') from None
-    # transformers accepts any key, and keeps it as an attribute that nothing reads.
-    unknown = [key for key in settings if not hasattr(default, key)]
-    if unknown:
-        near = get_close_matches(unknown[0], default.to_dict(), n=1)
-        raise UserError(
-            f'TextEncoder: the configuration of model_type {model_type!r} has no {", ".join(unknown)}'
-            + (f'; did you mean {near[0]}?' if near else '.')
-        )
-    return AutoModel.from_config(AutoConfig.for_model(model_type, **settings))
+    return AutoModel.from_config(config_of({'vocab_size': len(tokenizer)} | dict(config), 'TextEncoder'))
 
 
 def _not_found(what: str, name: str, error: Exception) -> str:

@@ -108,7 +108,12 @@ def narrow(model: ConfigDict) -> None:
     """A full-size model's config, made small."""
     model.text_encoder.update(model=TINY_BERT, tokenizer='mmuniqrnet:refshapes')
     channels = (16, 32, 64, 128)
-    model.backbone.update(text_dim=32, embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), init_cfg=None)
+    model.backbone.update(text_dim=32)
+    if 'body' in model.backbone:
+        # A block whose last norm starts at zero would not be trained in the first step.
+        model.backbone.body.update(depth=18, base_channels=16, zero_init_residual=False, init_cfg=None)
+    else:
+        model.backbone.update(embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), init_cfg=None)
     model.neck.update(text_dim=32, in_channels=channels, out_channels=32)
     model.head.encoder.update(
         in_channels=32,

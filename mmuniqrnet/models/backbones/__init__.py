@@ -1,3 +1,6 @@
 from .qrnet_swin import QRNetSwin
+from .query_modulated import QueryModulated
+from .timm_backbone import TimmBackbone
+from .transformers_backbone import TransformersBackbone
 
-__all__ = ['QRNetSwin']
+__all__ = ['QRNetSwin', 'QueryModulated', 'TimmBackbone', 'TransformersBackbone']

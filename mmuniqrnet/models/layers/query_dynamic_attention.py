@@ -1,5 +1,6 @@
 import torch
 import torch.nn.functional as F
+from mmengine.model.weight_init import trunc_normal_init
 from torch import Tensor, nn
 
 from mmuniqrnet.utils.errors import UserError
@@ -187,3 +188,13 @@ class QueryDynamicAttention(nn.Module):
                 gated = gated * weight
                 twin = None if twin is None else twin * (2 * weight)
         return gated if twin is None else (gated, twin)
+
+
+def init_gates(gates: nn.Module) -> None:
+    """Initialise QD-ATTs as Swin initialises linear layers, except where it does not apply; V is not changed."""
+    for module in gates.modules():
+        if isinstance(module, nn.Linear):
+            trunc_normal_init(module, std=0.02, bias=0.0)
+    for module in gates.modules():
+        if isinstance(module, DynamicLinear) and module.unit_text:
+            module.init_unit_decoder()
