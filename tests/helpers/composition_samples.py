@@ -143,3 +143,12 @@ def segmentor_batch() -> dict:
         samples.append(sample)
     images = [torch.randint(0, 256, (3, SIDE, SIDE), generator=generator, dtype=torch.uint8) for _ in range(2)]
     return dict(inputs=images, data_samples=samples)
+
+
+def parameters_without_gradient(model: torch.nn.Module, batch: dict) -> list[str]:
+    """One forward and backward pass in training; the parameters for which DDP would wait."""
+    data = model.train().data_preprocessor(batch, True)
+    total, _ = model.parse_losses(model(**data, mode='loss'))
+    assert torch.isfinite(total)
+    total.backward()
+    return [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]

@@ -10,6 +10,7 @@ from helpers.composition_samples import (
     mask2former,
     mask_rcnn,
     neck,
+    parameters_without_gradient,
     segmentor,
     segmentor_batch,
 )
@@ -30,15 +31,6 @@ def build(cfg: dict, scope: str, opened: bool = True) -> torch.nn.Module:
     return open_gates(model) if opened else model
 
 
-def train(model: torch.nn.Module, batch: dict) -> list[str]:
-    """One forward and backward pass; the parameters that get no gradient."""
-    data = model.train().data_preprocessor(batch, True)
-    total, _ = model.parse_losses(model(**data, mode='loss'))
-    assert torch.isfinite(total)
-    total.backward()
-    return [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
-
-
 DETECTORS = {
     'Mask R-CNN': mask_rcnn,
     'Mask R-CNN, QueryAwareFusion': lambda: dict(mask_rcnn(), neck=neck(gated=False)),
@@ -49,7 +41,7 @@ DETECTORS = {
 @pytest.mark.parametrize('name', [pytest.param(n, marks=needs_ops if 'R-CNN' in n else ()) for n in DETECTORS])
 def test_detectors_without_text(name):
     model = build(DETECTORS[name](), 'mmdet')
-    assert train(model, detector_batch()) == []
+    assert parameters_without_gradient(model, detector_batch()) == []
     for sample in model.eval().val_step(detector_batch()):
         assert len(sample.pred_instances) == len(sample.pred_instances.masks) > 0
 
@@ -73,7 +65,7 @@ def test_detectors_with_text_whose_backbone_reads_it(name, tmp_path):
     model = with_text(name, tmp_path)
     # GLIP reads names in training, Grounding DINO sentences with the spans of the objects.
     batch = detector_batch(custom_entities=True) if name == 'GLIP' else detector_batch(tokens_positive={0: [[4, 14]]})
-    assert train(model, batch) == []
+    assert parameters_without_gradient(model, batch) == []
     for gate in (*model.backbone.gates, *getattr(model.neck, 'gates', ())):
         assert any(value.grad.any() for value in gate.parameters())
 
@@ -100,7 +92,7 @@ SEGMENTORS = {
 @pytest.mark.parametrize('name', SEGMENTORS)
 def test_segmentors_without_text(name):
     model = build(SEGMENTORS[name](), 'mmseg')
-    assert train(model, segmentor_batch()) == []
+    assert parameters_without_gradient(model, segmentor_batch()) == []
     for sample in model.eval().val_step(segmentor_batch()):
         assert sample.seg_logits.data.shape == (3, 64, 64)
 
@@ -119,6 +111,6 @@ def test_necks_of_mmdet(name):
     init_default_scope('mmuniqrnet')
     # All five levels are read: an extra level of ChannelMapper has weights, which would get no gradient.
     model = tiny_model(neck=cfg, head=head_config(encoder=encoder_config(levels=(2, 3, 4))))
-    assert train(model, batch_of([BOTH, NO_BOX, NO_MASK])) == []
+    assert parameters_without_gradient(model, batch_of([BOTH, NO_BOX, NO_MASK])) == []
     for sample in model.eval().val_step(batch_of([BOTH])):
         assert sample.pred_instances.masks.shape == (1, 48, 64)
