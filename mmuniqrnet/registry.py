@@ -11,11 +11,12 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 from torch import nn
 
-from mmuniqrnet.utils.compat import allow_mmengine_checkpoints, silence_dependencies
+from mmuniqrnet.utils.compat import allow_mmengine_checkpoints, find_mmseg_configs, silence_dependencies
 
-# Called here because every use of this package imports this module before it reads a checkpoint or imports mmdet's
-# data sets.
+# Called here because every use of this package imports this module before it reads a checkpoint or a config, or imports
+# mmdet's data sets.
 allow_mmengine_checkpoints()
+find_mmseg_configs()
 silence_dependencies()
 
 

@@ -1,6 +1,7 @@
 from .backbones import QRNetSwin, QueryModulated, TimmBackbone, TransformersBackbone
 from .data_preprocessor import ReferDataPreprocessor
 from .encoders import VisualLinguisticEncoder
+from .gated_detectors import GatedGLIP, GatedGroundingDINO
 from .heads import (
     BoxBranch,
     DecodeHeadMaskBranch,
@@ -10,6 +11,7 @@ from .heads import (
     ScoreBranch,
     UniQRNetHead,
 )
+from .language_model import LanguageModel
 from .losses import BoxMaskConsistencyLoss, LovaszMaskLoss
 from .necks import QueryAwareFusion
 from .text_encoder import TextEncoder
@@ -19,6 +21,9 @@ __all__ = [
     'BoxBranch',
     'BoxMaskConsistencyLoss',
     'DecodeHeadMaskBranch',
+    'GatedGLIP',
+    'GatedGroundingDINO',
+    'LanguageModel',
     'LovaszMaskLoss',
     'MaskBranch',
     'PixelGuidance',

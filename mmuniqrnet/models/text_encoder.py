@@ -84,6 +84,11 @@ class TextEncoder(BaseModule):
         """D, the width of the features."""
         return self.model.config.hidden_size
 
+    @property
+    def language_dim(self) -> int:
+        """D, by the name that mmdet's detectors read."""
+        return self.text_dim
+
     def train(self, mode: bool = True) -> 'TextEncoder':
         super().train(mode)
         if self.frozen:

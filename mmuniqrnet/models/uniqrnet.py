@@ -12,6 +12,7 @@ from mmuniqrnet.checkpoints.loading import load_laterals
 from mmuniqrnet.models.gate_recording import record_gate_scores, token_grid
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
+from mmuniqrnet.structures.maps import require_channels
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -157,7 +158,11 @@ class UniQRNet(BaseDetector):
         return self.head(levels, text, padding_mask)
 
     def _levels(self, stages: tuple[Tensor, ...], sentence: Tensor | None) -> tuple[Tensor, ...]:
-        return stages if self.neck is None else tuple(call_with_sentence(self.neck, stages, sentence))
+        if self.neck is None:
+            return stages
+        if hasattr(self.neck, 'in_channels'):  # mmdet's necks fail without naming the numbers
+            require_channels(type(self.neck).__name__, self.neck.in_channels, stages, "the backbone's out_indices")
+        return tuple(call_with_sentence(self.neck, stages, sentence))
 
     @staticmethod
     def _expressions(data_samples: list[DetDataSample]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Changes to mmengine and mmdet at run time: reading checkpoints, clear errors, and no messages at import.
+"""Changes to mmengine and mmdet at run time: reading checkpoints, base configs of mmseg, clear errors, no messages.
 
 They concern mmengine's own checkpoints under torch >= 2.6, safetensors files, and files that are not checkpoints.
 
@@ -13,6 +13,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.error import URLError
@@ -23,6 +24,7 @@ import mmengine.logging
 import numpy as np
 import torch
 from mmengine import dist
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -152,6 +154,25 @@ def _download_safetensors(address: str, target: Path) -> dict[str, Any]:
         torch.hub.download_url_to_file(address, str(target))
     dist.barrier()
     return read_safetensors(target)
+
+
+def find_mmseg_configs() -> None:
+    """Call once, at import: ``_base_ = 'mmseg::...'`` also finds the configs of onedl-mmsegmentation.
+
+    mmengine looks for a distribution called mmsegmentation. Where there is none, its ``get_config`` would install one
+    with pip, over the fork's files.
+    """
+    installed = {name for name in ('mmsegmentation', 'onedl-mmsegmentation') if _has_distribution(name)}
+    if installed == {'onedl-mmsegmentation'}:
+        MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
+
+
+def _has_distribution(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def silence_dependencies() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
+from mmuniqrnet.structures.maps import require_channels
 from mmuniqrnet.utils.errors import UserError
 
 # (height, width) of each map.
@@ -180,9 +181,16 @@ class VisualLinguisticEncoder(BaseModule):
         self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Sizes]:
         """The joint sequence [B, 1 + L + N, d], its positions, its padding [B, 1 + L + N], and the maps' sizes."""
+        if max(self.levels) >= len(levels):
+            raise UserError(
+                f'VisualLinguisticEncoder: levels={self.levels}, and the neck gives {len(levels)} maps; set num_outs '
+                f'of the neck to at least {max(self.levels) + 1}, or take other levels.'
+            )
         chosen = [levels[i] for i in self.levels]
+        in_channels = [self.level_embed.embedding_dim] * len(chosen)
+        require_channels('VisualLinguisticEncoder', in_channels, chosen, 'levels')
         sizes = tuple(tuple(x.shape[-2:]) for x in chosen)
-        self._check(sizes, text.tokens.shape[1])
+        self._check(sizes, text.tokens)
         batch = text.tokens.shape[0]  # len() would be a constant in an export
 
         visual = torch.cat(
@@ -207,7 +215,13 @@ class VisualLinguisticEncoder(BaseModule):
         codes = [self.sine(like.new_zeros((1, *s), dtype=torch.bool)).flatten(2).transpose(1, 2) for s in sizes]
         return torch.cat([self.position.weight[None], *(c.to(like.dtype) for c in codes)], dim=1)
 
-    def _check(self, sizes: tuple[tuple[int, int], ...], num_text_tokens: int) -> None:
+    def _check(self, sizes: tuple[tuple[int, int], ...], tokens: Tensor) -> None:
+        _, num_text_tokens, text_dim = tokens.shape
+        if text_dim != self.text_proj.in_features:
+            raise UserError(
+                f'VisualLinguisticEncoder: text_dim={self.text_proj.in_features}, and the text encoder gives features '
+                f'of width {text_dim}; make them equal.'
+            )
         if num_text_tokens != self.num_text_tokens:
             raise UserError(
                 f'VisualLinguisticEncoder: the text encoder gives {num_text_tokens} tokens (its max_length), '

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderOutput
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures.maps import require_channels
+from mmuniqrnet.utils.errors import UserError
 
 
 @MODELS.register_module()
@@ -71,7 +73,14 @@ class MaskBranch(BaseModule):
 
     def _laterals(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """The maps of the neck's levels in use, coarse to fine, [B, feat_channels, h, w]."""
-        return [lateral(levels[i]) for i, lateral in zip(self.levels, self.lateral_convs)]
+        if max(self.levels, default=-1) >= len(levels):
+            raise UserError(
+                f'MaskBranch: levels={self.levels}, and the neck gives {len(levels)} maps, counted from 0; take levels '
+                'that there are.'
+            )
+        chosen = [levels[i] for i in self.levels]
+        require_channels('MaskBranch', [lateral.in_channels for lateral in self.lateral_convs], chosen, 'levels')
+        return [lateral(x) for lateral, x in zip(self.lateral_convs, chosen)]
 
     def _predict(self, reg: Tensor, maps: Sequence[Tensor], laterals: Sequence[Tensor]) -> Tensor:
         """Mask logits [B, 1, h, w] at the stride of the last of ``laterals``, which may be fewer than the levels."""

@@ -99,6 +99,7 @@ class PixelGuidance(BaseModule):
             ValueError: With ``guide_gates``, if no guided map has a spatial gate.
         """
         maps = {f'backbone{i}': x for i, x in enumerate(stages)} | {f'neck{i}': x for i, x in enumerate(levels)}
+        self._check(maps)
         logits = {name: alignment(maps[name], sentence) for name, alignment in self.alignments.items()}
         if self.gate_bias is not None:
             guided = {name: score for name, score in (gate_scores or {}).items() if name in self.alignments}
@@ -109,3 +110,18 @@ class PixelGuidance(BaseModule):
                 )
             logits |= {f'gate_{name}': score + self.gate_bias for name, score in guided.items()}
         return logits
+
+    def _check(self, maps: Mapping[str, Tensor]) -> None:
+        missing = [name for name in self.alignments if name not in maps]
+        if missing:
+            raise UserError(
+                f'PixelGuidance: there is no map {", ".join(missing)}; backbone_stages and neck_levels name the maps '
+                f'that the backbone and the neck give, here {", ".join(maps)}.'
+            )
+        for name, alignment in self.alignments.items():
+            if maps[name].shape[1] != alignment.pixel.in_channels:
+                raise UserError(
+                    f'PixelGuidance was built for {alignment.pixel.in_channels} channels of {name}, which has '
+                    f'{maps[name].shape[1]}; set backbone_channels and neck_channels to those of the backbone and the '
+                    'neck.'
+                )

@@ -172,6 +172,7 @@ class QueryDynamicAttention(nn.Module):
         super().__init__()
         if gate_limit is not None and not (isinstance(gate_limit, int | float) and gate_limit > 0):
             raise UserError(f'gate_limit is a number greater than 0, or None for no limit, not {gate_limit!r}.')
+        self.text_dim = text_dim
         self.channel = ChannelGate(channels, text_dim, reduction, rank, gate_norm, gate_limit) if channel_gate else None
         self.spatial = SpatialGate(channels, text_dim, rank, gate_limit) if spatial_gate else None
 
@@ -181,6 +182,11 @@ class QueryDynamicAttention(nn.Module):
         With ``twin`` [B, N, C], other values of the same tokens, the result is a pair: x, and twin multiplied by the
         same gates, each taken twice, so that new gates, which are 0.5, leave twin as it is.
         """
+        if sentence.shape[-1] != self.text_dim:
+            raise UserError(
+                f'A gate was built for sentence features of text_dim={self.text_dim}, and is given features of width '
+                f'{sentence.shape[-1]}; set text_dim of the backbone and of the neck to that of the text encoder.'
+            )
         gated = x
         for gate in (self.channel, self.spatial):
             if gate is not None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmuniqrnet.models.layers import QueryDynamicAttention
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures.maps import require_channels
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -79,11 +80,7 @@ class QueryAwareFusion(BaseModule):
 
     def forward(self, maps: Sequence[Tensor], sentence: Tensor | None = None) -> tuple[Tensor, ...]:
         """maps [B, C_i, H_i, W_i] finest first, sentence [B, text_dim] -> num_outs maps [B, out_channels, ., .]."""
-        if len(maps) != len(self.in_channels):
-            raise UserError(
-                f'QueryAwareFusion was built for {len(self.in_channels)} maps (in_channels='
-                f"{list(self.in_channels)}) and was given {len(maps)}; check the backbone's out_indices."
-            )
+        require_channels('QueryAwareFusion', self.in_channels, maps, "the backbone's out_indices")
         levels = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(levels) - 1, 0, -1):
             levels[i - 1] = levels[i - 1] + F.interpolate(levels[i], size=levels[i - 1].shape[-2:], mode='nearest')
