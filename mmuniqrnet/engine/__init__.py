@@ -11,6 +11,7 @@ from .hooks import (
 )
 from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
 from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
+from .process_group import prepare_distributed
 
 __all__ = [
     'BALANCE_STRATEGIES',
@@ -26,4 +27,5 @@ __all__ = [
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
     'gpu_has_bfloat16',
+    'prepare_distributed',
 ]
