@@ -144,6 +144,7 @@ def _tell_torchrun(error: BaseException, sentence: str | None) -> None:
 
     if sentence is None:
         get_error_handler().record_exception(error)
-    else:
-        content = dict(message=f'error: {sentence}', timestamp=int(time.time()))
+    else:  # the same format, with the sentence in the place of the trace
+        detail = dict(py_callstack=f'error: {sentence}', timestamp=str(int(time.time())))
+        content = dict(message=dict(message=sentence, extraInfo=detail))
         Path(os.environ['TORCHELASTIC_ERROR_FILE']).write_text(json.dumps(content))
