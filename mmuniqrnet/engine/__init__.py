@@ -4,6 +4,7 @@ from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
 from .hooks import (
     CheckLoadHook,
     CheckLossHook,
+    CheckpointHook,
     CheckValidationHook,
     GateSaturationHook,
     MatmulPrecisionHook,
@@ -20,6 +21,7 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'CheckpointHook',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
