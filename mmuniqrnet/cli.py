@@ -228,9 +228,7 @@ def _run(command: Callable[[], int | None]) -> None:
     """Run a subcommand and exit with its status; errors of the user are printed in one sentence."""
     from mmuniqrnet.utils.errors import run_tool
 
-    status: list[int | None] = []
-    run_tool(lambda: status.append(command()))
-    sys.exit(status[0])
+    run_tool(lambda: sys.exit(command()))
 
 
 @contextmanager

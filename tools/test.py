@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 
 from mmuniqrnet.config import add_cfg_options, add_launcher, load_config, naming_unknown_types, set_launcher
 from mmuniqrnet.datasets import text_blind_by_set
+from mmuniqrnet.engine import prepare_distributed
 from mmuniqrnet.evaluation import table_from_metrics, to_text, write_report
 from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.errors import UserError, run_tool
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.show or args.show_dir:
         draw_answers(cfg, args)
 
+    prepare_distributed(cfg)
     with naming_unknown_types(cfg):
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if args.out is not None:

@@ -23,7 +23,7 @@ from mmuniqrnet.config import (
     naming_unknown_types,
     set_launcher,
 )
-from mmuniqrnet.engine import gpu_has_bfloat16
+from mmuniqrnet.engine import gpu_has_bfloat16, prepare_distributed
 from mmuniqrnet.utils.checkpoint_kinds import require_checkpoint_file
 from mmuniqrnet.utils.errors import UserError, run_tool
 
@@ -85,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if cfg.get('load_from') and '://' not in cfg.load_from:
         require_checkpoint_file(Path(cfg.load_from).expanduser())  # before minutes are spent on the data
 
+    prepare_distributed(cfg)
     with naming_unknown_types(cfg):
         runner = Runner.from_cfg(cfg) if 'runner_type' not in cfg else RUNNERS.build(cfg)
         if note is not None:

@@ -5,11 +5,10 @@ from .best_rules import check_best_rules
 from .command_line import (
     CFG_OPTIONS_HELP,
     add_cfg_options,
-    add_launcher,
     add_source_and_target,
     positive_int,
-    set_launcher,
 )
+from .launcher import add_launcher, set_launcher
 from .loading import load_config
 from .options import merge_options
 from .unknown_types import naming_unknown_types

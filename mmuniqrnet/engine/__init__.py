@@ -4,6 +4,7 @@ from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
 from .hooks import (
     CheckLoadHook,
     CheckLossHook,
+    CheckpointHook,
     CheckValidationHook,
     GateSaturationHook,
     MatmulPrecisionHook,
@@ -11,6 +12,7 @@ from .hooks import (
 )
 from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
 from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
+from .process_group import prepare_distributed
 
 __all__ = [
     'BALANCE_STRATEGIES',
@@ -19,6 +21,7 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'CheckpointHook',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
@@ -26,4 +29,5 @@ __all__ = [
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
     'gpu_has_bfloat16',
+    'prepare_distributed',
 ]

@@ -5,6 +5,8 @@ import re
 import sys
 from collections.abc import Callable
 
+from .job import end_in_job, in_job, print_stacks_on_signal
+
 
 class UserError(ValueError):
     """Something that the user can fix, described in one sentence; the tools print it without a trace."""
@@ -46,14 +48,22 @@ def sentence_of(error: BaseException) -> str | None:
 
 
 def run_tool(main: Callable[[], object]) -> None:
-    """Run a tool's ``main``; print a :class:`UserError` as one sentence (with a trace if MMUNIQRNET_TRACE is set)."""
+    """Run a tool's ``main``; print a :class:`UserError` as one sentence (with a trace if MMUNIQRNET_TRACE is set).
+
+    In a process of a distributed job it does not return, see :func:`~mmuniqrnet.utils.job.end_in_job`.
+    """
+    print_stacks_on_signal()
     try:
         main()
-    except Exception as error:
+    except BaseException as error:
+        if in_job():
+            end_in_job(error, sentence_of)
         sentence = sentence_of(error)
         if sentence is None or os.environ.get('MMUNIQRNET_TRACE'):
             raise
         sys.exit(f'error: {sentence}')
+    if in_job():
+        end_in_job(None, sentence_of)
 
 
 def first_line(error: BaseException) -> str:

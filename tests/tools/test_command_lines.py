@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import os
 import resource
 import subprocess
 import sys
@@ -12,9 +11,8 @@ import pytest
 import torch
 from helpers.paths import NANO_CONFIG
 from helpers.tools import end_of_tool
-from mmengine.config import Config
 
-from mmuniqrnet.config import add_cfg_options, add_launcher, positive_int, set_launcher
+from mmuniqrnet.config import add_cfg_options, positive_int
 from mmuniqrnet.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,37 +95,6 @@ def test_positive_integers(text):
         parser.parse_args(['--number', text])
 
 
-def test_the_launcher_reaches_config_and_environment(monkeypatch):
-    monkeypatch.delenv('LOCAL_RANK', raising=False)
-    parser, cfg = argparse.ArgumentParser(), Config()
-    add_launcher(parser)
-    set_launcher(cfg, parser.parse_args(['--local-rank', '3']))
-    assert cfg.launcher == 'none' and os.environ['LOCAL_RANK'] == '3'
-    set_launcher(cfg, parser.parse_args(['--local_rank', '1']))  # what torchrun has set counts
-    assert os.environ['LOCAL_RANK'] == '3'
-    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 4)
-    for name in ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'):
-        monkeypatch.setenv(name, '1')
-    set_launcher(cfg, parser.parse_args(['--launcher', 'pytorch']))
-    assert cfg.launcher == 'pytorch'
-    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
-    with pytest.raises(UserError, match='process 3 of this machine has no GPU, because there are 3'):
-        set_launcher(cfg, parser.parse_args(['--launcher', 'pytorch']))
-
-
-@pytest.mark.parametrize(
-    'launcher, said',
-    [('pytorch', 'RANK, .*torchrun'), ('slurm', 'SLURM_PROCID, .*srun'), ('mpi', 'OMPI_COMM_WORLD_LOCAL_RANK.*mpirun')],
-)
-def test_a_launcher_that_did_not_start_the_process_is_refused(launcher, said, monkeypatch):
-    for name in [name for name in os.environ if name.startswith(('RANK', 'SLURM', 'OMPI'))]:
-        monkeypatch.delenv(name)
-    parser = argparse.ArgumentParser()
-    add_launcher(parser)
-    with pytest.raises(UserError, match=f'--launcher {launcher}: .*{said}'):
-        set_launcher(Config(), parser.parse_args(['--launcher', launcher]))
-
-
 @pytest.mark.parametrize(
     'option, said',
     [
@@ -163,13 +130,3 @@ def test_an_option_without_effect_is_refused(name, arguments, sentence, tmp_path
     torch.save({}, tmp_path / 'there.pth')
     with pytest.raises(UserError, match=sentence):
         load(TOOLS[name]).main([str(argument).format(tmp_path) for argument in arguments])
-
-
-def test_the_launcher_of_the_config_counts(monkeypatch):
-    parser, cfg = argparse.ArgumentParser(), Config(dict(launcher='slurm'))
-    add_launcher(parser)
-    monkeypatch.delenv('SLURM_PROCID', raising=False)
-    with pytest.raises(UserError, match='--launcher slurm: SLURM_PROCID'):
-        set_launcher(cfg, parser.parse_args([]))
-    set_launcher(cfg, parser.parse_args(['--launcher', 'none']))
-    assert cfg.launcher == 'none'

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmuniqrnet.utils.errors import UserError
@@ -44,6 +45,9 @@ def find_shared_parameters(model: nn.Module, names: Sequence[str] | None) -> lis
 def gradient_norms(losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], scale: float = 1.0) -> Tensor:
     """The norm of the gradient of each task's loss with respect to all parameters, [number of tasks].
 
+    On several ranks it is the norm of the mean gradient, which is that of the joint batch; the mean of the ranks' norms
+    would be larger, because the gradients of single batches cancel in part.
+
     Args:
         losses: The loss of each task, a scalar; the graph is kept.
         parameters: The shared parameters.
@@ -52,18 +56,20 @@ def gradient_norms(losses: Mapping[str, Tensor], parameters: Sequence[nn.Paramet
     Raises:
         ValueError: A loss that is not zero does not depend on any of the parameters.
     """
-    norms = []
+    rows = []
     for task, loss in losses.items():
-        gradients = (
+        gradients: Sequence[Tensor | None] = (
             torch.autograd.grad(loss * scale, parameters, retain_graph=True, allow_unused=True)
             if loss.requires_grad
-            else ()
+            else [None] * len(parameters)
         )
-        squares = [(g.float() / scale).square().sum() for g in gradients if g is not None]
-        if not squares and loss != 0:
+        if loss != 0 and all(gradient is None for gradient in gradients):
             raise UserError(
                 f'LossBalanceHook: the losses of task {task!r} do not depend on any of the shared parameters; name '
                 'parameters or modules on which all tasks depend, such as shared_parameters="neck"'
             )
-        norms.append(sum(squares, torch.zeros((), device=loss.device)).sqrt())
-    return torch.stack(norms)
+        whole = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients)]
+        rows.append(torch.cat([part.float().flatten() for part in whole]) / scale)
+    stacked = torch.stack(rows)
+    all_reduce(stacked, 'mean')
+    return stacked.norm(dim=1)

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -39,8 +39,8 @@ class LossBalanceHook(Hook):
 
     The weights change only after an optimiser step, not between the batches that it accumulates. The strategy gets the
     losses averaged over these batches and over all ranks. Skipped steps (overflows of AMP) and steps with a loss that
-    is not finite do not change the weights. A loss of exactly zero means a batch without supervision for the task and
-    is excluded from its mean; if a task has no supervision in a whole step, no weight changes.
+    is not finite do not change the weights. A loss of exactly zero on all ranks means a batch without supervision for
+    the task and is excluded from its mean; if a task has no supervision in a whole step, no weight changes.
 
     Args:
         tasks: The prefix, or prefixes, of the loss names of each task; wildcards are allowed:
@@ -158,12 +158,17 @@ class LossBalanceHook(Hook):
         if not (self._stepped if several else runner.optim_wrapper.should_update()):
             return
         # Every rank takes part, also one that skipped its step. A value that is not finite on one rank is so on all.
-        statistics = torch.stack(self._batches).sum(0)
-        statistics = torch.cat([statistics, statistics.new_tensor([float(self._stepped)])])
+        statistics = torch.stack(self._batches)
+        statistics = torch.cat([statistics.flatten(), statistics.new_tensor([float(self._stepped)])])
+        n, batches = len(self.tasks), len(self._batches)
         self._batches, self._stepped = [], False
-        all_reduce(statistics)
-        *values, steps = statistics.tolist()
-        self._update(values, stepped=steps == get_world_size())
+        all_reduce(statistics, 'mean')
+        steps = statistics[-1].item()
+        # A batch of all ranks has supervision for a task if the part of any rank has. Its loss is the mean over all
+        # ranks, as DDP's gradient is: losses are divided by the number of items over all ranks.
+        statistics = statistics[:-1].unflatten(0, (batches, -1))
+        statistics[:, n : 2 * n] = (statistics[:, n : 2 * n] > 0).float()
+        self._update(statistics.sum(0).tolist(), stepped=steps == 1)
 
     def _update(self, values: list[float], stepped: bool) -> None:
         if not stepped:

@@ -31,6 +31,7 @@ class UniQRNetHead(BaseModule):
     """The joint head: visual-linguistic encoder, box branch, mask branch, score (our design).
 
     Every branch and every loss may be None: with boxes only this is QRNet, with masks only its segmentation variant.
+    A branch of which every loss is None is frozen: DDP would wait for gradients of its parameters.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
     ``loss_aux_{backbone|neck}{i}``, ``loss_aux_gate_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so
     that a hook can balance them by prefix. With ``deep_supervision``, the mask losses of earlier encoder layers i are
@@ -122,6 +123,7 @@ class UniQRNetHead(BaseModule):
         self.deep_loss_weight = deep_loss_weight
         if deep_supervision:
             self._check_deep_supervision()
+        self._freeze_untrained()
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
         """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> the outputs of the branches.
@@ -259,6 +261,18 @@ class UniQRNetHead(BaseModule):
         logits = out['mask_logits'].float()
         _, inside = targets.shares(logits.shape[-2:])
         return loss(out['boxes'], logits, inside, targets.exists, avg_factor=count)
+
+    def _freeze_untrained(self) -> None:
+        losses_of = {
+            'box_branch': (self.loss_box_l1, self.loss_box_giou, self.loss_consistency),
+            'mask_branch': (self.loss_mask_bce, self.loss_mask_dice, self.loss_consistency),
+            'score_branch': (self.loss_score,),
+            'pixel_guidance': (self.loss_aux,),
+        }
+        for name, losses in losses_of.items():
+            branch = getattr(self, name)
+            if branch is not None and all(loss is None for loss in losses):
+                branch.requires_grad_(False)
 
     def _check_deep_supervision(self) -> None:
         losses = (self.loss_mask_bce, self.loss_mask_dice)
