@@ -5,11 +5,13 @@ from .hooks import (
     CheckLoadHook,
     CheckLossHook,
     CheckValidationHook,
+    EarlyStoppingHook,
     GateSaturationHook,
     MatmulPrecisionHook,
     ReferringVisualizationHook,
 )
 from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
+from .loops import ResumableEpochLoop, ResumableIterLoop, TrainingStopped
 from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
 
 __all__ = [
@@ -19,11 +21,15 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'EarlyStoppingHook',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
+    'ResumableEpochLoop',
+    'ResumableIterLoop',
+    'TrainingStopped',
     'gpu_has_bfloat16',
 ]

@@ -1,5 +1,6 @@
 """Hooks for mmengine's Runner."""
 
+from .early_stopping import EarlyStoppingHook
 from .gate_saturation import GateSaturationHook
 from .load_check import CheckLoadHook
 from .loss_check import CheckLossHook
@@ -11,6 +12,7 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'EarlyStoppingHook',
     'GateSaturationHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
