@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.dist import get_world_size
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -20,9 +21,10 @@ ITERATIONS = 18
 
 
 class Drawn(Dataset):
-    """Samples that are changed at random, by each of the three generators."""
+    """Samples that are changed at random, by each of the three generators, if not ``still``."""
 
-    def __init__(self, count: int = SAMPLES) -> None:
+    def __init__(self, count: int = SAMPLES, still: bool = False) -> None:
+        self.still = still
         self.values = torch.randn(count, 3, generator=torch.Generator().manual_seed(7))
         self.metainfo: dict = {}
 
@@ -30,23 +32,24 @@ class Drawn(Dataset):
         return len(self.values)
 
     def __getitem__(self, index: int) -> dict:
-        value = self.values[index] + random.random() + np.random.rand() + torch.rand(())
-        return dict(inputs=value.float(), number=index)
+        drawn = 0.0 if self.still else random.random() + np.random.rand() + torch.rand(())
+        return dict(inputs=(self.values[index] + drawn).float(), number=index)
 
 
 class Stateful(BaseModel):
-    """Two losses; dropout, and a BatchNorm, whose buffers change in every forward pass."""
+    """Two losses; dropout, and, on one rank, a BatchNorm, whose buffers change in every forward pass."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.shared = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+        norm = nn.BatchNorm1d(8) if get_world_size() == 1 else nn.LayerNorm(8)
+        self.shared = nn.Sequential(nn.Linear(3, 8), norm, nn.Dropout(0.5))
         self.box, self.mask = nn.Linear(8, 2), nn.Linear(8, 1)
 
     def forward(self, inputs: torch.Tensor, number: torch.Tensor, mode: str = 'tensor') -> dict | list:
         features = torch.tanh(self.shared(inputs))
-        if mode == 'predict':
-            return list(self.box(features))
         noise = random.random() + np.random.rand()  # the model may draw from all generators, too
+        if mode == 'predict':
+            return list(self.box(features) + noise)
         return dict(
             loss_box=(self.box(features) - inputs[:, :2]).abs() * (1 + noise), loss_mask=self.mask(features).square()
         )
@@ -63,18 +66,19 @@ class Mean(BaseMetric):
 
 
 class Record(Hook):
-    """Keeps the samples and losses of each iteration, and the metrics of each validation."""
+    """Keeps the samples, as they were drawn, and losses of each iteration, and the metrics of each validation."""
 
     priority = 'LOWEST'
 
     def __init__(self) -> None:
         self.losses: dict[int, tuple] = {}
-        self.samples: dict[int, list[int]] = {}
+        self.samples: dict[int, list[tuple[int, float]]] = {}
         self.metrics: dict[int, dict] = {}
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self.losses[runner.iter] = tuple(sorted((name, float(value.detach())) for name, value in outputs.items()))
-        self.samples[runner.iter] = data_batch['number'].tolist()
+        drawn = data_batch['inputs'].sum(1).tolist()
+        self.samples[runner.iter] = list(zip(data_batch['number'].tolist(), drawn, strict=True))
 
     def after_val_epoch(self, runner, metrics=None) -> None:
         self.metrics[runner.iter] = dict(metrics)
@@ -115,6 +119,7 @@ def make_job(
 
     No seed is given: a resumed training has to find that of the first one in its checkpoint.
     """
+    torch.manual_seed(12 if resume else 11)  # what is drawn before a resumed training must not matter
     by_epoch = loop == 'epoch'
     loader = dict(
         dataset=Drawn(samples),
@@ -128,13 +133,16 @@ def make_job(
         if by_epoch
         else dict(type='ResumableIterLoop', max_iters=ITERATIONS, val_interval=6)
     )
-    best = dict(save_best='all/score', rule='greater', max_keep_ckpts=2)
+    if get_world_size() > 1:
+        ddp = dict(type='MMDistributedDataParallel', device_ids=None)
+        options |= dict(launcher='pytorch', cfg=dict(model_wrapper_cfg=ddp))
+    best = dict(save_best='all/score', rule='greater', max_keep_ckpts=9)
     return Runner(
         model=Stateful(),
         work_dir=str(work_dir),
         train_dataloader=loader
         | dict(sampler=sampler or dict(type='DefaultSampler' if by_epoch else 'InfiniteSampler', shuffle=True)),
-        val_dataloader=loader | dict(dataset=Drawn(9), sampler=dict(type='DefaultSampler', shuffle=False)),
+        val_dataloader=loader | dict(dataset=Drawn(9, still=True), sampler=dict(type='DefaultSampler', shuffle=False)),
         train_cfg=cfg,
         val_cfg=dict(),
         val_evaluator=Evaluator([Mean(prefix='all')]),

@@ -86,8 +86,8 @@ def check_same_steps(saved: Steps, now: Steps, at_start_of_epoch: bool) -> str |
     if not (now.in_turn or at_start_of_epoch):
         raise UserError(
             f'the checkpoint to resume was saved inside an epoch on {saved.ranks} rank(s), and {now.sampler} gives '
-            f'each of {now.ranks} rank(s) other samples: resume on {saved.ranks} rank(s), or start a new training from its '
-            'weights (load_from without --resume).'
+            f'each of {now.ranks} rank(s) other samples: resume on {saved.ranks} rank(s), or start a new training from '
+            'its weights (load_from without --resume).'
         )
     same = 'has the same samples, drawn in the same way,' if now.in_turn else 'has as many samples'
     return (
