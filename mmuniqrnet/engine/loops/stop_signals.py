@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from multiprocessing.sharedctypes import RawValue
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -42,8 +43,10 @@ class StopSignals:
         self.signals = [signal.Signals[name] for name in names]
         self.received: str | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._ended = RawValue('b', 1)  # read by the loading processes
 
     def __enter__(self) -> 'StopSignals':
+        self._ended.value = 0
         if threading.current_thread() is threading.main_thread():  # python allows handlers there only
             self._before = {number: signal.signal(number, self._note) for number in self.signals}
         return self
@@ -51,6 +54,7 @@ class StopSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.value = 1
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -58,33 +62,26 @@ class StopSignals:
         self.received = signal.Signals(number).name
 
     def keep_from_workers(self, loader: DataLoader) -> None:
-        """Let the loading processes of a data loader, which are not started yet, ignore the signals.
+        """Let the loading processes of a data loader, which are not started yet, ignore the signals in this context.
 
         Schedulers signal all processes of a job. Without its loading processes the training could not finish its step.
         """
         if not isinstance(loader.worker_init_fn, _Shielded):
-            loader.worker_init_fn = _Shielded(tuple(self.signals), loader.worker_init_fn)
+            loader.worker_init_fn = _Shielded(tuple(self.signals), self._ended, loader.worker_init_fn)
 
 
 class _Shielded:
-    """A ``worker_init_fn`` for processes that ignore signals, except of the process that has started them."""
+    """A ``worker_init_fn`` for processes that ignore signals while the training runs."""
 
-    def __init__(self, signals: tuple[signal.Signals, ...], then: Callable[[int], None] | None) -> None:
-        self.signals, self.then = signals, then
+    def __init__(self, signals: tuple[signal.Signals, ...], ended: Any, then: Callable[[int], None] | None) -> None:
+        self.signals, self.ended, self.then = signals, ended, then
 
     def __call__(self, worker: int) -> None:
         for number in self.signals:
-            # torch ends its workers by SIGTERM: here, a thread reads who has sent it. A blocked signal has no handler.
-            if number == signal.SIGTERM and hasattr(signal, 'sigwaitinfo'):
-                signal.pthread_sigmask(signal.SIG_BLOCK, {number})
-                threading.Thread(target=_end_for, args=(os.getppid(), number), daemon=True).start()
-            else:
-                signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, self._end)
         if self.then is not None:
             self.then(worker)
 
-
-def _end_for(parent: int, number: signal.Signals) -> None:
-    while signal.sigwaitinfo({number}).si_pid != parent:
-        pass
-    os._exit(0)
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        if self.ended.value:  # torch and python end workers that are left by SIGTERM
+            os._exit(0)

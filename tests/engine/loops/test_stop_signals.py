@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import time
 
 import pytest
 from helpers.stoppable import Drawn
@@ -11,17 +9,6 @@ from torch.utils.data import DataLoader
 
 from mmuniqrnet.engine.loops import StopSignals
 from mmuniqrnet.utils.errors import UserError
-
-
-def signal_from_another_process(name: str, process: int) -> None:
-    subprocess.run(['sh', '-c', f'kill -{name} {process}'], check=True)
-
-
-def is_alive(process: int) -> bool:
-    try:
-        return 'Z' not in open(f'/proc/{process}/stat').read().rsplit(')', 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
 
 
 def test_a_signal_is_noted_and_has_its_effect_again_afterwards():
@@ -34,24 +21,22 @@ def test_a_signal_is_noted_and_has_its_effect_again_afterwards():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_loading_processes_survive_a_scheduler_but_not_their_own_process():
+def test_loading_processes_survive_the_signals_until_the_training_ends():
     loader = DataLoader(Drawn(), batch_size=2, num_workers=2)
-    StopSignals(['SIGTERM', 'SIGUSR1']).keep_from_workers(loader)
-    batches = iter(loader)
-    next(batches)
-    workers = [worker.pid for worker in batches._workers]
-    for worker in workers:
-        for name in ('TERM', 'USR1'):
-            signal_from_another_process(name, worker)
-    assert len(list(batches)) == 10  # the rest of 11
-    iterator = iter(loader)
-    next(iterator)
-    process = iterator._workers[0].pid
-    os.kill(process, signal.SIGTERM)  # as torch does
-    end = time.monotonic() + 10
-    while is_alive(process) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not is_alive(process)
+    signals = StopSignals(['SIGTERM', 'SIGUSR1'])
+    signals.keep_from_workers(loader)
+    with signals:
+        batches = iter(loader)
+        next(batches)
+        workers = batches._workers
+        for worker in workers:
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                os.kill(worker.pid, number)
+        assert [next(batches)['number'].tolist() for _ in range(4)] == [[2, 3], [4, 5], [6, 7], [8, 9]]
+        assert all(worker.is_alive() for worker in workers)
+    os.kill(workers[0].pid, signal.SIGTERM)  # as torch and python do at the end
+    workers[0].join(10)
+    assert not workers[0].is_alive() and workers[1].is_alive()
 
 
 @pytest.mark.parametrize('name', ['SIGNAL', 'USR1', 'SIGKILL'])
