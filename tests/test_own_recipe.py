@@ -189,7 +189,7 @@ def test_qrnet_is_trained_as_published():
         paramwise_cfg=cfg.optim_wrapper.paramwise_cfg.to_dict(),
     )
     assert cfg.param_scheduler == [dict(type='MultiStepLR', by_epoch=True, milestones=[60], gamma=0.1)]
-    assert cfg.train_cfg == dict(type='EpochBasedTrainLoop', max_epochs=180, val_interval=5)
+    assert cfg.train_cfg == dict(type='ResumableEpochLoop', max_epochs=180, val_interval=5)
     assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=128)
     assert not {'ema', 'matmul_precision'} & set(cfg.default_hooks)
     assert cfg.env_cfg.cudnn_benchmark is False and 'randomness' not in cfg

@@ -6,11 +6,13 @@ from .hooks import (
     CheckLossHook,
     CheckpointHook,
     CheckValidationHook,
+    EarlyStoppingHook,
     GateSaturationHook,
     MatmulPrecisionHook,
     ReferringVisualizationHook,
 )
 from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
+from .loops import ResumableEpochLoop, ResumableIterLoop, TrainingStopped
 from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
 from .process_group import prepare_distributed
 
@@ -22,12 +24,16 @@ __all__ = [
     'CheckLossHook',
     'CheckValidationHook',
     'CheckpointHook',
+    'EarlyStoppingHook',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
+    'ResumableEpochLoop',
+    'ResumableIterLoop',
+    'TrainingStopped',
     'gpu_has_bfloat16',
     'prepare_distributed',
 ]

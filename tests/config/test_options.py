@@ -65,7 +65,7 @@ UNKNOWN_ARGUMENT = [
         'param_scheduler.0.milestone=[9]',
         "MultiStepLR has no argument 'milestone'; the nearest name is 'milestones'",
     ),
-    (FLAGSHIP, 'train_cfg.max_epoch=9', "EpochBasedTrainLoop has no argument 'max_epoch'"),
+    (FLAGSHIP, 'train_cfg.max_epoch=9', "ResumableEpochLoop has no argument 'max_epoch'"),
     (
         FLAGSHIP,
         'custom_hooks.0.stratgy=dwa',

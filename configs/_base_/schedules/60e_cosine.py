@@ -15,4 +15,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min_ratio=0.01, begin=1, end=60, T_max=59, convert_to_iter_based=True),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=60, val_interval=2)
+train_cfg = dict(type='ResumableEpochLoop', max_epochs=60, val_interval=2)

@@ -1,6 +1,7 @@
 """Hooks for mmengine's Runner."""
 
 from .checkpoint import CheckpointHook
+from .early_stopping import EarlyStoppingHook
 from .gate_saturation import GateSaturationHook
 from .load_check import CheckLoadHook
 from .loss_check import CheckLossHook
@@ -13,6 +14,7 @@ __all__ = [
     'CheckLossHook',
     'CheckValidationHook',
     'CheckpointHook',
+    'EarlyStoppingHook',
     'GateSaturationHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
