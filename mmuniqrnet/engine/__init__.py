@@ -6,11 +6,12 @@ from .hooks import (
     CheckLossHook,
     CheckValidationHook,
     GateSaturationHook,
+    LossHistoryHook,
     MatmulPrecisionHook,
     ReferringVisualizationHook,
 )
 from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
-from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
+from .optim_wrapper import Bf16OptimWrapper, ClippingOptimWrapper, gpu_has_bfloat16
 
 __all__ = [
     'BALANCE_STRATEGIES',
@@ -19,10 +20,12 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'ClippingOptimWrapper',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',
+    'LossHistoryHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
     'gpu_has_bfloat16',

@@ -3,6 +3,7 @@
 from .gate_saturation import GateSaturationHook
 from .load_check import CheckLoadHook
 from .loss_check import CheckLossHook
+from .loss_history import LossHistoryHook
 from .matmul_precision import MatmulPrecisionHook
 from .validation_check import CheckValidationHook
 from .visualization import ReferringVisualizationHook
@@ -12,6 +13,7 @@ __all__ = [
     'CheckLossHook',
     'CheckValidationHook',
     'GateSaturationHook',
+    'LossHistoryHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
 ]
