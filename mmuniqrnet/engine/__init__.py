@@ -1,5 +1,6 @@
 """What runs around the model in training: hooks, the optimiser's wrapper, and the strategies that balance losses."""
 
+from .averaged_model import FastExpMomentumEMA
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
 from .hooks import (
     CheckLoadHook,
@@ -21,6 +22,7 @@ __all__ = [
     'CheckLossHook',
     'CheckValidationHook',
     'ClippingOptimWrapper',
+    'FastExpMomentumEMA',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',

@@ -9,6 +9,7 @@ from mmengine.dist import all_reduce
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
+from mmuniqrnet.engine.later import Later
 from mmuniqrnet.utils.errors import UserError
 
 # The attribute of a wrapper that has its guard.
@@ -117,9 +118,9 @@ class StepGuard:
         if not bad_loss and not self._decision.read()[0]:
             self._step(**kwargs)
 
-    def take(self) -> '_Later':
+    def take(self) -> '_Unread':
         """What happened since the last call."""
-        found = _Later(self._of_iteration, self._decision)
+        found = _Unread(self._of_iteration, self._decision)
         self._of_iteration, self._decision = [], None
         return found
 
@@ -145,10 +146,10 @@ class _Flags:
         here = (~torch.isfinite(loss.detach())).any().float()
         self.anywhere = here.clone()  # on the device
         all_reduce(self.anywhere, 'max')
-        self._values = _OnItsWay(torch.stack([here, self.anywhere]))
+        self._values = Later(torch.stack([here, self.anywhere]))
 
     def read(self) -> Flags:
-        here, anywhere = self._values.read()
+        here, anywhere = self._values.tolist()
         return Flags(bool(here), bool(anywhere))
 
 
@@ -171,18 +172,18 @@ class _Decision:
             omit = torch.maximum(omit, (~torch.isfinite(norms)).any().float())
         self.omit = omit  # 0 or 1, on the device
         self._parameters, self._norms = parameters, norms
-        self._value = _OnItsWay(omit)
+        self._value = Later(omit)
 
     def read(self) -> tuple[bool, list[Tensor]]:
         """Whether the step was omitted, and the parameters whose gradients are not finite."""
-        omitted = bool(self._value.read())
+        omitted = bool(self._value.tolist()[0])
         if not omitted or self._norms is None:
             return omitted, []
         finite = torch.isfinite(self._norms).tolist()
         return omitted, [p for p, is_finite in zip(self._parameters, finite) if not is_finite]
 
 
-class _Later(NamedTuple):
+class _Unread(NamedTuple):
     """The :class:`Outcome` of an iteration, not read yet."""
 
     flags: list[_Flags]
@@ -192,22 +193,6 @@ class _Later(NamedTuple):
         flags = [one.read() for one in self.flags]
         omitted, bad = (None, []) if self.decision is None else self.decision.read()
         return Outcome(flags, omitted, bad)
-
-
-class _OnItsWay:
-    """A small tensor that is copied to the host while the device works on."""
-
-    def __init__(self, value: Tensor) -> None:
-        self._value = value.to('cpu', non_blocking=value.is_cuda)  # pinned memory on CUDA
-        self._arrived: torch.cuda.Event | None = None
-        if value.is_cuda:
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
-
-    def read(self) -> float | list[float]:
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        return self._value.tolist()
 
 
 def _standing_for(original: Callable, method: Callable) -> Callable:
