@@ -3,6 +3,7 @@
 default_scope = 'mmuniqrnet'
 
 default_hooks = dict(
+    runtime_info=dict(type='LossHistoryHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),

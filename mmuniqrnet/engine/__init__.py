@@ -1,5 +1,6 @@
 """What runs around the model in training: hooks, the optimiser's wrapper, and the strategies that balance losses."""
 
+from .averaged_model import FastExpMomentumEMA
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
 from .hooks import (
     CheckLoadHook,
@@ -8,12 +9,13 @@ from .hooks import (
     CheckValidationHook,
     EarlyStoppingHook,
     GateSaturationHook,
+    LossHistoryHook,
     MatmulPrecisionHook,
     ReferringVisualizationHook,
 )
 from .loaded_lr import LoadedLrHook, LoadedLrOptimWrapperConstructor
 from .loops import ResumableEpochLoop, ResumableIterLoop, TrainingStopped
-from .optim_wrapper import Bf16OptimWrapper, gpu_has_bfloat16
+from .optim_wrapper import Bf16OptimWrapper, ClippingOptimWrapper, gpu_has_bfloat16
 from .process_group import prepare_distributed
 
 __all__ = [
@@ -24,11 +26,14 @@ __all__ = [
     'CheckLossHook',
     'CheckValidationHook',
     'CheckpointHook',
+    'ClippingOptimWrapper',
     'EarlyStoppingHook',
+    'FastExpMomentumEMA',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',
+    'LossHistoryHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
     'ResumableEpochLoop',

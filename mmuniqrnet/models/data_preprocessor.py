@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -6,9 +7,11 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.utils.misc import samplelist_boxtype2tensor
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
+from mmengine.structures import BaseDataElement
 from torch import Tensor
 
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures.moving import moved
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -70,6 +73,12 @@ class ReferDataPreprocessor(DetDataPreprocessor):
             if training:
                 self._move_truth(sample, top, left)
         return dict(inputs=self._normalised(images, places), data_samples=data_samples)
+
+    def cast_data(self, data: Any) -> Any:
+        """The data on the model's device, as mmengine's method gives it, but metainfo is shared instead of copied."""
+        if isinstance(data, BaseDataElement):
+            return moved(data, self.device, bool(self._non_blocking))
+        return super().cast_data(data)
 
     def _normalised(self, images: Sequence[Tensor], places: Sequence[tuple[int, int]]) -> Tensor:
         """Images [3, h, w] at their places (top, left) on the canvas, which is zero elsewhere: [B, 3, H, W]."""

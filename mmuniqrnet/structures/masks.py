@@ -6,6 +6,7 @@ that is passed to pycocotools is first checked by ``run_lengths``, and every pol
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from pycocotools import mask as mask_utils
@@ -58,10 +59,11 @@ def to_rle(mask: Mask | Mapping, height: int, width: int) -> dict:
         UserError: It is neither, or an RLE whose runs do not fill its size.
     """
     if isinstance(mask, Mapping) and 'counts' in mask:
-        run_lengths(mask)
-        size = list(rle_size(mask))
+        size = rle_size(mask)
         if isinstance(mask['counts'], str | bytes):
-            return dict(size=size, counts=mask['counts'])
+            _check_string(mask['counts'], *size)
+            return dict(size=list(size), counts=mask['counts'])
+        run_lengths(mask)
         return mask_utils.frPyObjects(dict(size=size, counts=list(map(int, mask['counts']))), *size)
     if isinstance(mask, list) and mask and all(map(is_polygon, mask)):
         return mask_utils.merge(mask_utils.frPyObjects([list(map(float, part)) for part in mask], height, width))
@@ -69,6 +71,12 @@ def to_rle(mask: Mask | Mapping, height: int, width: int) -> dict:
         'a mask must be a list of polygons, each [x1, y1, x2, y2, ...] with at least three points, or an '
         f"RLE dict with 'size' and 'counts', not {str(mask)[:80]}"
     )
+
+
+@lru_cache(maxsize=2**15)
+def _check_string(counts: str | bytes, height: int, width: int) -> None:
+    """Check an RLE as :func:`run_lengths` does, each only once, because training decodes the same masks many times."""
+    run_lengths(dict(size=[height, width], counts=counts))
 
 
 def with_text_counts(rle: dict) -> dict:

@@ -3,7 +3,7 @@
 # To change: the highest and the last learning rate, optim_wrapper.optimizer.lr=X param_scheduler.1.eta_min=X;
 # the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N, where T_max is 200 less.
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='ClippingOptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.98), fused=True),
     clip_grad=dict(max_norm=1.0),
 )

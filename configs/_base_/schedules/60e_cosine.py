@@ -10,6 +10,7 @@ optim_wrapper = dict(
     type='Bf16OptimWrapper',  # bfloat16 on a GPU that has it, float32 elsewhere
     constructor='LoadedLrOptimWrapperConstructor',  # the full learning rate for what no checkpoint filled
     clip_grad=dict(max_norm=1.0),
+    optimizer=dict(fused=True),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=1, convert_to_iter_based=True),

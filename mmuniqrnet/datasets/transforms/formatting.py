@@ -36,7 +36,7 @@ class PackReferInputs(PackDetInputs):
     """
 
     def __init__(self, extra_keys: Sequence[str] = ()) -> None:
-        super().__init__(meta_keys=(*META_KEYS, *extra_keys))
+        super().__init__(meta_keys=(*(key for key in META_KEYS if key != 'instances'), *extra_keys))
 
     def transform(self, results: dict) -> dict:
         """Needs ``img`` and ``text``; gives ``inputs`` (uint8 tensor [3, H, W]) and ``data_samples``.
@@ -52,4 +52,8 @@ class PackReferInputs(PackDetInputs):
         if not np.any(results.get('gt_ignore_flags', True)):
             # No object is ignored; to select all of them one by one takes longer than the rest of the packing.
             results = {key: value for key, value in results.items() if key != 'gt_ignore_flags'}
-        return super().transform(results)
+        packed = super().transform(results)
+        if 'instances' in results:
+            # They belong to this item alone, so they need not be copied as the other metainfo is.
+            packed['data_samples'].set_field(results['instances'], 'instances', field_type='metainfo')
+        return packed

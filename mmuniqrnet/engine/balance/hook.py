@@ -3,6 +3,7 @@
 import inspect
 import logging
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -17,6 +18,7 @@ from mmengine.runner import Runner
 from mmengine.utils import apply_to
 from torch import Tensor, nn
 
+from mmuniqrnet.engine.later import Later
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import UserError
 
@@ -50,6 +52,9 @@ class LossBalanceHook(Hook):
         strategy: The name of one of ``BALANCE_STRATEGIES``, or ``dict(type=name, ...)`` with its options.
         shared_parameters: Names of parameters or modules of the model, for strategies that need gradients
             ("gradnorm"): preferably the last ones that all tasks share. None uses the model's ``shared_parameters()``.
+        delay: The number of optimiser steps by which the weights follow the losses later. With 0, a GPU waits for the
+            host after every step. With 1, it does not. Before a checkpoint is saved, all losses are taken into
+            account, so that a resumed training goes on exactly as if it had not been interrupted.
 
     Raises:
         ValueError: In the first step, if a task has no loss, or if a loss belongs to several tasks.
@@ -62,7 +67,10 @@ class LossBalanceHook(Hook):
         tasks: dict[str, str | Sequence[str]],
         strategy: str | dict = 'magnitude',
         shared_parameters: str | Sequence[str] | None = None,
+        delay: int = 0,
     ) -> None:
+        if delay < 0:
+            raise UserError(f'LossBalanceHook: delay is a number of steps, 0 or more, not {delay}.')
         if not tasks:
             raise UserError('LossBalanceHook needs tasks, such as dict(box="loss_box", mask="loss_mask")')
         self.tasks = {task: (prefix,) if isinstance(prefix, str) else tuple(prefix) for task, prefix in tasks.items()}
@@ -71,8 +79,10 @@ class LossBalanceHook(Hook):
         self.shared_parameters = [shared_parameters] if isinstance(shared_parameters, str) else shared_parameters
         self._model: nn.Module = None  # set in before_train
         self._task_of: dict[str, str | None] = {}
+        self.delay = delay
         self._batches: list[Tensor] = []
-        self._stepped = False
+        self._steps: list[Tensor] = []  # of each optimiser: 1, or 0 if it omitted the step
+        self._waiting: deque[Later] = deque()
         self._warned = False
         self._loaded: dict | None = None
 
@@ -82,13 +92,15 @@ class LossBalanceHook(Hook):
         self._restore(runner)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._model, self._optim_wrapper = model, runner.optim_wrapper
-        self._batches, self._stepped = [], False
+        self._batches, self._steps = [], []
+        self._waiting.clear()
         self._replace_parse_losses(model)
         wrappers = runner.optim_wrapper
         wrappers = list(wrappers.values()) if isinstance(wrappers, OptimWrapperDict) else [wrappers]
         self._listeners = [w.optimizer.register_step_post_hook(self._note_step) for w in wrappers]
 
     def after_train(self, runner: Runner) -> None:
+        self._read(0)
         for listener in self._listeners:
             listener.remove()
         restore_parse_losses(self._model)
@@ -106,9 +118,10 @@ class LossBalanceHook(Hook):
         model.parse_losses = parse_losses
 
     def _note_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        # After an overflow, GradScaler calls fused optimisers all the same; they skip the step themselves.
+        # After an overflow, GradScaler calls fused optimisers all the same; they skip the step themselves, and so they
+        # do if CheckLossHook tells them to. Whether they did is known to the device only.
         overflow = getattr(optimizer, 'found_inf', None)
-        self._stepped = self._stepped or overflow is None or not bool(overflow)
+        self._steps.append(torch.ones(()) if overflow is None else 1 - overflow.detach().float().reshape(()))
 
     def _parse(self, losses: RawLosses, original: Callable[[RawLosses], ParsedLosses]) -> ParsedLosses:
         if not self._task_of:
@@ -155,20 +168,28 @@ class LossBalanceHook(Hook):
                 'does not call its parse_losses'
             )
         several = isinstance(runner.optim_wrapper, OptimWrapperDict)
-        if not (self._stepped if several else runner.optim_wrapper.should_update()):
+        if not (self._steps if several else runner.optim_wrapper.should_update()):
             return
         # Every rank takes part, also one that skipped its step. A value that is not finite on one rank is so on all.
-        statistics = torch.stack(self._batches)
-        statistics = torch.cat([statistics.flatten(), statistics.new_tensor([float(self._stepped)])])
-        n, batches = len(self.tasks), len(self._batches)
-        self._batches, self._stepped = [], False
+        statistics, batches, n = torch.stack(self._batches), len(self._batches), len(self.tasks)
+        made = statistics.new_zeros(1)
+        for step in self._steps:
+            made = torch.maximum(made, step if step.device == made.device else made + float(step))
+        statistics = torch.cat([statistics.flatten(), made])
+        self._batches, self._steps = [], []
         all_reduce(statistics, 'mean')
-        steps = statistics[-1].item()
         # A batch of all ranks has supervision for a task if the part of any rank has. Its loss is the mean over all
         # ranks, as DDP's gradient is: losses are divided by the number of items over all ranks.
-        statistics = statistics[:-1].unflatten(0, (batches, -1))
+        made, statistics = statistics[-1:], statistics[:-1].unflatten(0, (batches, -1))
         statistics[:, n : 2 * n] = (statistics[:, n : 2 * n] > 0).float()
-        self._update(statistics.sum(0).tolist(), stepped=steps == 1)
+        self._waiting.append(Later(torch.cat([statistics.sum(0), made])))
+        self._read(self.delay)
+
+    def _read(self, delay: int) -> None:
+        """Let the losses of all steps change the weights, but those of the last ``delay`` ones."""
+        while len(self._waiting) > delay:
+            *values, steps = self._waiting.popleft().tolist()
+            self._update(values, stepped=steps == 1)
 
     def _update(self, values: list[float], stepped: bool) -> None:
         if not stepped:
@@ -228,6 +249,7 @@ class LossBalanceHook(Hook):
         return self._task_of[name]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._read(0)
         checkpoint['loss_balance'] = dict(
             strategy=type(self.strategy).__name__, weights=dict(self.weights), state=self.strategy.state_dict()
         )

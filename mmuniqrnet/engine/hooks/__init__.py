@@ -5,6 +5,7 @@ from .early_stopping import EarlyStoppingHook
 from .gate_saturation import GateSaturationHook
 from .load_check import CheckLoadHook
 from .loss_check import CheckLossHook
+from .loss_history import LossHistoryHook
 from .matmul_precision import MatmulPrecisionHook
 from .validation_check import CheckValidationHook
 from .visualization import ReferringVisualizationHook
@@ -16,6 +17,7 @@ __all__ = [
     'CheckpointHook',
     'EarlyStoppingHook',
     'GateSaturationHook',
+    'LossHistoryHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
 ]

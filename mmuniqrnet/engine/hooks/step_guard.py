@@ -9,6 +9,9 @@ from mmengine.dist import all_reduce
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
+from mmuniqrnet.engine.later import Later
+from mmuniqrnet.utils.errors import UserError
+
 # The attribute of a wrapper that has its guard.
 GUARD = '_step_guard'
 
@@ -25,6 +28,20 @@ class Flags(NamedTuple):
     anywhere: bool
 
 
+class Outcome(NamedTuple):
+    """What an iteration came to.
+
+    Attributes:
+        flags: Of each loss.
+        omitted: Whether its step was omitted; None if the iteration had no step of its own.
+        bad_gradients: The parameters whose gradients are not finite.
+    """
+
+    flags: list[Flags]
+    omitted: bool | None
+    bad_gradients: list[Tensor]
+
+
 class StepGuard:
     """Omits each step of an optimiser in which a loss or a gradient is not finite, on all ranks alike.
 
@@ -39,20 +56,32 @@ class StepGuard:
     queued, so that waiting for it leaves no gap between forward and backward pass. The check of the gradients waits for
     the backward pass, as mmengine's clipping does.
 
+    With ``on_device``, a fused optimiser is told on the device to omit the step, and nothing is waited for.
+
     Args:
         wrapper: The wrapper of the optimiser.
         gradients: Whether to check the gradients as well.
+        on_device: Whether the step is omitted on the device.
+
+    Raises:
+        UserError: ``on_device`` is set, and the optimiser is not a fused one, or has a loss scaler.
     """
 
-    def __init__(self, wrapper: OptimWrapper, gradients: bool = True) -> None:
+    def __init__(self, wrapper: OptimWrapper, gradients: bool = True, on_device: bool = False) -> None:
         if hasattr(wrapper, GUARD):  # an earlier training was interrupted
             getattr(wrapper, GUARD).remove()
-        self.wrapper, self.gradients = wrapper, gradients
-        self.skipped_in_a_row = 0
+        self.wrapper, self.gradients, self.on_device = wrapper, gradients, on_device
+        scaled = getattr(wrapper, 'loss_scaler', None) is not None
+        if on_device and (scaled or not getattr(wrapper.optimizer, '_step_supports_amp_scaling', False)):
+            raise UserError(
+                'CheckLossHook: delay needs an optimiser that can omit a step on the device, without a loss scaler: '
+                'set optim_wrapper.optimizer.fused=True, or delay=0.'
+            )
+        self.checks_gradients = gradients and not scaled
         self._update_params, self._step = wrapper.update_params, wrapper.step
         self._of_step: list[_Flags] = []
         self._of_iteration: list[_Flags] = []
-        self._bad_gradients: list[Tensor] | None = None
+        self._decision: _Decision | None = None
         setattr(wrapper, GUARD, self)
         # mmengine's schedulers have replaced `step` by a function that counts.
         self._own = {name: vars(wrapper)[name] for name in ('update_params', 'step') if name in vars(wrapper)}
@@ -74,32 +103,40 @@ class StepGuard:
 
     def step(self, **kwargs: object) -> None:
         """Make the wrapper's step, or none."""
-        bad_loss = any(flags.read().anywhere for flags in self._of_step)
-        self._of_step = []
-        if bad_loss or not self._finite_gradients():
-            self.skipped_in_a_row += 1
+        flags, self._of_step = self._of_step, []
+        if self.on_device:
+            self._decision = _Decision(flags, *self._gradient_norms())
+            self.wrapper.optimizer.found_inf = self._decision.omit
+            try:
+                self._step(**kwargs)
+            finally:
+                del self.wrapper.optimizer.found_inf
             return
-        self.skipped_in_a_row = 0
-        self._step(**kwargs)
+        # In float16, the scaler looks at the gradients; after a loss that is not finite, nobody needs to.
+        bad_loss = any(one.read().anywhere for one in flags)
+        self._decision = _Decision(flags, *(([], None, None) if bad_loss else self._gradient_norms()))
+        if not bad_loss and not self._decision.read()[0]:
+            self._step(**kwargs)
 
-    def take(self) -> tuple[list[Flags], list[Tensor]]:
-        """What happened since the last call: flags of each loss, and the parameters whose gradients were not finite."""
-        found = [flags.read() for flags in self._of_iteration], self._bad_gradients or []
-        self._of_iteration, self._bad_gradients = [], None
+    def take(self) -> '_Unread':
+        """What happened since the last call."""
+        found = _Unread(self._of_iteration, self._decision)
+        self._of_iteration, self._decision = [], None
         return found
 
-    def _finite_gradients(self) -> bool:
-        if not self.gradients or getattr(self.wrapper, 'loss_scaler', None) is not None:
-            return True
+    def _gradient_norms(self) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
+        """The parameters with gradients, the norm of each gradient, and that of all; nothing if it is not checked."""
+        if not self.checks_gradients:
+            return [], None, None
         parameters = [p for group in self.wrapper.optimizer.param_groups for p in group['params'] if p.grad is not None]
         if not parameters:
-            return True
+            return [], None, None
         # DDP has averaged the gradients: they are the same on all ranks.
         norms = torch.stack(torch._foreach_norm([p.grad for p in parameters]))
-        if bool(torch.isfinite(norms).all()):
-            return True
-        self._bad_gradients = [p for p, finite in zip(parameters, torch.isfinite(norms).tolist()) if not finite]
-        return False
+        whole = torch.linalg.vector_norm(norms)
+        if hasattr(self.wrapper, 'gradient_norm'):
+            self.wrapper.gradient_norm = whole  # clipping needs it, too
+        return parameters, norms, whole
 
 
 class _Flags:
@@ -107,19 +144,55 @@ class _Flags:
 
     def __init__(self, loss: Tensor) -> None:
         here = (~torch.isfinite(loss.detach())).any().float()
-        anywhere = here.clone()
-        all_reduce(anywhere, 'max')
-        self._values = torch.stack([here, anywhere]).to('cpu', non_blocking=loss.is_cuda)  # pinned memory on CUDA
-        self._arrived: torch.cuda.Event | None = None
-        if loss.is_cuda:
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()
+        self.anywhere = here.clone()  # on the device
+        all_reduce(self.anywhere, 'max')
+        self._values = Later(torch.stack([here, self.anywhere]))
 
     def read(self) -> Flags:
-        if self._arrived is not None:
-            self._arrived.synchronize()
         here, anywhere = self._values.tolist()
         return Flags(bool(here), bool(anywhere))
+
+
+class _Decision:
+    """Whether a step is omitted, and because of which gradients.
+
+    Args:
+        flags: Of the losses of the step.
+        parameters: The parameters with gradients.
+        norms: The norms of these gradients.
+        whole: The norm of all of them.
+    """
+
+    def __init__(
+        self, flags: list['_Flags'], parameters: list[Tensor], norms: Tensor | None, whole: Tensor | None
+    ) -> None:
+        omit = torch.stack([one.anywhere for one in flags]).amax()
+        # The norm of all may overflow where none of them does; then there is nothing to name, and the step is made.
+        if norms is not None and whole is not None:
+            omit = torch.maximum(omit, (~torch.isfinite(norms)).any().float())
+        self.omit = omit  # 0 or 1, on the device
+        self._parameters, self._norms = parameters, norms
+        self._value = Later(omit)
+
+    def read(self) -> tuple[bool, list[Tensor]]:
+        """Whether the step was omitted, and the parameters whose gradients are not finite."""
+        omitted = bool(self._value.tolist()[0])
+        if not omitted or self._norms is None:
+            return omitted, []
+        finite = torch.isfinite(self._norms).tolist()
+        return omitted, [p for p, is_finite in zip(self._parameters, finite) if not is_finite]
+
+
+class _Unread(NamedTuple):
+    """The :class:`Outcome` of an iteration, not read yet."""
+
+    flags: list[_Flags]
+    decision: _Decision | None
+
+    def read(self) -> Outcome:
+        flags = [one.read() for one in self.flags]
+        omitted, bad = (None, []) if self.decision is None else self.decision.read()
+        return Outcome(flags, omitted, bad)
 
 
 def _standing_for(original: Callable, method: Callable) -> Callable:
