@@ -71,6 +71,12 @@ def test_ranks_share_the_order_in_consecutive_parts(dataset, round_up, monkeypat
     assert len(joined) == (24 if round_up else 22)
 
 
+def test_in_order_without_shuffling(dataset):
+    order = list(SameImageSampler(dataset, group_size=2, shuffle=False))
+    images = [image_of(dataset, index) for index in order]
+    assert sorted(order) == list(range(len(dataset))) and images == sorted(images)
+
+
 def test_group_size_is_checked(dataset):
     with pytest.raises(ValueError, match='group_size must be at least 1, not 0'):
         SameImageSampler(dataset, group_size=0)
