@@ -1,16 +1,19 @@
 """Time of loading an epoch with SameImageSampler and LoadImageOnce relative to plain shuffling.
 
 The images are synthetic (JPEG, 640 x 480) with 7 expressions each, as in RefCOCO. One process loads images, boxes and
-masks and resizes them to a canvas of ``--size`` pixels, without a network.
+masks, resizes them to a canvas of ``--size`` pixels and flips half of them, without a network. Also printed is how many
+different images a batch of 16 has after that, if all expressions of a group draw the same random numbers (one_view).
 
     python benchmarks/same_image_sampling.py [--images 60] [--size 640] [--group-sizes 2 4 8]
 """
 
 import argparse
 import json
+import statistics
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +23,12 @@ from timing import processor_seconds
 
 from mmuniqrnet.config import positive_int
 from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
+from mmuniqrnet.structures.shared_images import find_same_images
 from mmuniqrnet.utils.errors import run_tool
 from mmuniqrnet.utils.tables import text_table
 
 EXPRESSIONS = 7
+BATCH = 16
 
 
 def write_dataset(folder: Path, images: int) -> None:
@@ -41,12 +46,12 @@ def write_dataset(folder: Path, images: int) -> None:
     (folder / 'data.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
 
 
-def dataset(folder: Path, load: str, size: int) -> ReferJsonlDataset:
+def dataset(folder: Path, size: int, **load: Any) -> ReferJsonlDataset:
     return ReferJsonlDataset(
         ann_file=str(folder / 'data.jsonl'),
         data_prefix=dict(img_path=str(folder)),
         pipeline=[
-            dict(type=load, color_type='color_ignore_orientation'),
+            dict(color_type='color_ignore_orientation', **load),
             dict(type='LoadReferAnnotations'),
             dict(type='ReferResize', scale=(size, size), keep_ratio=True),
             dict(type='RandomFlipWithText', prob=0.5),
@@ -58,6 +63,16 @@ def dataset(folder: Path, load: str, size: int) -> ReferJsonlDataset:
 def read(data: ReferJsonlDataset, order: Iterable[int]) -> None:
     for index in order:
         data[index]
+
+
+def images_in_batches(data: ReferJsonlDataset, order: Sequence[int]) -> float:
+    """The mean number of images with different pixels in a batch."""
+    counts = []
+    for start in range(0, len(order) - BATCH + 1, BATCH):
+        items = [data[index] for index in order[start : start + BATCH]]
+        rows = find_same_images([item['inputs'] for item in items], [item['data_samples'] for item in items])
+        counts.append(max(rows) + 1)
+    return statistics.mean(counts)
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -79,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         folder = Path(name)
         write_dataset(folder, args.images)
         size = sum(path.stat().st_size for path in folder.glob('*.jpg')) / args.images / 1024
-        plain, once = (dataset(folder, load, args.size) for load in ('LoadImageFromFile', 'LoadImageOnce'))
+        plain = dataset(folder, args.size, type='LoadImageFromFile')
+        once = dataset(folder, args.size, type='LoadImageOnce', one_view=True)
         orders = {'plain shuffling': (plain, list(DefaultSampler(plain, seed=0)))}
         for group_size in args.group_sizes:
             orders[f'groups of {group_size}'] = (once, list(SameImageSampler(once, group_size=group_size, seed=0)))
@@ -87,9 +103,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         best = {
             name: min(processor_seconds(read, *order) for _ in range(args.rounds)) for name, order in orders.items()
         }
+        images = {name: images_in_batches(*order) for name, order in orders.items()}
     print(f'{args.images} images of 640 x 480, {size:.0f} KiB each, {len(plain)} expressions, to {args.size} pixels')
     rows = [
-        {'order': name, 'ms per expression': 1000 * seconds / len(plain), 'of plain': seconds / best['plain shuffling']}
+        {
+            'order': name,
+            'ms per expression': 1000 * seconds / len(plain),
+            'of plain': seconds / best['plain shuffling'],
+            f'images in {BATCH}': images[name],
+        }
         for name, seconds in best.items()
     ]
     print(text_table(rows))

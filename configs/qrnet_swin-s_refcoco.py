@@ -10,6 +10,7 @@ _base_ = [
 # To change: model.backbone.init_cfg.checkpoint=FILE, model.text_encoder.model=FOLDER, train_dataloader.batch_size=N
 
 model = dict(
+    data_preprocessor=dict(share_images=False),
     # The gates as published.
     backbone=dict(gate_norm=False, gate_limit=None, gate_output='before_norm'),
     neck=dict(gate_norm=False, gate_limit=None),

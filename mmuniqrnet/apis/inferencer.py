@@ -17,6 +17,7 @@ from mmuniqrnet.models import UniQRNet
 from mmuniqrnet.models.gate_recording import gate_maps, maps_on_image, record_gates
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.structures.answers import Answer, without_low_score
+from mmuniqrnet.structures.shared_images import image_rows, take_rows
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 from mmuniqrnet.utils.orientation import Orientation, check_orientation
 from mmuniqrnet.visualization import draw_answer
@@ -37,7 +38,8 @@ class UniQRNetInferencer(BaseInferencer):
         found = ask('scene.png', ['the red star', 'the blue ring'])['predictions']
 
     Each image is decoded and prepared once, by the test pipeline of the config, and image features that do not depend
-    on the text are computed once, for any number of expressions.
+    on the text are computed once, for any number of expressions. So are text features of an expression about several
+    images, and answers to an expression that is repeated, within a batch.
 
     Args:
         model: A config or its file; None = the config inside the weights, which published weights and mmengine's
@@ -161,15 +163,21 @@ class UniQRNetInferencer(BaseInferencer):
 
     @torch.no_grad()
     def forward(self, batch: Batch, batch_size: int, return_gates: bool = False) -> list[DetDataSample | None]:
-        """The answer to each question of a batch; None for questions whose image or expression is unusable."""
+        """The answer to each question of a batch; None for questions whose image or expression is unusable.
+
+        A question that is asked several times is computed once.
+        """
         answers: list[DetDataSample | None] = [None] * len(batch.questions)
-        if not batch.images:
+        if not batch.asked:
             return answers
         packed = [dict(inputs=image.inputs, data_samples=image.data_sample) for image in batch.images]
         data = self.model.data_preprocessor(self.collate_fn(packed), False)
-        features = self.model.look(data['inputs'])
-        parts = -(-len(batch.asked) // batch_size)  # array_split makes parts of similar size, at most batch_size
-        for part in np.array_split(batch.asked, parts):
+        features = take_rows(self.model.look(data['inputs']), image_rows(data['inputs'], data['data_samples']))
+        first: dict[tuple[int | None, str], int] = {}
+        for i in batch.asked:
+            first.setdefault((batch.image_of[i], batch.questions[i].expression), i)
+        parts = -(-len(first) // batch_size)  # array_split makes parts of similar size, at most batch_size
+        for part in np.array_split(list(first.values()), parts):
             image_of = [batch.image_of[i] for i in part]
             samples = [data['data_samples'][image].new() for image in image_of]
             for i, sample in zip(part, samples):
@@ -180,6 +188,9 @@ class UniQRNetInferencer(BaseInferencer):
                 _keep_gates(samples, recorded)
             for i, sample in zip(part, samples):
                 answers[i] = sample.cpu()
+        for i in batch.asked:
+            if answers[i] is None:
+                answers[i] = answers[first[batch.image_of[i], batch.questions[i].expression]].clone()
         return answers
 
     def visualize(

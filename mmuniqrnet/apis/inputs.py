@@ -116,29 +116,31 @@ def batches(
 ) -> Iterator[Batch]:
     """All images with all their expressions: each image in one batch, each batch of ``batch_size`` or more questions.
 
-    An image is therefore decoded and encoded only once, however many expressions refer to it.
+    An image is therefore decoded and encoded only once, however many expressions refer to it, also if it is given
+    several times within a batch (a path, or the same object).
     """
-    batch = Batch()
+    batch, place_of = Batch(), {}
     for index, (image, expressions) in enumerate(zip(images, asked)):
         name = str(image) if isinstance(image, str | Path) else index
-        prepared, trouble = None, None
+        same = name if isinstance(name, str) else id(image)
+        place, trouble = place_of.get(same), None
         sensible = [text for text in expressions if text.strip()]
-        if sensible:
+        if sensible and place is None:
             try:
-                prepared = pipeline(image, sensible[0], orientation)
-                batch.images.append(prepared)
+                batch.images.append(pipeline(image, sensible[0], orientation))
+                place = place_of[same] = len(batch.images) - 1
             except ImageError as error:
                 trouble = str(error)
         for text in expressions:
             question = Question(name, index, text)
             if not text.strip():
                 batch.add(question, error='the expression is empty.')
-            elif prepared is None:
+            elif place is None:
                 batch.add(question, error=trouble)
             else:
-                batch.add(question, image=len(batch.images) - 1)
+                batch.add(question, image=place)
         if len(batch.asked) >= batch_size:
             yield batch
-            batch = Batch()
+            batch, place_of = Batch(), {}
     if batch.questions:
         yield batch

@@ -18,6 +18,7 @@ from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.models.uniqrnet import UniQRNet
 from mmuniqrnet.structures import Placement
 from mmuniqrnet.structures.masks import decode_mask
+from mmuniqrnet.structures.shared_images import image_rows, take_rows
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.orientation import TAG
 
@@ -169,7 +170,8 @@ def prepare(
         prepared = [load(path, text, 'stored') for path, text in questions]
     items = [dict(inputs=image.inputs, data_samples=image.data_sample) for image in prepared]
     data = model.data_preprocessor(pseudo_collate(items), False)
-    return data['inputs'], data['data_samples']
+    images, samples = data['inputs'], data['data_samples']
+    return take_rows(images, image_rows(images, samples)), samples
 
 
 def windows(samples: Sequence[Any]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures.moving import moved
+from mmuniqrnet.structures.shared_images import IMAGE_ROW, find_same_images
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -30,6 +31,9 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         std: Pixel standard deviation likewise.
         bgr_to_rgb: Whether to turn BGR images (OpenCV's order) into RGB.
         non_blocking: Whether to copy to the device asynchronously.
+        share_images: Whether the expressions of a batch share images that have the same pixels: ``inputs`` then has
+            each of these once, with one place on the canvas, and the metainfo ``image_row`` of each sample is the row
+            of its image. The network computes once an image what does not depend on the text.
 
     Raises:
         ValueError: If an image is larger than the canvas.
@@ -44,6 +48,7 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         std: Sequence[float] = (58.395, 57.12, 57.375),
         bgr_to_rgb: bool = True,
         non_blocking: bool = False,
+        share_images: bool = False,
     ) -> None:
         super().__init__(mean=mean, std=std, bgr_to_rgb=bgr_to_rgb, non_blocking=non_blocking)
         for name in (placement, test_placement):
@@ -52,26 +57,37 @@ class ReferDataPreprocessor(DetDataPreprocessor):
         self.canvas_size = (canvas_size, canvas_size) if isinstance(canvas_size, int) else tuple(canvas_size)
         self.placement = placement
         self.test_placement = test_placement
+        self.share_images = share_images
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """B uint8 images [3, h, w] in ``inputs``, and ``data_samples`` -> ``inputs`` [B, 3, H, W], ``data_samples``."""
-        data = self.cast_data(data)
+        """B uint8 images [3, h, w] in ``inputs``, and ``data_samples`` -> ``inputs`` [B, 3, H, W], ``data_samples``.
+
+        With ``share_images``, ``inputs`` is [I, 3, H, W], the I distinct images.
+        """
         data_samples = data.get('data_samples') or [DetDataSample() for _ in data['inputs']]
+        rows = list(range(len(data_samples)))
+        if self.share_images:
+            # Before the copy to the device, because a comparison there would wait for it.
+            rows = find_same_images(data['inputs'], data_samples)
+            data = dict(data, inputs=[data['inputs'][rows.index(row)] for row in range(max(rows) + 1)])
+        data = self.cast_data(dict(data, data_samples=data_samples))
+        data_samples, images = data['data_samples'], data['inputs']
         samplelist_boxtype2tensor(data_samples)
-        images = data['inputs']
         placement = self.placement if training else self.test_placement
         places = [self._place(image.shape[-2], image.shape[-1], placement) for image in images]
-        for image, sample, (top, left) in zip(images, data_samples, places):
+        for row, sample in zip(rows, data_samples):
             sample.set_metainfo(
                 dict(
-                    img_shape=tuple(image.shape[-2:]),
-                    canvas_offset=(top, left),
+                    img_shape=tuple(images[row].shape[-2:]),
+                    canvas_offset=places[row],
                     batch_input_shape=self.canvas_size,
                     pad_shape=self.canvas_size,
                 )
             )
+            if self.share_images:
+                sample.set_metainfo({IMAGE_ROW: row})
             if training:
-                self._move_truth(sample, top, left)
+                self._move_truth(sample, *places[row])
         return dict(inputs=self._normalised(images, places), data_samples=data_samples)
 
     def cast_data(self, data: Any) -> Any:

@@ -121,8 +121,17 @@ class TextEncoder(BaseModule):
         return TextFeatures(tokens, sentence, attention_mask == 0)
 
     def forward(self, expressions: Sequence[str]) -> TextFeatures:
-        """B expressions -> tokens [B, L, D], sentence [B, D], padding mask [B, L] (True = padding)."""
-        return self.encode(*self.tokenize(expressions))
+        """B expressions -> tokens [B, L, D], sentence [B, D], padding mask [B, L] (True = padding).
+
+        Equal expressions are encoded once, except in training, where each of them has its own dropout; a frozen encoder
+        has none.
+        """
+        distinct = list(dict.fromkeys(expressions))
+        if self.model.training or len(distinct) == len(expressions):
+            return self.encode(*self.tokenize(expressions))
+        features = self.encode(*self.tokenize(distinct))
+        rows = torch.tensor([distinct.index(text) for text in expressions], device=features.tokens.device)
+        return TextFeatures(*(values.index_select(0, rows) for values in features))
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:

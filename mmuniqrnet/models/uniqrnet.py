@@ -4,7 +4,6 @@ from typing import Any, NamedTuple
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import DetDataSample
-from mmengine.utils import apply_to
 from torch import Tensor, nn
 
 from mmuniqrnet.checkpoints.carried_config import has_checkpoint
@@ -13,6 +12,7 @@ from mmuniqrnet.models.gate_recording import record_gate_scores, token_grid
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
 from mmuniqrnet.structures import Placement, TextFeatures, call_with_sentence
 from mmuniqrnet.structures.maps import require_channels
+from mmuniqrnet.structures.shared_images import image_rows, take_rows
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -46,7 +46,7 @@ class ImageFeatures(NamedTuple):
 
     def of(self, image_of: Tensor) -> 'ImageFeatures':
         """One row per expression; ``image_of`` [B] is the index of the image that each expression is about."""
-        return apply_to(self, torch.is_tensor, lambda rows: rows[image_of])
+        return take_rows(self, image_of)
 
 
 @MODELS.register_module()
@@ -98,14 +98,40 @@ class UniQRNet(BaseDetector):
             self.backbone.detector_laterals = {}
 
     def extract_feat(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> Features:
-        """Images [B, 3, H, W] and their data samples, each with ``text``, -> :class:`Features`."""
-        text = self.text_encoder(self._expressions(batch_data_samples))
-        return self.extract_maps(batch_inputs, text, self._padding(batch_inputs.device, batch_data_samples))
+        """Images and data samples, each with ``text``, -> :class:`Features`.
 
-    def extract_maps(self, images: Tensor, text: TextFeatures, padding_mask: Tensor) -> Features:
-        """The same from images [B, 3, H, W] and text features."""
-        stages = tuple(call_with_sentence(self.backbone, images, text.sentence))
-        return Features(stages, self._levels(stages, text.sentence), text, padding_mask)
+        Args:
+            batch_inputs: [B, 3, H, W], one image per sample, or [I, 3, H, W], the distinct images, if the data
+                preprocessor has ``share_images``.
+            batch_data_samples: The B samples.
+        """
+        text = self.text_encoder(self._expressions(batch_data_samples))
+        padding_mask = self._padding(batch_inputs.device, batch_data_samples)
+        return self.extract_maps(batch_inputs, text, padding_mask, image_rows(batch_inputs, batch_data_samples))
+
+    def extract_maps(
+        self, images: Tensor, text: TextFeatures, padding_mask: Tensor, image_of: Tensor | None = None
+    ) -> Features:
+        """The same from images [B, 3, H, W] and text features of B expressions.
+
+        With ``image_of`` [B], the row of the image that each expression refers to, there are fewer images, and what
+        does not depend on the text is computed once for each of them. The gradients are those without sharing.
+        """
+        backbone, sentence = self.backbone, text.sentence
+        if image_of is None:
+            stages = tuple(call_with_sentence(backbone, images, sentence))
+            return Features(stages, self._levels(stages, sentence), text, padding_mask)
+        if _takes_sentence(backbone):
+            if hasattr(backbone, 'before_text'):
+                stages = tuple(backbone(images, sentence, image_of))
+            else:
+                stages = tuple(backbone(take_rows(images, image_of), sentence))
+            return Features(stages, self._levels(stages, sentence), text, padding_mask)
+        of_images = tuple(backbone(images))
+        stages = take_rows(of_images, image_of)
+        if _takes_sentence(self.neck):
+            return Features(stages, self._levels(stages, sentence), text, padding_mask)
+        return Features(stages, take_rows(self._levels(of_images, None), image_of), text, padding_mask)
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """Raw losses by name."""
@@ -127,7 +153,8 @@ class UniQRNet(BaseDetector):
 
     def predict(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> list[DetDataSample]:
         """The samples with ``pred_instances``: one box (xyxy), score, label and mask in original pixels."""
-        return self.answer(self.look(batch_inputs), batch_data_samples)
+        image_of = image_rows(batch_inputs, batch_data_samples)
+        return self.answer(take_rows(self.look(batch_inputs), image_of), batch_data_samples)
 
     def look(self, images: Tensor) -> ImageFeatures:
         """Compute the features of images [I, 3, H, W] that do not depend on a text."""

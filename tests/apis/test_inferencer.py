@@ -282,6 +282,41 @@ def test_what_a_text_agnostic_part_gives_is_computed_once_an_image(name, backbon
     assert all(same(one, other, pixels=1e-2) for one, other in zip(together, alone, strict=True))
 
 
+def test_what_is_asked_twice_is_computed_once(weights, scenes, files):
+    """Images of different sizes; the first of them by its path twice; a text about two of them, one about one twice."""
+    inferencer = UniQRNetInferencer(weights=weights, device='cpu', show_progress=False)
+    small = np.ascontiguousarray(scenes[1][0][:40, :56])
+    images = [files[0], small, files[0], scenes[2][0], small]
+    asked = [['red ring', 'blue star', 'red ring'], ['red ring'], ['red ring', 'heart', ' '], ['heart'], ['red ring']]
+    expected = [inferencer(i, t)['predictions'][0] for i, texts in zip(images, asked) for t in texts]
+    rows = counted(inferencer.model.backbone.patch_embed, inferencer.model.backbone.gates[0])
+    texts = []
+    inferencer.model.text_encoder.model.register_forward_hook(
+        lambda module, args, kwargs, out: texts.append(len(kwargs['input_ids'])), with_kwargs=True
+    )
+    found = inferencer(images, asked)['predictions']
+    assert rows == [3, 5] and texts == [3]
+    assert [answer['image_index'] for answer in found] == [0, 0, 0, 1, 2, 2, 2, 3, 4]
+    assert 'error' in found.pop(6) and 'error' in expected.pop(6)
+    assert all(same(one, other, pixels=1e-2) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize('share_images', [False, True])
+def test_many_expressions_get_the_numbers_of_single_calls(scenes, share_images):
+    """Of the shipped model: the masks of a trained network have steep edges, which do not magnify rounding."""
+    cfg = nano_config()
+    cfg.model.data_preprocessor.share_images = share_images
+    inferencer = UniQRNetInferencer(cfg, shipped_weights(), 'cpu', show_progress=False)
+    (first, texts), (second, more) = scenes[:2]
+    images, asked = [first, second[:50, :70], first.copy()], [texts, more, texts]  # arrays have no path
+    together = inferencer(images, asked)['predictions']
+    alone = [inferencer(i, t)['predictions'][0] for i, of_image in zip(images, asked) for t in of_image]
+    for one, single in zip(together, alone, strict=True):
+        assert one['expression'] == single['expression'] and one['mask'] == single['mask']
+        assert np.allclose(np.divide(one['box'], 128), np.divide(single['box'], 128), rtol=0, atol=1e-5)
+        assert abs(one['score'] - single['score']) < 1e-5
+
+
 def test_a_backbone_that_can_not_be_divided_still_answers(weights, scenes):
     inferencer = UniQRNetInferencer(weights=weights, device='cpu', show_progress=False)
     expected = inferencer(*scenes[0])['predictions']

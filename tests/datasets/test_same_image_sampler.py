@@ -1,14 +1,16 @@
 import json
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import mmcv
 import numpy as np
 import pytest
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, pseudo_collate
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
 from mmuniqrnet.registry import DATA_SAMPLERS
+from mmuniqrnet.structures.shared_images import find_same_images
 
 COUNTS = [1, 7, 4, 2, 5, 3]
 
@@ -71,6 +73,12 @@ def test_ranks_share_the_order_in_consecutive_parts(dataset, round_up, monkeypat
     assert len(joined) == (24 if round_up else 22)
 
 
+def test_in_order_without_shuffling(dataset):
+    order = list(SameImageSampler(dataset, group_size=2, shuffle=False))
+    images = [image_of(dataset, index) for index in order]
+    assert sorted(order) == list(range(len(dataset))) and images == sorted(images)
+
+
 def test_group_size_is_checked(dataset):
     with pytest.raises(ValueError, match='group_size must be at least 1, not 0'):
         SameImageSampler(dataset, group_size=0)
@@ -93,3 +101,28 @@ def test_an_image_is_decoded_once_in_a_row_and_is_never_anothers(dataset, monkey
     assert len(decoded) == len(COUNTS)
     first = dataset.get_data_info(0)
     assert (plain(dict(first))['img'] == load(dict(first))['img']).all()
+
+
+def test_workers_decode_a_group_once_and_give_it_one_view(dataset, tmp_path, monkeypatch):
+    """A group that two batches share is decoded by two workers; all others once."""
+    decoded, imfrombytes = tmp_path / 'decoded', mmcv.imfrombytes
+
+    def noting(*args, **kwargs):
+        with decoded.open('ab') as file:
+            file.write(b'.')
+        return imfrombytes(*args, **kwargs)
+
+    monkeypatch.setattr(mmcv, 'imfrombytes', noting)
+    steps = [
+        dict(type='mmuniqrnet.LoadImageOnce', one_view=True),
+        dict(type='RandomResize', scale=[(8, 8), (400, 400)], resize_type='mmuniqrnet.ReferResize', keep_ratio=True),
+        dict(type='mmuniqrnet.PackReferInputs'),
+    ]
+    monkeypatch.setattr(dataset, 'pipeline', Compose(steps))
+    sampler = SameImageSampler(dataset, group_size=4, seed=0)
+    images = [image_of(dataset, index) for index in sampler.order()]
+    parts = [len(list(groupby(images[i : i + 8]))) for i in range(0, len(images), 8)]
+    loader = DataLoader(dataset, batch_size=8, sampler=sampler, num_workers=2, collate_fn=pseudo_collate)
+    for batch, groups in zip(loader, parts, strict=True):
+        assert max(find_same_images(batch['inputs'], batch['data_samples'])) + 1 == groups
+    assert len(decoded.read_bytes()) <= sum(parts) < len(dataset)

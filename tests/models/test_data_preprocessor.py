@@ -87,6 +87,26 @@ def test_images_without_samples_are_placed_too():
     assert out['data_samples'][0].canvas_offset == (16, 8)
 
 
+def test_images_that_are_the_same_are_kept_once():
+    torch.manual_seed(3)
+    boxes = [[0.0, 0.0, 9.0, 9.0], [1.0, 2.0, 9.0, 9.0], [3.0, 2.0, 9.0, 9.0], [4.0, 4.0, 9.0, 9.0]]
+    seeds = (1, 2, 1, 1)
+    items = [item(48, 64, seed=seed, boxes=[box], img_path=f'{seed}') for seed, box in zip(seeds, boxes)]
+    preprocessor = ReferDataPreprocessor(80, share_images=True)
+    assert len({preprocessor(batch_of(items), True)['data_samples'][0].canvas_offset for _ in range(9)}) > 5
+    out = preprocessor(batch_of(items), training=True)
+    samples = out['data_samples']
+    assert out['inputs'].shape == (2, 3, 80, 80) and [s.image_row for s in samples] == [0, 1, 0, 0]
+    assert samples[0].canvas_offset == samples[2].canvas_offset == samples[3].canvas_offset
+    apart = ReferDataPreprocessor(80, placement='corner')(batch_of(items))
+    for sample, given, box in zip(samples, items, boxes):
+        top, left = sample.canvas_offset
+        canvas = out['inputs'][sample.image_row, :, top : top + 48, left : left + 64]
+        assert torch.equal(canvas, ReferDataPreprocessor((48, 64))(batch_of([given]))['inputs'][0])
+        assert (sample.gt_instances.bboxes - torch.tensor([box])).tolist() == [[left, top, left, top]]
+    assert apart['inputs'].shape[0] == 4 and 'image_row' not in apart['data_samples'][0]
+
+
 def test_an_image_that_does_not_fit_is_refused():
     with pytest.raises(
         ValueError, match=r'image of 48 x 64 \(height x width\) does not fit the canvas of 64 x 60; resize'

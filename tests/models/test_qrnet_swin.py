@@ -92,6 +92,40 @@ def test_the_gated_tokens_go_to_the_output_and_to_the_next_stage():
             x, hw = stage.downsample(x, hw)
 
 
+def rows_seen(modules):
+    """A list that grows by the batch size of every call of these modules."""
+    rows = []
+    for module in modules:
+        module.register_forward_hook(lambda module, inputs, output: rows.append(len(inputs[0])))
+    return rows
+
+
+@pytest.mark.parametrize('changes', [{}, dict(gated_stages=(2,)), dict(gated_stages=()), dict(with_cp=True)])
+def test_sentences_share_an_image_up_to_the_first_gate(changes):
+    """The same maps and gradients as with a copy of the image for each sentence, from fewer blocks."""
+    image_of, sentences = torch.tensor([1, 0, 1, 1]), torch.cat([SENTENCES[0], SENTENCES[1]])
+    results = []
+    for shared in (True, False):
+        model = backbone(**changes).train()
+        rows = rows_seen([stage.blocks[0] for stage in model.stages])
+        maps = model(IMAGES, sentences, image_of) if shared else model(IMAGES[image_of], sentences)
+        gate = model.first_gate
+        assert rows == ([2] * (gate + 1) + [4] * (3 - gate) if shared else [4] * 4)
+        torch.manual_seed(0)
+        sum((x * torch.randn(x.shape)).sum() for x in maps).backward()
+        results.append([*maps, *(p.grad for p in model.parameters() if p.grad is not None)])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-4 * float(other.detach().abs().max()))
+
+
+def test_blocks_before_the_first_gate_are_dropped_for_all_sentences_of_an_image():
+    torch.manual_seed(0)
+    model = backbone(depths=(6, 1, 1, 1), drop_path_rate=0.9, gated_stages=()).train()
+    maps = model(IMAGES[:1].repeat(2, 1, 1, 1), SENTENCES[0][:1].repeat(4, 1), torch.tensor([0, 1, 1, 0]))
+    assert torch.equal(maps[0][0], maps[0][3]) and torch.equal(maps[0][1], maps[0][2])
+    assert not torch.allclose(maps[0][0], maps[0][1])
+
+
 def test_gradients_reach_every_parameter_and_the_sentence():
     model = backbone(depths=(2, 2, 2, 2)).train()
     sentence = SENTENCES[0].clone().requires_grad_()

@@ -77,6 +77,24 @@ def test_expressions_are_lower_cased():
     assert torch.equal(*(model.tokenize([text])[0] for text in ('RED Circle', 'red circle')))
 
 
+@pytest.mark.parametrize(
+    'frozen, training, rows', [(False, False, 3), (True, True, 3), (True, False, 3), (False, True, 6)]
+)
+def test_equal_expressions_are_encoded_once_unless_each_has_its_own_dropout(frozen, training, rows):
+    repeated = [EXPRESSIONS[i] for i in (0, 1, 0, 2, 2, 0)]
+    model = encoder(frozen=frozen)
+    alone = [model([text]) for text in repeated]
+    seen = []
+    model.model.register_forward_hook(
+        lambda module, args, kwargs, out: seen.append(len(kwargs['input_ids'])), with_kwargs=True
+    )
+    features = model.train(training)(repeated)
+    assert seen == [rows]
+    for i, expected in enumerate(alone):
+        for found, wanted in zip(features, expected):
+            assert found.dtype == wanted.dtype and torch.allclose(found[i].float(), wanted[0].float(), atol=1e-5)
+
+
 def test_the_mean_leaves_padding_out():
     model = encoder(sentence='mean')
     features = model(EXPRESSIONS)

@@ -15,6 +15,7 @@ from helpers.tiny_model import (
     text_encoder_config,
     tiny_model,
 )
+from helpers.two_ranks import run_two_ranks
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.registry import MODELS as ROOT_MODELS
 
@@ -27,6 +28,11 @@ ITEMS = [
 ]
 BOX, MASK = [8.0, 4.0, 24.0, 20.0], rectangle(48, 64, 8, 4, 24, 20)
 TRAINING_ITEM = item(48, 64, boxes=[BOX], masks=[MASK])
+PLAIN_SWIN = {
+    k: v
+    for k, v in backbone_config(type='mmdet.SwinTransformer').items()
+    if k not in ('text_dim', 'gate_rank', 'gate_reduction')
+}
 DET_PREPROCESSOR = dict(
     type='mmdet.DetDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
@@ -159,6 +165,104 @@ def test_auxiliary_masks_are_not_computed_at_test_time():
     assert calls
 
 
+# Images that several expressions share ------------------------------------------------------------------------------
+
+
+def shared_items():
+    """Five expressions: three about one image, two about two others."""
+    seeds, texts = (1, 2, 1, 1, 3), ('the red circle', 'ring', 'blue star', 'the left ring', 'ring')
+    boxes = [[8.0, 4.0, 24.0 + i, 20.0 + i] for i in range(5)]
+    return [
+        item(48, 64, text=text, boxes=[box], masks=[rectangle(48, 64, *map(int, box))], seed=seed, img_path=str(seed))
+        for seed, text, box in zip(seeds, texts, boxes)
+    ]
+
+
+def sharing(share_images, **changes):
+    preprocessor = dict(type='ReferDataPreprocessor', canvas_size=CANVAS, placement='center', share_images=share_images)
+    return tiny_model(data_preprocessor=preprocessor, **changes)
+
+
+def losses_and_gradients(model, items):
+    model.train()
+    data = model.data_preprocessor(batch_of(copy.deepcopy(items)), training=True)
+    losses = model(**data, mode='loss')
+    sum(losses.values()).backward()
+    return losses, {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+
+
+def fpn(channels=CHANNELS):
+    return dict(type='mmdet.FPN', in_channels=list(channels), out_channels=DIM, num_outs=5)
+
+
+GUIDED = head_config()
+GUIDED['pixel_guidance'] = dict(GUIDED['pixel_guidance'], guide_gates=True)
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        dict(),
+        dict(backbone=backbone_config(with_cp=True)),
+        dict(backbone=backbone_config(gated_stages=(3,))),
+        dict(backbone=backbone_config(gated_stages=()), neck=fpn()),
+        dict(backbone=PLAIN_SWIN),
+        dict(backbone=PLAIN_SWIN, neck=fpn()),
+        dict(head=GUIDED),
+    ],
+    ids=['gated', 'checkpointing', 'gated late', 'not gated', 'plain backbone', 'plain backbone and neck', 'gates'],
+)
+def test_losses_and_gradients_are_those_without_sharing(changes):
+    results, rows = [], []
+
+    def count_rows(module, inputs, output):
+        rows.append(len(inputs[0]))
+
+    for share_images in (True, False):
+        model = sharing(share_images, **copy.deepcopy(changes))
+        model.backbone.patch_embed.register_forward_hook(count_rows)
+        results.append(losses_and_gradients(model, shared_items()))
+    assert rows == [3, 5]
+    (losses, gradients), (expected, expected_gradients) = results
+    assert losses.keys() == expected.keys() and gradients.keys() == expected_gradients.keys()
+    assert all(torch.allclose(losses[name], expected[name], rtol=1e-5, atol=1e-6) for name in expected)
+    largest = max(gradient.abs().max() for gradient in expected_gradients.values())
+    for name, gradient in expected_gradients.items():
+        assert torch.allclose(gradients[name], gradient, rtol=1e-4, atol=1e-5 * float(largest)), name
+
+
+def test_answers_are_those_without_sharing():
+    shared, expected = (answers(sharing(share_images), shared_items()) for share_images in (True, False))
+    for one, other in zip(shared, expected, strict=True):
+        assert torch.allclose(one.bboxes, other.bboxes, atol=1e-3) and torch.allclose(one.scores, other.scores)
+        assert (one.masks != other.masks).float().mean() < 0.001
+
+
+def step_on_two_ranks(rank, folder):
+    """Save the averaged gradients of DDP: rank 0 has three distinct images for its five expressions, rank 1 five."""
+    items = shared_items()
+    if rank:
+        items = [item(48, 64, text=f'ring {i}', boxes=[BOX], masks=[MASK], seed=9 + i) for i in range(5)]
+    for share_images in (True, False):
+        model = sharing(share_images).train()
+        wrapped = torch.nn.parallel.DistributedDataParallel(model)
+        data = model.data_preprocessor(batch_of(copy.deepcopy(items)), training=True)
+        assert len(data['inputs']) == (3 if share_images and not rank else 5)
+        sum(wrapped(**data, mode='loss').values()).backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        torch.save(gradients, f'{folder}/{rank}{share_images}.pt')
+
+
+@pytest.mark.slow
+def test_ranks_may_share_differently(tmp_path):
+    run_two_ranks(step_on_two_ranks, tmp_path)
+    gradients, ours, expected = (torch.load(tmp_path / f'{name}.pt') for name in ('0True', '1True', '0False'))
+    largest = max(float(gradient.abs().max()) for gradient in expected.values())
+    for name, gradient in expected.items():
+        assert torch.equal(gradients[name], ours[name])
+        assert torch.allclose(gradients[name], gradient, rtol=1e-4, atol=1e-5 * largest), name
+
+
 # With other parts of OpenMMLab --------------------------------------------------------------------------------------
 
 
@@ -184,14 +288,7 @@ def test_mmdets_preprocessor_in_training():
 
 PLAIN_BACKBONES = {
     'ResNet': (dict(type='mmdet.ResNet', depth=18, base_channels=8, norm_cfg=dict(type='BN')), (8, 16, 32, 64)),
-    'Swin': (
-        {
-            k: v
-            for k, v in backbone_config(type='mmdet.SwinTransformer').items()
-            if k not in ('text_dim', 'gate_rank', 'gate_reduction')
-        },
-        CHANNELS,
-    ),
+    'Swin': (PLAIN_SWIN, CHANNELS),
 }
 
 

@@ -12,7 +12,10 @@
 #   model.head.encoder.level_sizes="[(40,40),(20,20),(10,10)]"
 model = dict(
     type='UniQRNet',
-    data_preprocessor=dict(type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center'),
+    # Expressions of a batch about the same pixels share what the network computes before its first gate.
+    data_preprocessor=dict(
+        type='ReferDataPreprocessor', canvas_size=640, placement='random', test_placement='center', share_images=True
+    ),
     text_encoder=dict(type='TextEncoder', model='bert-base-uncased', max_length=20),
     # Not as published: the gates are normalised and limited, and those of the backbone act after the norm of a stage's
     # map, in which a spatial gate would nearly cancel (published: gate_norm=False, gate_limit=None,

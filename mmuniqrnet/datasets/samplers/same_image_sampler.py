@@ -13,7 +13,9 @@ from mmuniqrnet.utils.errors import UserError
 class SameImageSampler(DefaultSampler):
     """Every expression once an epoch, in groups of up to ``group_size`` that share an image; groups in random order.
 
-    It saves decoding where the pipeline begins with ``LoadImageOnce``. A batch then holds fewer different images,
+    It saves decoding where the pipeline begins with ``LoadImageOnce``. With its ``one_view=True``, and
+    ``share_images=True`` in the data preprocessor, the network computes once a group what does not depend on the text;
+    for this, ``batch_size`` should be a multiple of ``group_size``. A batch then holds fewer different images,
     whose expressions are negatives to each other: with ``batch_size`` B it has at least B / ``group_size`` of them.
     Each epoch groups an image's expressions anew. Ranks take consecutive parts of the order, so that groups stay whole.
 
@@ -22,17 +24,23 @@ class SameImageSampler(DefaultSampler):
         group_size: The largest number of expressions of one image in a row; 1 is plain shuffling.
         seed: Of the order, the same on all ranks; drawn, and shared, if None.
         round_up: Repeat some expressions so that all ranks have equally many.
+        shuffle: Whether the order is random; if not, images and their expressions are in the order of the data set.
 
     Raises:
         ValueError: ``group_size`` is less than 1.
     """
 
     def __init__(
-        self, dataset: BaseDataset, group_size: int = 4, seed: int | None = None, round_up: bool = True
+        self,
+        dataset: BaseDataset,
+        group_size: int = 4,
+        seed: int | None = None,
+        round_up: bool = True,
+        shuffle: bool = True,
     ) -> None:
         if group_size < 1:
             raise UserError(f'SameImageSampler: group_size must be at least 1, not {group_size}.')
-        super().__init__(dataset, shuffle=True, seed=seed, round_up=round_up)
+        super().__init__(dataset, shuffle=shuffle, seed=seed, round_up=round_up)
         self.group_size = group_size
         by_image: dict[str, list[int]] = {}
         for index in range(len(dataset)):
@@ -41,6 +49,8 @@ class SameImageSampler(DefaultSampler):
 
     def order(self) -> list[int]:
         """This epoch's order of all expressions, before it is divided among the ranks."""
+        if not self.shuffle:
+            return torch.cat(self._of_images).tolist()
         generator = torch.Generator()
         generator.manual_seed(self.seed + self.epoch)
         groups = [

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from mmuniqrnet.checkpoints.loading import load_swin_of_detector
 from mmuniqrnet.models.layers import DynamicLinear, QueryDynamicAttention, use_window_blocks
 from mmuniqrnet.registry import MODELS
+from mmuniqrnet.structures.shared_images import take_rows
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -185,12 +186,15 @@ class QRNetSwin(SwinTransformer):
             if isinstance(module, DynamicLinear) and module.unit_text:
                 module.init_unit_decoder()
 
-    def forward(self, images: Tensor, sentence: Tensor | None = None) -> list[Tensor]:
+    def forward(self, images: Tensor, sentence: Tensor | None = None, image_of: Tensor | None = None) -> list[Tensor]:
         """images [B, 3, H, W], sentence [B, text_dim] -> one map [B, C_i, H / s_i, W / s_i] per stage of out_indices.
 
-        s_i is 4, 8, 16, 32 with the usual strides; sizes are rounded up.
+        s_i is 4, 8, 16, 32 with the usual strides; sizes are rounded up. With ``image_of`` [B], the row of the image
+        that each sentence refers to, there are fewer images, and what precedes the first gate is computed once for
+        each of them. In training, each of its blocks is then dropped (``drop_path_rate``) for all sentences of an image
+        or for none.
         """
-        return self.after_text(self.before_text(images), sentence)
+        return self.after_text(take_rows(self.before_text(images), image_of), sentence)
 
     def before_text(self, images: Tensor) -> UngatedTokens:
         """Compute the part that does not depend on the text, up to the first gate, of images [B, 3, H, W]."""
