@@ -5,13 +5,15 @@ from torch import Tensor, nn
 
 from mmuniqrnet.utils.errors import UserError
 
+from .gating import mean_and_maximum, multiply
+
 
 class DynamicLinear(nn.Module):
     """A linear layer whose weight and bias are computed from the text (QRNet, section 3.2).
 
     The text vector t is mapped to a low-rank factor U [in + 1, rank]; V [rank, out] is a parameter shared by all
-    samples. U @ V contains the weight in its first ``in`` rows and the bias in the last one. The product is not
-    computed: x is multiplied by U, then by V, which costs rank * (in + out) per token.
+    samples. U @ V contains the weight in its first ``in`` rows and the bias in the last one. The product is computed
+    only where this costs less than to multiply x by U, then by V, as for one output and many tokens.
 
     Args:
         in_features: Width of the input tokens.
@@ -50,12 +52,27 @@ class DynamicLinear(nn.Module):
         nn.init.normal_(self.decoder.weight)
         nn.init.zeros_(self.decoder.bias)
 
-    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """x [B, N, in] and sentence [B, text_dim] -> [B, N, out]."""
+    def forward(self, x: Tensor, sentence: Tensor, channels: Tensor | None = None) -> Tensor:
+        """x [B, N, in] and sentence [B, text_dim] -> [B, N, out].
+
+        With ``channels`` [B, 1, in], x is multiplied by them first; this is done to the weight, which is smaller.
+        """
         if self.unit_text:
             sentence = F.normalize(sentence, dim=-1)
-        u = self.decoder(sentence).view(-1, self.in_features + 1, self.rank)  # [B, in + 1, rank]
-        return torch.baddbmm(u[:, -1:], x, u[:, :-1]) @ self.V
+        matrix = self.decoder(sentence).view(-1, self.in_features + 1, self.rank)  # U, [B, in + 1, rank]
+        forms_product = self._product_costs_less(x.shape[1])
+        if forms_product:
+            matrix = matrix @ self.V
+        weight, bias = matrix[:, :-1], matrix[:, -1:]
+        if channels is not None:
+            weight = weight * channels.transpose(1, 2)
+        out = torch.baddbmm(bias, x, weight)
+        return out if forms_product else out @ self.V
+
+    def _product_costs_less(self, tokens: int) -> bool:
+        """Whether U @ V and x @ (U @ V) take fewer multiplications than (x @ U) @ V."""
+        formed = (self.in_features + 1) * self.rank * self.out_features + tokens * self.in_features * self.out_features
+        return formed < tokens * self.rank * (self.in_features + self.out_features)
 
     def extra_repr(self) -> str:
         return f'in_features={self.in_features}, out_features={self.out_features}, rank={self.rank}'
@@ -99,7 +116,7 @@ class ChannelGate(nn.Module):
 
     def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
         """x [B, N, C], sentence [B, D] -> gate [B, 1, C]."""
-        pooled = torch.stack([x.mean(dim=1), x.amax(dim=1)], dim=1)  # [B, 2, C]: both go through the same MLP
+        pooled = mean_and_maximum(x)  # [B, 2, C]: both go through the same MLP
         if self.norm is None:
             hidden = F.relu(self.squeeze(pooled, sentence))
         else:
@@ -124,9 +141,9 @@ class SpatialGate(nn.Module):
         self.score = DynamicLinear(channels, 1, text_dim, rank)
         self.limit = limit
 
-    def forward(self, x: Tensor, sentence: Tensor) -> Tensor:
-        """x [B, N, C], sentence [B, D] -> gate [B, N, 1]."""
-        return limit_logits(self.score(x, sentence), self.limit).sigmoid()
+    def forward(self, x: Tensor, sentence: Tensor, channels: Tensor | None = None) -> Tensor:
+        """x [B, N, C], sentence [B, D] -> gate [B, N, 1], of x multiplied by ``channels`` [B, 1, C] if given."""
+        return limit_logits(self.score(x, sentence, channels), self.limit).sigmoid()
 
 
 def limit_logits(logits: Tensor, limit: float | None) -> Tensor:
@@ -187,13 +204,11 @@ class QueryDynamicAttention(nn.Module):
                 f'A gate was built for sentence features of text_dim={self.text_dim}, and is given features of width '
                 f'{sentence.shape[-1]}; set text_dim of the backbone and of the neck to that of the text encoder.'
             )
-        gated = x
-        for gate in (self.channel, self.spatial):
-            if gate is not None:
-                weight = gate(gated, sentence)
-                gated = gated * weight
-                twin = None if twin is None else twin * (2 * weight)
-        return gated if twin is None else (gated, twin)
+        channels = None if self.channel is None else self.channel(x, sentence)  # [B, 1, C]
+        tokens = None if self.spatial is None else self.spatial(x, sentence, channels)  # [B, N, 1]
+        gates = [gate for gate in (channels, tokens) if gate is not None]
+        gated = multiply(x, gates)
+        return gated if twin is None else (gated, multiply(twin, [2 * gate for gate in gates]))
 
 
 def init_gates(gates: nn.Module) -> None:

@@ -1,13 +1,11 @@
 """Blocks of Swin that compute what mmdet's do, from the same parameters, with less memory traffic."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from mmdet.models.backbones.swin import PatchMerging, SwinBlock, SwinTransformer
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from .recomputed import gelu_linear, norm_linear, norm_tokens
 from .window_attention import attend_in_windows
 from .window_layout import WindowLayout
 
@@ -32,8 +30,9 @@ class WindowBlock(SwinBlock):
         if self.half_residual and torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
-        x = add_branch(x, attend_in_windows(attn.w_msa, layer_norm(self.norm1, x), layout), attn.drop)
-        return add_branch(x, gelu_linear(fc2, fc1(layer_norm(self.norm2, x))), self.ffn.dropout_layer)
+        qkv = norm_linear(self.norm1, attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
+        x = add_branch(x, attend_in_windows(attn.w_msa, qkv, layout), attn.drop)
+        return add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)), self.ffn.dropout_layer)
 
 
 class SlicingPatchMerging(PatchMerging):
@@ -70,52 +69,6 @@ def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> Non
             module.half_residual = half_residual
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
             module.__class__ = SlicingPatchMerging
-
-
-def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    """A layer norm of tokens [..., C] in autocast's dtype, see :func:`norm_tokens`."""
-    return norm_tokens(x, norm.weight, norm.bias, norm.eps)
-
-
-def norm_tokens(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """Layer norm over the last dimension; under autocast in its dtype, with sums in float32.
-
-    Autocast computes norms in float32 from and to memory, and the matrix product that follows converts the result.
-    """
-    if not (torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)):
-        return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
-    dtype = torch.get_autocast_dtype(x.device.type)
-    with torch.autocast(x.device.type, enabled=False):
-        return F.layer_norm(x.to(dtype), x.shape[-1:], weight.to(dtype), bias.to(dtype), eps)
-
-
-def gelu_linear(linear: nn.Linear, x: Tensor) -> Tensor:
-    """``linear(gelu(x))``, with gelu(x) computed again for the gradient instead of kept: x [..., in] -> [..., out].
-
-    It is a quarter of what a block of Swin would keep, and takes little time to compute.
-    """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or x.device.type == 'meta':
-        return linear(F.gelu(x))
-    return GeluLinear.apply(x, linear.weight.to(x.dtype), linear.bias.to(x.dtype))
-
-
-class GeluLinear(torch.autograd.Function):
-    """A linear layer of gelu(x) that keeps x only."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """x [..., in], weight [out, in], bias [out] -> [..., out], all of one dtype."""
-        ctx.save_for_backward(x, weight)
-        return F.linear(F.gelu(x), weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, weight = ctx.saved_tensors
-        flat = gradient.flatten(0, -2)
-        by_weight = flat.t() @ F.gelu(x).flatten(0, -2)
-        by_x = torch.ops.aten.gelu_backward(gradient @ weight, x)
-        return by_x, by_weight, flat.sum(0)
 
 
 def add_branch(x: Tensor, branch: Tensor, drop: nn.Module) -> Tensor:

@@ -45,7 +45,7 @@ class WindowLayout(NamedTuple):
     def partition(self, x: Tensor) -> Tensor:
         """Tokens [B, H * W, C] -> windows [B * n, size * size, C], row by row; padding is zero."""
         channels = x.shape[-1]
-        if self.plain or not _selects(x):
+        if self.plain or not is_plain(x):
             return self._partition_view(x)
         to_windows, to_map = selections(self, x.shape[0], x.device)
         rows = SelectRows.apply(x.reshape(-1, channels), to_windows, to_map)
@@ -54,7 +54,7 @@ class WindowLayout(NamedTuple):
     def merge(self, windows: Tensor) -> Tensor:
         """Windows [B * n, size * size, C] -> tokens [B, H * W, C]; the inverse of :meth:`partition`."""
         channels, (rows, columns) = windows.shape[-1], self.grid
-        if self.plain or not _selects(windows):
+        if self.plain or not is_plain(windows):
             return self._merge_view(windows)
         batch = windows.shape[0] // (rows * columns)
         to_windows, to_map = selections(self, batch, windows.device)
@@ -100,8 +100,8 @@ class SelectRows(torch.autograd.Function):
         return SelectRows.apply(gradient, inverse, selection), None, None
 
 
-def _selects(x: Tensor) -> bool:
-    """Whether rows are selected; the compiler, exports and tracing get views instead, which they can combine."""
+def is_plain(x: Tensor) -> bool:
+    """Whether operations of our own can be applied; the compiler, exports and tracing get torch's, which they know."""
     if type(x) is not Tensor or x.device.type == 'meta':
         return False
     return not torch.compiler.is_compiling() and not torch.jit.is_tracing()
