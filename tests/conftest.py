@@ -1,7 +1,9 @@
 import os
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.paths import SHARED
@@ -22,6 +24,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help='numbers of the published modules to compare with (default: ../shared/golden/qrnet_small.pt)',
     )
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """What a test draws does not depend on the tests that ran before it in the same process."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
 
 
 @pytest.fixture(scope='session', autouse=True)
