@@ -21,8 +21,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', help='config (default: the one in the weights)')
     parser.add_argument('--weights', help='weights (default: the shipped ones)')
-    parser.add_argument('--images', type=int, default=512, help='scenes (default: %(default)s)')
-    parser.add_argument('--part-rows', type=int, default=32, help='images in a part (default: %(default)s)')
+    parser.add_argument('--images', type=int, default=128, help='scenes (default: %(default)s)')
+    parser.add_argument('--part-rows', type=int, default=8, help='images in a part (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes, of one core each (default: %(default)s)')
     parser.add_argument('--batch-size', type=int, default=16, help='expressions in a batch (default: %(default)s)')
     parser.add_argument('--rounds', type=int, default=2, help='how often each is measured (default: %(default)s)')
@@ -68,18 +68,17 @@ def on_ray(args: argparse.Namespace, rows: list[Row], folder: Path) -> dict:
 
 def main() -> None:
     args = parse_args()
-    table = []
+    shares = [f'{kind}, %' for kind in SECONDS]
+    columns = ['way', 'rate', 'ratio', 'with start', *shares]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows = make_rows(folder, args.images)
+        print(f'{args.images} images, {sum(len(row.expressions) for row in rows)} expressions; rate: answers a second')
         for number in range(args.rounds):
             found = [alone(args, rows, threads) for threads in sorted({1, args.workers})]
             found.append(on_ray(args, rows, folder / f'answers_{number}'))
-            table += [dict(row, ratio=row['rate'] / found[-2]['rate']) for row in found]
-    shares = [f'{kind}, %' for kind in SECONDS]
-    columns = ['way', 'rate', 'ratio', 'with start', *shares]
-    print(f'{args.images} images, {sum(len(row.expressions) for row in rows)} expressions; rate: answers a second')
-    print(text_table(table, columns, decimals=dict.fromkeys(['rate', 'with start', *shares], 1)))
+            table = [dict(row, ratio=row['rate'] / found[-2]['rate']) for row in found]
+            print(text_table(table, columns, decimals=dict.fromkeys(['rate', 'with start', *shares], 1)), flush=True)
 
 
 if __name__ == '__main__':
