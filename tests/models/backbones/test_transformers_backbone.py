@@ -19,7 +19,7 @@ WIDTHS = dict(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1])
 VIT = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32)
 SWIN = dict(model_type='swin', embed_dim=8, depths=[1, 2, 1, 1], num_heads=[1, 1, 2, 2], window_size=4)
 CONVNEXT = dict(model_type='convnext', **WIDTHS)
-DINOV2 = dict(model_type='dinov2', **VIT, mlp_ratio=2, image_size=56)
+DINOV2 = dict(model_type='dinov2', **VIT, mlp_ratio=2, image_size=56, patch_size=14)
 del DINOV2['intermediate_size']
 BETWEEN = dict(
     swin=SWIN,
