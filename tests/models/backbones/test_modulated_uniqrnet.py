@@ -66,9 +66,12 @@ def parts(name: str, guide_gates: bool = False, **changes) -> dict:
 
 @pytest.mark.parametrize('name, guide_gates', [('resnet', True), ('convnext', True), ('dinov2', False)])
 def test_it_is_trained_and_answers(name, guide_gates):
-    model = tiny_model(**parts(name, guide_gates)).train()
+    shared = dict(type='ReferDataPreprocessor', canvas_size=CANVAS, share_images=True)
+    model = tiny_model(data_preprocessor=shared, **parts(name, guide_gates)).train()
     model.backbone.init_weights()
-    losses = model(**model.data_preprocessor(batch_of(ITEMS), training=True), mode='loss')
+    data = model.data_preprocessor(batch_of(ITEMS), training=True)
+    assert len(data['inputs']) == 1  # both expressions are about the same image
+    losses = model(**data, mode='loss')
     assert ('loss_aux_gate_backbone0' in losses) == guide_gates, sorted(losses)
     total, _ = model.parse_losses(losses)
     assert torch.isfinite(total)

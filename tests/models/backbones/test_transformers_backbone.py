@@ -12,7 +12,6 @@ from transformers import (
 
 from mmuniqrnet.checkpoints.recording import LoadRecorder
 from mmuniqrnet.models import TransformersBackbone
-from mmuniqrnet.models.uniqrnet import ImageFeatures
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
 
@@ -87,8 +86,7 @@ def test_every_parameter_that_is_trained_has_a_gradient(name, chosen):
 def test_expressions_share_what_does_not_depend_on_the_text(name):
     model = modulated(body(known(name)))
     image_of, sentences = torch.tensor([1, 0, 1]), SENTENCES[:, 0]
-    looked = ImageFeatures(model.before_text(IMAGES), None).of(image_of).backbone
-    assert_close(model.after_text(looked, sentences), model(IMAGES[image_of], sentences))
+    assert_close(model(IMAGES, sentences, image_of), model(IMAGES[image_of], sentences))
 
 
 def test_patches_at_the_edges_are_completed():
