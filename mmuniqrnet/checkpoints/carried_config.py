@@ -13,6 +13,7 @@ from mmuniqrnet.utils.errors import CheckpointError, UserError
 HIDDEN_OPTIONS = {
     'backbone.gate_limit': None,
     'backbone.gate_output': 'before_norm',
+    'backbone.between': None,
     'neck.gate_limit': None,
     'head.box_from_mask': False,
 }
@@ -88,7 +89,7 @@ def _without_initial_weights(config: Any) -> Any:
         return {
             key: _without_initial_weights(value)
             for key, value in config.items()
-            if key != 'pretrained' and not (key == 'init_cfg' and has_checkpoint(value))
+            if key not in ('pretrained', 'checkpoint') and not (key == 'init_cfg' and has_checkpoint(value))
         }
     return [_without_initial_weights(value) for value in config] if isinstance(config, list) else _plain(config)
 

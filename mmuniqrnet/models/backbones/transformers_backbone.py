@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import AutoBackbone, AutoConfig, PretrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING
 
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 from mmuniqrnet.models.hugging_face import DTYPE, config_of, require_settings
@@ -74,7 +75,7 @@ class TransformersBackbone(LibraryBackbone):
         self._set_out_features(config, out_features)
         loaded: set[str] = set()
         if isinstance(model, dict) and checkpoint is None:
-            built = build(config)
+            built = AutoBackbone.from_config(config)
         else:
             built, loaded = load(config, model if isinstance(model, str) else None, checkpoint)
         kind = SEAMS.get(owner_of_forward(built))
@@ -88,7 +89,7 @@ class TransformersBackbone(LibraryBackbone):
     @staticmethod
     def _set_out_features(config: PretrainedConfig, out_features: Sequence[str] | None) -> None:
         stages = [name for name in getattr(config, 'stage_names', None) or [] if name != 'stem']
-        if not stages:
+        if not stages or type(config) not in MODEL_FOR_BACKBONE_MAPPING:
             raise UserError(
                 f'TransformersBackbone: transformers has no backbone for model_type {config.model_type!r} '
                 '(AutoBackbone); its documentation lists those that it has.'
@@ -141,19 +142,10 @@ def read_config(name: str) -> PretrainedConfig:
         raise UserError(not_found(name, error)) from None
 
 
-def build(config: PretrainedConfig) -> PreTrainedModel:
-    """A backbone with random weights."""
-    try:
-        return AutoBackbone.from_config(config)
-    except ValueError as error:
-        raise UserError(f'TransformersBackbone: {first_line(error)}') from None
-
-
 def load(config: PretrainedConfig, name: str | None, checkpoint: str | None) -> tuple[PreTrainedModel, set[str]]:
     """A backbone with the weights of a name or folder, or of a file, and the names of its parameters that they have."""
     # AutoBackbone itself looks a folder up on the hub, and takes it for a name of timm.
-    with torch.device('meta'):
-        kind = type(build(config))
+    kind = MODEL_FOR_BACKBONE_MAPPING[type(config)]
     options: dict[str, Any] = dict(config=config, output_loading_info=True, **{DTYPE: torch.float32})
     origin = name if checkpoint is None else checkpoint
     if checkpoint is not None:
@@ -164,7 +156,9 @@ def load(config: PretrainedConfig, name: str | None, checkpoint: str | None) -> 
         if name is None:
             raise UserError(f'TransformersBackbone: {origin} does not fit: {first_line(error)}') from None
         raise UserError(not_found(name, error)) from None
-    missing = set(info['missing_keys'])
+    # transformers 4 puts the prefix of the file's names before those of the backbone.
+    names = model.state_dict().keys()
+    missing = {key if key in names else key.removeprefix(f'{kind.base_model_prefix}.') for key in info['missing_keys']}
     wrong = sorted(key for key in missing if not key.startswith(NEW))
     if wrong:
         raise UserError(

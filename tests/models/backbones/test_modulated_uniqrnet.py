@@ -5,6 +5,7 @@ import uuid
 
 import pytest
 import torch
+from helpers.nano_model import nano_checkpoint, nano_config, scene
 from helpers.tiny_model import (
     CANVAS,
     CHANNELS,
@@ -21,6 +22,8 @@ from mmdet.models.backbones import ResNet
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
+
+from mmuniqrnet.apis import UniQRNetInferencer
 
 pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 
@@ -63,9 +66,12 @@ def parts(name: str, guide_gates: bool = False, **changes) -> dict:
 
 @pytest.mark.parametrize('name, guide_gates', [('resnet', True), ('convnext', True), ('dinov2', False)])
 def test_it_is_trained_and_answers(name, guide_gates):
-    model = tiny_model(**parts(name, guide_gates)).train()
+    shared = dict(type='ReferDataPreprocessor', canvas_size=CANVAS, share_images=True)
+    model = tiny_model(data_preprocessor=shared, **parts(name, guide_gates)).train()
     model.backbone.init_weights()
-    losses = model(**model.data_preprocessor(batch_of(ITEMS), training=True), mode='loss')
+    data = model.data_preprocessor(batch_of(ITEMS), training=True)
+    assert len(data['inputs']) == 1  # both expressions are about the same image
+    losses = model(**data, mode='loss')
     assert ('loss_aux_gate_backbone0' in losses) == guide_gates, sorted(losses)
     total, _ = model.parse_losses(losses)
     assert torch.isfinite(total)
@@ -91,6 +97,27 @@ def test_an_image_is_looked_at_once_for_several_expressions():
     apart = model.answer(looked, copy.deepcopy(data['data_samples']))
     for one, other in zip(apart, model.predict(data['inputs'], data['data_samples'])):
         torch.testing.assert_close(one.pred_instances.bboxes, other.pred_instances.bboxes, rtol=1e-4, atol=1e-3)
+
+
+def test_a_file_of_weights_answers_and_shows_its_gates(tmp_path):
+    cfg = nano_config()
+    gates = {key: value for key, value in cfg.model.backbone.items() if key.startswith(('gate_', 'text_'))}
+    body = dict(
+        type='mmdet.ResNet', depth=18, base_channels=24, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1),
+        out_indices=(0, 1, 2), init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet18'),
+    )  # fmt: skip
+    cfg.model.backbone = dict(type='QueryModulated', body=body, **gates)
+    inferencer = UniQRNetInferencer(
+        weights=nano_checkpoint(tmp_path / 'nano.safetensors', cfg), device='cpu', show_progress=False
+    )
+    picture, expressions = scene()
+    found = inferencer([picture], [expressions[:2]], return_gates=True)['predictions']
+    assert [len(answer['box']) for answer in found] == [4, 4]
+    backbone = [name for name in found[0]['gates'] if name.startswith('backbone')]
+    assert backbone == ['backbone.gates.0', 'backbone.gates.1', 'backbone.gates.2']
+    for name in backbone:
+        assert found[0]['gates'][name].shape == picture.shape[:2]
+        assert (found[0]['gates'][name] != found[1]['gates'][name]).any()
 
 
 def test_learning_rates_of_layers_and_of_what_was_loaded(tmp_path):

@@ -151,10 +151,12 @@ def test_a_sample_is_answered_alike_alone_and_in_a_batch(name):
         assert_close(alone, [x[i : i + 1] for x in together])
 
 
-@pytest.mark.parametrize('name', ['resnet', 'pvt', 'vit'])
+@pytest.mark.parametrize('name, last', [('resnet', 3), ('swin', 3), ('pvt', 3), ('vit', 1)])
 @pytest.mark.parametrize('first', [0, 1])
-def test_images_are_looked_at_once_for_several_sentences(name, first):
-    model = modulated(small(name), gated_stages=range(first, len(modulated(small(name)).channels)))
+def test_images_are_looked_at_once_for_several_sentences(name, last, first):
+    model = modulated(small(name), gated_stages=range(first, last + 1))
+    image_of, sentences = torch.tensor([1, 0, 1]), SENTENCES[:, 0]
+    assert_close(model(IMAGES, sentences, image_of), model(IMAGES[image_of], sentences))
     looked = model.before_text(IMAGES)
     for sentence in SENTENCES:
         assert_close(model.after_text(looked, sentence), model(IMAGES, sentence))

@@ -19,7 +19,7 @@ WIDTHS = dict(hidden_sizes=[8, 16, 32, 64], depths=[1, 1, 1, 1])
 VIT = dict(hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32)
 SWIN = dict(model_type='swin', embed_dim=8, depths=[1, 2, 1, 1], num_heads=[1, 1, 2, 2], window_size=4)
 CONVNEXT = dict(model_type='convnext', **WIDTHS)
-DINOV2 = dict(model_type='dinov2', **VIT, mlp_ratio=2, image_size=56)
+DINOV2 = dict(model_type='dinov2', **VIT, mlp_ratio=2, image_size=56, patch_size=14)
 del DINOV2['intermediate_size']
 BETWEEN = dict(
     swin=SWIN,
@@ -80,6 +80,13 @@ def test_every_parameter_that_is_trained_has_a_gradient(name, chosen):
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
     assert all(p.requires_grad for p in model.gates.parameters())
     assert sentence.grad.any(dim=1).all()
+
+
+@pytest.mark.parametrize('name', ['swin', 'convnext', 'dinov2', 'dinov3', 'pvt'])
+def test_expressions_share_what_does_not_depend_on_the_text(name):
+    model = modulated(body(known(name)))
+    image_of, sentences = torch.tensor([1, 0, 1]), SENTENCES[:, 0]
+    assert_close(model(IMAGES, sentences, image_of), model(IMAGES[image_of], sentences))
 
 
 def test_patches_at_the_edges_are_completed():

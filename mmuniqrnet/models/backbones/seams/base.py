@@ -12,6 +12,8 @@ from .probe import probe_image
 class Tokens(NamedTuple):
     """The output of a stage, as tokens.
 
+    Every tensor has a row for each image, so that rows can be selected when several expressions share an image.
+
     Attributes:
         values: [B, N, C], row by row.
         hw: Height and width of the grid of the N tokens.

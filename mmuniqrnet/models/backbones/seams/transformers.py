@@ -113,7 +113,9 @@ class ViTSeam(Seam):
         hw = images.shape[2] // patch, images.shape[3] // patch
         options = {}
         if hasattr(model, 'rope_embeddings'):
-            options['position_embeddings'] = model.rope_embeddings(images)
+            # [N, c] -> [B, 1, N, c], since all that is kept between two stages has a row per image.
+            rows = len(images), 1, -1, -1
+            options['position_embeddings'] = tuple(x.expand(rows) for x in model.rope_embeddings(images))
         return model.embeddings(images), hw, options
 
     def stage(self, body: nn.Module, i: int, x: tuple[Tensor, tuple[int, int], dict[str, Any]]) -> Tokens:
