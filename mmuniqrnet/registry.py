@@ -57,5 +57,12 @@ def build_module(part: None) -> None: ...
 @overload
 def build_module(part: ModuleOrConfig) -> nn.Module: ...
 def build_module(part: ModuleOrConfig | None) -> nn.Module | None:
-    """Build a module from its config; a module or None is returned unchanged."""
-    return MODELS.build(part) if isinstance(part, dict) else part
+    """Build a module from its config; a module or None is returned unchanged.
+
+    A name of this package needs no prefix, whatever the process's default scope is.
+    """
+    if not isinstance(part, dict):
+        return part
+    if part.get('type') in MODELS.module_dict:
+        part = {'_scope_': 'mmuniqrnet'} | part
+    return MODELS.build(part)

@@ -1,5 +1,7 @@
 """This package's backbone and neck in mmdet and mmseg, and their necks, heads and losses in UniQRNet."""
 
+import importlib
+
 import pytest
 import torch
 from helpers.composition_samples import (
@@ -15,7 +17,9 @@ from helpers.composition_samples import (
     segmentor_batch,
 )
 from helpers.head_samples import BOTH, NO_BOX, NO_MASK
+from helpers.paths import NANO_CONFIG
 from helpers.tiny_model import CHANNELS, DIM, batch_of, encoder_config, head_config, open_gates, tiny_model
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from mmuniqrnet.utils.mmcv_ops import mmcv_ops
@@ -114,3 +118,21 @@ def test_necks_of_mmdet(name):
     assert parameters_without_gradient(model, batch_of([BOTH, NO_BOX, NO_MASK])) == []
     for sample in model.eval().val_step(batch_of([BOTH])):
         assert sample.pred_instances.masks.shape == (1, 48, 64)
+
+
+@pytest.mark.parametrize('asked', ['mmengine', 'mmdet', 'mmseg'])
+@pytest.mark.parametrize('scope', ['mmdet', 'mmseg', 'mmuniqrnet'])
+def test_it_is_built_by_any_registry_in_any_scope(asked, scope):
+    """The names of its own parts have no prefix, as in our configs."""
+    init_default_scope(scope)
+    registry = importlib.import_module(f'{asked}.registry').MODELS
+    model = registry.build(Config.fromfile(NANO_CONFIG).model | dict(type='mmuniqrnet.UniQRNet'))
+    assert type(model).__module__ == 'mmuniqrnet.models.uniqrnet' and type(model.backbone).__name__ == 'QRNetSwin'
+
+
+def test_a_name_of_the_default_scope_is_found_inside_a_part_that_has_a_prefix():
+    init_default_scope('mmdet')
+    loss = build(
+        head_config(type='mmuniqrnet.UniQRNetHead', loss_box_l1=dict(type='SmoothL1Loss')), 'mmdet'
+    ).loss_box_l1
+    assert type(loss).__name__ == 'SmoothL1Loss'
