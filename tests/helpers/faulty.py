@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from mmuniqrnet.registry import TRANSFORMS
@@ -15,7 +16,8 @@ class FailsOnRank1:
     The file that the environment variable FAILED names has the time of it.
 
     Args:
-        how: ``'kill'`` the rank itself with SIGKILL, from it or from its worker, or raise ``'sentence'`` or ``'bug'``.
+        how: ``'kill'`` the rank itself with SIGKILL, from it or from its worker, ``'hang'``, or raise a ``'sentence'`` or
+            a ``'bug'``.
         at: n.
     """
 
@@ -29,6 +31,8 @@ class FailsOnRank1:
             Path(os.environ['FAILED']).touch()
             if self.how == 'kill':
                 os.kill(self.rank_process, signal.SIGKILL)
+            elif self.how == 'hang':
+                time.sleep(1000)
             elif self.how == 'sentence':
                 raise UserError('picture 7 is broken.')
             else:

@@ -41,7 +41,7 @@ def faulty_config(folder: Path, how: str, at: int) -> Path:
         f'_base_ = [{str(NANO_CONFIG)!r}]\n'
         "custom_imports = dict(imports=['helpers.faulty'])\n"
         f"fault = dict(type='FailsOnRank1', how={how!r}, at={at})\n"
-        'train_dataloader = dict(dataset=dict(pipeline=[fault, *_base_.train_dataloader.dataset.pipeline]))\n'
+        'train_dataloader = dict(dataset=dict(pipeline=[*_base_.train_dataloader.dataset.pipeline, fault]))\n'
     )
     return path
 
@@ -118,6 +118,7 @@ def test_two_processes_train_and_test_as_one(data, tmp_path):
 @pytest.mark.parametrize(
     'how, reason',
     [
+        ('hang', r'rank +: 0 .*\n.*exitcode +: 1(.*\n)*?.*Timed out waiting'),
         ('kill', r'rank +: 1 .*\n.*exitcode +: -9 .*SIGKILL'),
         ('sentence', r'rank +: 1 .*\n.*exitcode +: 1(.*\n)*?.*error: picture 7 is broken\.'),
         ('bug', r"rank +: 1 .*\n.*exitcode +: 1(.*\n)*?.*KeyError: .*(.*\n)*?.*'a bug'"),
@@ -127,12 +128,14 @@ def test_a_failed_rank_ends_the_job_with_the_reason(how, reason, workers, data, 
     config, work_dir = faulty_config(tmp_path, how, at=11), tmp_path / 'run'
     given = [*options(data, how, 1000), f'train_dataloader.num_workers={workers}', 'train_dataloader.batch_size=2']
     given += ['default_hooks.checkpoint.interval=1', 'default_hooks.checkpoint.max_keep_ckpts=1']
+    given += ['env_cfg.dist_cfg.timeout=20']
     failed = tmp_path / 'failed'
     status, said = start(DIST_TRAIN, config, 2, '--work-dir', work_dir, '--cfg-options', *given, FAILED=str(failed))
-    assert status == 1 and time.time() - failed.stat().st_mtime < 60
+    assert status == 1 and failed.exists(), said
+    assert time.time() - failed.stat().st_mtime < 60
     cause = said[said.index('Root Cause (first observed failure):') :]
     assert re.search(reason, cause), said
-    if how != 'kill':
+    if how in ('sentence', 'bug'):
         assert re.search(r'error(: | on )rank 1 of 2 \(.*, process \d+\):', said), said
     wait_for_no_process(work_dir, 15)
     saved = sorted(path.name for path in work_dir.glob('*.pth'))
