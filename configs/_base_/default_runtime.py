@@ -18,7 +18,10 @@ default_hooks = dict(
 )
 
 env_cfg = dict(
-    cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    # Seconds that a process waits for the others; on CPUs, the backend is gloo.
+    dist_cfg=dict(backend='nccl', timeout=1800),
 )
 
 visualizer = dict(

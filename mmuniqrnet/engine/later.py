@@ -1,6 +1,7 @@
 """Numbers that are read from the device later than they are computed, so that it does not wait for the host."""
 
 import torch
+from mmengine.runner import Runner
 from torch import Tensor
 
 
@@ -23,3 +24,14 @@ class Later:
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._value.flatten().tolist()
+
+
+def catch_up(runner: Runner) -> None:
+    """Let all hooks that follow the steps with a delay look at what still waits.
+
+    It is called on all ranks before a checkpoint is saved: ``before_save_checkpoint`` runs on rank 0 alone, where a
+    hook can not ask the other ranks, and where its state would become another one than theirs.
+    """
+    for hook in runner.hooks:
+        if hasattr(hook, 'catch_up'):
+            hook.catch_up(runner)

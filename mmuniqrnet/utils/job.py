@@ -23,9 +23,10 @@ GRACE = 10.0
 # Seconds for closing files and ending workers after an error; whatever still runs then is given up.
 CLOSING = 15.0
 # What gloo, NCCL and the store say when the other end is gone.
+_OF_GROUP = re.compile(r'gloo|nccl|c10d|TCPStore|ProcessGroup', re.IGNORECASE)
 _GONE = re.compile(
-    r'connection (closed|reset) by peer|connection was likely closed|connect(ion)? refused|broken pipe|'
-    r'socket closed|failed to (recv|send)|remote process (exited|has been terminated)',
+    r'connection (closed|reset) by peer|connection was likely closed|broken pipe|failed to (recv|send)|'
+    r'remote process (exited|has been terminated)',
     re.IGNORECASE,
 )
 
@@ -36,8 +37,9 @@ def in_job() -> bool:
 
 
 def ended_by_another(error: BaseException) -> bool:
-    """Whether an error says that the connection to another process of the job is gone."""
-    return isinstance(error, (RuntimeError, OSError)) and _GONE.search(str(error)) is not None
+    """Whether an error of the process group says that the connection to another process of the job is gone."""
+    text = str(error)
+    return isinstance(error, RuntimeError) and bool(_OF_GROUP.search(text) and _GONE.search(text))
 
 
 def print_stacks_on_signal() -> None:

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import subprocess
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from pages import Block, Page
 from torch.distributed.run import parse_args as parse_torchrun
 
 # Programs that set up a machine or need several GPUs: read, never run.
-NEVER_RUN = ('make', 'pip', 'torchrun', 'source')
+NEVER_RUN = ('make', 'pip', 'torchrun', 'tools/dist_train.sh', 'tools/dist_test.sh', 'source')
+# What these scripts run, and the place of the number of GPUs among their words.
+DIST_SCRIPTS = {'tools/dist_train.sh': ('tools/train.py', 2), 'tools/dist_test.sh': ('tools/test.py', 3)}
 # What has to end with 1, since the tests' data is not complete, and what it has to say then.
 INCOMPLETE = {
     'tools/dataset_tools/prepare.py': (1, 'of 82,783 images'),
@@ -93,6 +96,7 @@ def run_command(words: list[str], block: Block, folder: Path, smaller: dict[str,
 
 def read_command(words: list[str], folder: Path, where: str) -> None:
     """Assert what can be known without running it: a target of the Makefile, a tool's arguments, files of ours."""
+    words = list(dropwhile(re.compile(r'\w+=').match, words))  # variables of the environment
     if words[0] == 'make':
         done = subprocess.run([*words, '--dry-run'], cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, f'{where}\n{done.stderr}'
@@ -102,6 +106,10 @@ def read_command(words: list[str], folder: Path, where: str) -> None:
     if words[0] == 'torchrun':
         launch = parse_torchrun(words[1:])
         words = ['python', launch.training_script, *launch.training_script_args]
+    if words[0] in DIST_SCRIPTS:
+        tool, place = DIST_SCRIPTS[words[0]]
+        assert words[place].isdigit(), f'{where}: {words[place]} is no number of GPUs'
+        words = ['python', tool, *words[1:place], *words[place + 1 :]]
     if re.match(r'mmuniqrnet |python (-m mmuniqrnet|benchmarks/|tools/)', ' '.join(words)):
         status, said = warm.run(folder, warm.command, words, True)
         assert status == 0, f'{where}\n{said}'

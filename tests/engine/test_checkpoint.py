@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.poisoned import make_runner, poisoned
+from helpers.two_ranks import run_two_ranks
 from mmengine.hooks import CheckpointHook as MmengineCheckpointHook
 from mmengine.hooks import Hook
 
-from mmuniqrnet.engine import CheckpointHook
+from mmuniqrnet.engine import CheckpointHook, LossBalanceHook
+from mmuniqrnet.utils.errors import UserError
 
 
 class DiskFull(Hook):
@@ -91,3 +93,47 @@ def test_what_a_killed_training_left_is_removed(tmp_path):
     left.write_bytes(b'half of it')
     train(tmp_path, iters=1)
     assert not left.exists() and names(tmp_path) == ['iter_1.pth']
+
+
+def follow_with_delay(rank: int, folder: str) -> None:
+    """Checkpoints after every step, of hooks that look at a step when the next one is made."""
+    runs = {}
+    for name, bad in (('good', ()), ('bad', (3,))):
+        balance = dict(
+            type='LossBalanceHook',
+            tasks=dict(box='loss_box', mask='loss_mask'),
+            strategy=dict(type='magnitude', decay=0.5),
+            delay=1,
+        )
+        runner = make_runner(
+            f'{folder}/{name}',
+            poisoned(*(bad if rank == 1 else ())),
+            [dict(type='CheckLossHook', delay=1), balance],
+            iters=4,
+            rank=rank,
+            wrapper=dict(optimizer=dict(type='AdamW', lr=0.05, fused=True)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
+            launcher='pytorch',
+            cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)),
+        )
+        said = ''
+        try:
+            runner.train()
+        except UserError as error:
+            said = str(error)
+        weights = next(hook.weights for hook in runner.hooks if isinstance(hook, LossBalanceHook))
+        runs[name] = said, weights, [value.detach() for value in runner.model.parameters()]
+    torch.save(runs, f'{folder}/rank{rank}.pth')
+
+
+def test_ranks_stay_alike_when_hooks_look_later(tmp_path):
+    run_two_ranks(follow_with_delay, tmp_path)
+    one, two = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))
+    for name, (said, weights, parameters) in one.items():
+        assert (said, weights) == two[name][:2]
+        assert all(torch.equal(value, other) for value, other in zip(parameters, two[name][2]))
+        assert weights['box'] != 1
+    assert one['good'][0] == '' and 'at iteration 3 a loss is not finite; on rank 1' in one['bad'][0]
+    assert names(tmp_path / 'bad') == ['iter_1.pth', 'iter_2.pth', 'iter_3-rank1.pth']
+    saved = torch.load(tmp_path / 'good' / 'iter_4.pth', weights_only=False)['loss_balance']['weights']
+    assert saved == one['good'][1]

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
@@ -248,8 +248,13 @@ class LossBalanceHook(Hook):
             self._task_of[name] = matches[0] if matches and 'loss' in name else None
         return self._task_of[name]
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def catch_up(self, runner: Runner) -> None:
+        """Take all losses into account; called on all ranks, so that their weights stay the same."""
         self._read(0)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if get_world_size() == 1:
+            self._read(0)
         checkpoint['loss_balance'] = dict(
             strategy=type(self.strategy).__name__, weights=dict(self.weights), state=self.strategy.state_dict()
         )

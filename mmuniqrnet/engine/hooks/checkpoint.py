@@ -9,6 +9,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as _CheckpointHook
 from mmengine.runner import Runner
 
+from mmuniqrnet.engine.later import catch_up
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.io import atomic_path
 
@@ -53,10 +54,12 @@ class CheckpointHook(_CheckpointHook):
             self.file_backend = _RemovesLater(self.file_backend)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, int]) -> None:
+        catch_up(runner)
         super()._save_checkpoint_with_step(runner, step, meta)
         self._remove_outdated()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
+        catch_up(runner)
         super()._save_best_checkpoint(runner, metrics)
         self._remove_outdated()
 

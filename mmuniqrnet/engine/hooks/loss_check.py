@@ -95,9 +95,14 @@ class CheckLossHook(Hook):
         """Report what was not reported yet."""
         self._look(runner, 0)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Report what was not reported yet."""
+    def catch_up(self, runner: Runner) -> None:
+        """Report what was not reported yet; called on all ranks."""
         self._look(runner, 0)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Report what was not reported yet, if mmengine's own CheckpointHook saves; it does so on rank 0 alone."""
+        if get_world_size() == 1:
+            self._look(runner, 0)
 
     def after_train(self, runner: Runner) -> None:
         """Report what was not reported yet, and remove the guards."""

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch.utils.data import DataLoader
 
+from mmuniqrnet.engine.later import catch_up
 from mmuniqrnet.utils.errors import UserError
 
 from .batches import STEP, VALIDATION, SeededBatchSampler, set_seeds
@@ -232,6 +233,7 @@ def save_stopped(runner: Runner, meta: dict[str, int]) -> str:
     keeper = next((hook for hook in runner.hooks if isinstance(hook, CheckpointHook)), None)
     folder = runner.work_dir if keeper is None else keeper.out_dir
     options = dict(file_client_args=keeper.file_client_args, backend_args=keeper.backend_args) if keeper else {}
+    catch_up(runner)
     remote = '://' in str(folder)
     name = STOPPED_FILE if remote else f'{STOPPED_FILE}.part'
     runner.save_checkpoint(folder, name, meta=meta, by_epoch=False, **options)
