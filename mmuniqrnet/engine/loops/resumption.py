@@ -54,7 +54,7 @@ class Resumption:
 
     - After a step in which a signal came, on any rank, the loop saves ``stopped.pth`` and ends the process with status
       75. A step is complete if the optimiser has stepped: with accumulated gradients, that is after several batches.
-      With several ranks, one number is reduced over them after each step.
+      With several ranks, one number is reduced over them after each step, by the hosts alone (gloo).
     - A signal that comes in a validation ends it; the next start validates first.
     - A checkpoint that was saved before the validation of its own step is followed by this validation when it is
       resumed, also if the validation had been done before the training was killed. Its state is that before it.
@@ -73,6 +73,7 @@ class Resumption:
         self.batches.seed = self.runner.seed - (get_rank() if _seeds_differ(self.runner) else 0)
         self.signals = StopSignals(stop_signals)
         self.signals.keep_from_workers(loop.dataloader)
+        self._group = torch.distributed.new_group(backend='gloo') if get_world_size() > 1 else None
         self.validated = True
         self._validated_at: int | None = None
         self._loaded: dict[str, Any] | None = None
@@ -132,7 +133,7 @@ class Resumption:
 
     def begin_iteration(self) -> None:
         """Before the hooks and the network of an iteration."""
-        set_seeds(STEP, self.runner.seed, self.loop.iter)
+        set_seeds(STEP, self.runner.seed, self.loop.iter, devices=True)
 
     def end_iteration(self) -> None:
         """After all hooks of an iteration; raises TrainingStopped if a signal came on any rank."""
@@ -143,7 +144,7 @@ class Resumption:
     def validate(self) -> None:
         """Run the validation; raises TrainingStopped if a signal came on any rank."""
         self._validated_at = self.loop.iter
-        set_seeds(VALIDATION, self.runner.seed, self.loop.iter)
+        set_seeds(VALIDATION, self.runner.seed, self.loop.iter, devices=True)
         try:
             self.runner.val_loop.run()
         except _ValidationStopped:
@@ -156,12 +157,14 @@ class Resumption:
 
     def is_asked_to_stop(self) -> bool:
         """Whether a signal came on any rank; all ranks have to ask together."""
-        received = float(self.signals.received is not None)
-        if get_world_size() == 1:
-            return bool(received)
-        anywhere = torch.tensor([received])
-        all_reduce(anywhere, 'max')
-        return bool(anywhere.item())
+        received = self.signals.received is not None
+        return received if get_world_size() == 1 else bool(self.reduce(int(received), 'max'))
+
+    def reduce(self, number: int, how: str) -> int:
+        """The ``'max'`` or ``'min'`` of a number over all ranks, without waiting for their GPUs."""
+        value = torch.tensor([number])
+        all_reduce(value, how, group=self._group)
+        return int(value.item())
 
     def _stop_if_asked(self) -> None:
         if self.is_asked_to_stop():
@@ -193,7 +196,7 @@ class Resumption:
         for iteration in range(first, done):
             self.batches.start_at(*divmod(iteration, batches_of_epoch) if batches_of_epoch else (0, iteration))
             data_batch = next(iter(self.loop.dataloader))
-            set_seeds(STEP, self.runner.seed, iteration)
+            set_seeds(STEP, self.runner.seed, iteration, devices=True)
             model.train_step(data_batch, optim_wrapper=wrapper)
         for name, value in model.named_buffers():
             value.copy_(buffers[name])
@@ -217,9 +220,7 @@ class _ResumptionHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         # Ranks may differ by one in their number of batches, but have to ask together.
-        batches = torch.tensor([len(runner.val_loop.dataloader)])
-        all_reduce(batches, 'min')
-        self.common = int(batches.item())
+        self.common = self.resumption.reduce(len(runner.val_loop.dataloader), 'min')
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None

@@ -33,11 +33,12 @@ class StopSignals:
         received: The name of the last one that came; None if none came.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: str | Sequence[str]) -> None:
+        names = [names] if isinstance(names, str) else list(names)
         unknown = [name for name in names if not name.startswith('SIG') or not hasattr(signal, name)]
         if unknown or 'SIGKILL' in names or 'SIGSTOP' in names:
             raise UserError(
-                f'stop_signals={list(names)}: {", ".join(unknown) or "SIGKILL or SIGSTOP"} can not be waited for on '
+                f'stop_signals={names}: {", ".join(unknown) or "SIGKILL or SIGSTOP"} can not be waited for on '
                 "this system; the default is ('SIGTERM', 'SIGUSR1')."
             )
         self.signals = [signal.Signals[name] for name in names]

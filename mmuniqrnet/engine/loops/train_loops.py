@@ -16,7 +16,7 @@ SIGNALS = ('SIGTERM', 'SIGUSR1')
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
-    """EpochBasedTrainLoop that can stop and go on inside an epoch; see :class:`Resumption` for what it promises.
+    """EpochBasedTrainLoop that stops at a signal, and goes on exactly, inside an epoch too (see the page on scaling).
 
     Args:
         runner: The runner.
@@ -86,7 +86,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class ResumableIterLoop(IterBasedTrainLoop):
-    """IterBasedTrainLoop that can stop and go on at any iteration; see :class:`Resumption` for what it promises.
+    """IterBasedTrainLoop that stops at a signal, and goes on exactly (see the page on scaling).
 
     Args:
         runner: The runner.

@@ -14,7 +14,7 @@ from mmuniqrnet.utils.errors import UserError
 
 def test_a_signal_is_noted_and_has_its_effect_again_afterwards():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyError), StopSignals(['SIGTERM']) as signals:
+    with pytest.raises(KeyError), StopSignals('SIGTERM') as signals:
         assert signals.received is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.received == 'SIGTERM'
