@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 import torch
-from helpers.poisoned import make_runner, poisoned
+from helpers import poisoned as samples
 from helpers.two_ranks import run_two_ranks
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -636,9 +636,9 @@ def test_with_a_delay_the_weights_follow_one_step_later(tmp_path):
     balance = dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask='loss_mask'))
     seen = {}
     for delay in (0, 1):
-        runner = make_runner(
+        runner = samples.make_runner(
             tmp_path / str(delay),
-            poisoned(),
+            samples.poisoned(),
             [balance | dict(delay=delay)],
             iters=5,
             wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
@@ -659,10 +659,10 @@ def test_with_a_delay_a_resumed_training_goes_on_as_if_not_interrupted(tmp_path)
         dict(type='LossBalanceHook', strategy='uncertainty', tasks=dict(box='loss_box', mask='loss_mask'), delay=1),
         dict(type='CheckLossHook', delay=1),
     ]
-    whole = make_runner(tmp_path / 'whole', poisoned(), hooks, iters=6, **options)
+    whole = samples.make_runner(tmp_path / 'whole', samples.poisoned(), hooks, iters=6, **options)
     whole.train()
-    resumed = make_runner(
-        tmp_path / 'part', poisoned(), hooks, load_from=str(tmp_path / 'whole' / 'iter_3.pth'), resume=True, **options
+    resumed = samples.make_runner(
+        tmp_path / 'part', samples.poisoned(), hooks, load_from=str(tmp_path / 'whole' / 'iter_3.pth'), resume=True, **options
     )
     resumed.train()
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
