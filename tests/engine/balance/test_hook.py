@@ -662,7 +662,12 @@ def test_with_a_delay_a_resumed_training_goes_on_as_if_not_interrupted(tmp_path)
     whole = samples.make_runner(tmp_path / 'whole', samples.poisoned(), hooks, iters=6, **options)
     whole.train()
     resumed = samples.make_runner(
-        tmp_path / 'part', samples.poisoned(), hooks, load_from=str(tmp_path / 'whole' / 'iter_3.pth'), resume=True, **options
+        tmp_path / 'part',
+        samples.poisoned(),
+        hooks,
+        load_from=str(tmp_path / 'whole' / 'iter_3.pth'),
+        resume=True,
+        **options,
     )
     resumed.train()
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
