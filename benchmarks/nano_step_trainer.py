@@ -20,6 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mmuniqrnet.registry import HOOKS
 
+ITEMS = 6400
 KINDS = {
     'attention': ('scaled_dot_product', 'flash', 'softmax'),
     'matrix products and convolutions': ('mm', 'linear', 'convolution', 'matmul'),
@@ -121,6 +122,13 @@ def kinds_of(run: profile, steps: int) -> dict[str, float]:
     return kinds
 
 
+def until_flip(cfg: Config) -> tuple[list[dict], list[dict]]:
+    """The transforms of training before the flip, and the others."""
+    pipeline = list(cfg.train_dataloader.dataset.pipeline)
+    flip = [step['type'] for step in pipeline].index('RandomFlipWithText')
+    return pipeline[:flip], pipeline[flip:]
+
+
 def config_of(tree: Path, oldest: Path, data: str, folder: Path, options: list[str]) -> Config:
     """Network, losses and data of the older version, and what a version trains with of its own."""
     cfg, own = Config.fromfile(str(oldest / CONFIG)), Config.fromfile(str(tree / CONFIG))
@@ -128,7 +136,9 @@ def config_of(tree: Path, oldest: Path, data: str, folder: Path, options: list[s
         cfg[key] = own[key]
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         cfg[loader].dataset.data_root = data
-    cfg.train_dataloader.dataset.pipeline[0] = own.train_dataloader.dataset.pipeline[0]  # loads the image
+    # What comes before the flip is each version's own; images in memory are few, so that they are soon there.
+    prepares, rest = (until_flip(one) for one in (own, cfg))
+    cfg.train_dataloader.dataset.update(pipeline=prepares[0] + rest[1], indices=ITEMS)
     cfg.custom_hooks.append(dict(type='InRoundsHook'))
     cfg.work_dir = str(folder / tree.name)
     cfg.train_cfg.val_interval = cfg.train_cfg.max_iters = 10**6
@@ -140,11 +150,10 @@ def config_of(tree: Path, oldest: Path, data: str, folder: Path, options: list[s
 
 
 def keep_images(dataset: Any) -> None:
-    """Decode each image once if they are kept in memory, as after the first twentieth of a training."""
-    load = dataset.pipeline.transforms[0]
-    if hasattr(load, 'keep'):
-        for path in {dataset.get_data_info(index)['img_path'] for index in range(len(dataset))}:
-            load(dict(img_path=path))
+    """Load all images once, if they are kept in memory."""
+    if hasattr(dataset.pipeline.transforms[0], 'keep'):
+        for index in range(len(dataset)):
+            dataset.pipeline.transforms[0](dataset.get_data_info(index))
 
 
 def main() -> None:

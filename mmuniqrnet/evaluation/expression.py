@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from mmuniqrnet.structures.answers import best_index, is_refused
-from mmuniqrnet.structures.masks import encode_mask, tight_box
+from mmuniqrnet.structures.masks import decode_mask, encode_mask, overlap_with_rle, tight_box, with_text_counts
 from mmuniqrnet.structures.overlap import box_iou, mask_overlap, ratio, resize_nearest
-from mmuniqrnet.structures.truth import truth_box, truth_mask
+from mmuniqrnet.structures.truth import truth_box, truth_rle
 from mmuniqrnet.utils.errors import UserError
 
 from .protocols import Protocol
@@ -107,14 +107,14 @@ def _score_box(
 def _score_mask(
     mask: np.ndarray | None, instances: list, protocol: Protocol, size: tuple[int, int], keep_masks: bool
 ) -> dict[str, Any]:
-    truth = truth_mask(instances, *size) if mask is not None or keep_masks else None
+    truth = truth_rle(instances, *size) if mask is not None or keep_masks else None
     result: dict[str, Any] = dict(mask_intersection=None, mask_union=None, mask_iou=None)
     if truth is not None and mask is not None:
-        compared = truth
         if protocol.mask_field == 'input_masks':
-            height, width = mask.shape
-            compared = resize_nearest(truth, height, width, like=protocol.resize_truth)
-        intersection, union = mask_overlap(mask, compared)
+            bitmap = np.ascontiguousarray(decode_mask(truth, *size))
+            intersection, union = mask_overlap(mask, resize_nearest(bitmap, *mask.shape, like=protocol.resize_truth))
+        else:
+            intersection, union = overlap_with_rle(mask, truth)
         crowd = protocol.parts_as_crowd and any(
             isinstance(instance['mask'], list) and len(instance['mask']) > 1 for instance in instances
         )
@@ -127,7 +127,7 @@ def _score_mask(
             mask_iou=ratio(intersection, denominator, empty=protocol.empty_iou),
         )
     if keep_masks:
-        result['truth_mask'] = None if truth is None else encode_mask(truth)
+        result['truth_mask'] = None if truth is None else with_text_counts(truth)
         result['pred_mask'] = None if mask is None else encode_mask(mask)
     return result
 

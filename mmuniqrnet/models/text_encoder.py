@@ -11,6 +11,8 @@ from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
 from mmuniqrnet.utils.errors import UserError
 
+# Expressions whose tokens are kept: in training, each expression comes many times.
+MOST_KNOWN = 2**17
 # Tokenizers in the package, which need no download.
 SHIPPED_TOKENIZERS = {
     'mmuniqrnet:refshapes': Path(__file__).parents[1] / 'datasets' / 'refshapes' / 'vocab',
@@ -61,6 +63,7 @@ class TextEncoder(BaseModule):
         self.sentence = sentence
         self.frozen = frozen
         self.tokenizer = load_tokenizer(tokenizer)
+        self._known: dict[str, Tensor] = {}  # [2, L]: ids and attention mask of expressions that were seen
         loaded: set[str] = set()
         if isinstance(model, str):
             self.model, loaded = load_pretrained(model)
@@ -103,11 +106,17 @@ class TextEncoder(BaseModule):
 
     def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Expressions -> token ids [B, L] and attention mask [B, L] (1 = token), on the encoder's device."""
-        batch = self.tokenizer(
-            list(expressions), padding='max_length', truncation=True, max_length=self.max_length, return_tensors='pt'
-        )
+        new = [text for text in dict.fromkeys(expressions) if text not in self._known]
+        if new:
+            batch = self.tokenizer(
+                new, padding='max_length', truncation=True, max_length=self.max_length, return_tensors='pt'
+            )
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known |= zip(new, torch.stack([batch['input_ids'], batch['attention_mask']], 1).unbind())
         device = next(self.model.parameters()).device
-        return batch['input_ids'].to(device), batch['attention_mask'].to(device)
+        ids, mask = torch.stack([self._known[text] for text in expressions], 1).to(device)
+        return ids, mask
 
     def encode(self, input_ids: Tensor, attention_mask: Tensor) -> TextFeatures:
         """Token ids [B, L] and attention mask [B, L] (1 = token) -> features."""

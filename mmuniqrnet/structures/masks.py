@@ -90,11 +90,53 @@ def decode_mask(mask: Mask | Mapping, height: int, width: int) -> np.ndarray:
     Raises:
         UserError: If it is neither, an RLE of another size, or an RLE whose runs do not fill its size.
     """
+    return mask_utils.decode(to_rle_of(mask, height, width)).view(bool)
+
+
+def to_rle_of(mask: Mask | Mapping, height: int, width: int) -> dict:
+    """:func:`to_rle` of a mask on an image of this size.
+
+    Raises:
+        UserError: If it is neither polygons nor an RLE, or an RLE of another size, or its runs do not fill its size.
+    """
     if isinstance(mask, Mapping) and 'counts' in mask:
         size = list(rle_size(mask))
         if size != [height, width]:
             raise UserError(f'an RLE mask has size {size}, but its image is {[height, width]} (height, width)')
-    return mask_utils.decode(to_rle(mask, height, width)).astype(bool)
+    return to_rle(mask, height, width)
+
+
+def union_of_rles(rles: Sequence[dict], height: int, width: int) -> dict:
+    """The union of RLEs of one size as one RLE; an empty one if there are none."""
+    if not rles:
+        return mask_utils.frPyObjects(dict(size=[height, width], counts=[height * width]), height, width)
+    return rles[0] if len(rles) == 1 else mask_utils.merge(list(rles))
+
+
+def overlap_with_rle(mask: np.ndarray, rle: Mapping) -> tuple[int, int]:
+    """Pixels in the intersection and in the union of a bool mask [H, W] and an RLE.
+
+    Of the RLE, only the columns that have object pixels are decoded.
+
+    Raises:
+        ValueError: If they differ in size.
+    """
+    height, width = rle_size(rle)
+    if mask.shape != (height, width):
+        raise ValueError(f'masks to compare must have the same size, but one is {mask.shape} and one {height, width}')
+    runs = run_lengths(rle)
+    area, pixels = int(runs[1::2].sum()), int(np.count_nonzero(mask))
+    if not area:
+        return 0, pixels
+    edges = np.cumsum(runs)
+    objects = len(runs) // 2
+    left, right = int(edges[0]) // height, (int(edges[2 * objects - 1]) - 1) // height + 1
+    runs[0] -= left * height
+    if len(runs) % 2:
+        runs[-1] -= (width - right) * height
+    truth = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(right - left, height)  # column by column
+    intersection = int(np.count_nonzero(truth & mask[:, left:right].T))
+    return intersection, area + pixels - intersection
 
 
 def encode_mask(mask: np.ndarray) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mmuniqrnet.utils.errors import UserError
 
-from .masks import decode_mask
+from .masks import decode_mask, to_rle_of, union_of_rles
 
 
 def truth_box(instances: Sequence[Mapping]) -> list[float] | None:
@@ -21,7 +21,13 @@ def truth_box(instances: Sequence[Mapping]) -> list[float] | None:
 
 
 def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndarray | None:
-    """The union of the masks of all instances, bool [height, width]; all False if there is no instance.
+    """:func:`truth_rle` as a bool mask [height, width]."""
+    rle = truth_rle(instances, height, width)
+    return None if rle is None else np.ascontiguousarray(decode_mask(rle, height, width))
+
+
+def truth_rle(instances: Sequence[Mapping], height: int, width: int) -> dict | None:
+    """The union of the masks of all instances as an RLE; an empty one if there is no instance.
 
     None if any instance has no mask, because the union would be incomplete.
 
@@ -34,7 +40,4 @@ def truth_mask(instances: Sequence[Mapping], height: int, width: int) -> np.ndar
             raise UserError(f'{instance["lost_mask"]}: fix it, or remove it to evaluate the other expressions only')
     if any(instance.get('mask') is None for instance in instances):
         return None
-    union = np.zeros((height, width), dtype=bool)
-    for instance in instances:
-        union |= decode_mask(instance['mask'], height, width)
-    return union
+    return union_of_rles([to_rle_of(instance['mask'], height, width) for instance in instances], height, width)

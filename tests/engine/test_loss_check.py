@@ -253,3 +253,50 @@ def test_the_main_job_stops_at_the_step_and_not_at_the_validation(tmp_path, few_
 def test_options_that_make_no_sense(wrong):
     with pytest.raises(UserError, match='CheckLossHook: '):
         CheckLossHook(**wrong)
+
+
+FUSED = dict(type='ClippingOptimWrapper', optimizer=dict(type='AdamW', lr=0.05, fused=True))
+
+
+@pytest.mark.parametrize('bad', [dict(bad_losses=(3,)), dict(bad_gradients=(3,))])
+def test_with_a_delay_the_device_omits_the_step_and_the_report_comes_later(tmp_path, bad):
+    model = poisoned(*bad.get('bad_losses', ()), bad_gradients=bad.get('bad_gradients', ()))
+    runner = make_runner(tmp_path, model, [STOP | dict(delay=1)], wrapper=FUSED)
+    with pytest.raises(UserError, match="at iteration 3 .* refcoco/train/4 'cup 4'"):
+        runner.train()
+    assert model.calls == 4
+    assert_same_training(runner, [[1], [2], [4]])
+    saved = torch.load(tmp_path / 'not_finite' / 'iter_3.pth', weights_only=False)
+    assert saved['iter'] == 3
+    assert [one['text'] for one in saved['expressions']] == ['cup 4', 'cup 5']
+
+
+def test_with_a_delay_omitted_steps_leave_no_trace(tmp_path):
+    hooks = [SKIP | dict(delay=2), BALANCE | dict(strategy='fixed', delay=1)]
+    wrapper = FUSED | dict(accumulative_counts=2)
+    runner = make_runner(tmp_path, poisoned(2), hooks, iters=6, wrapper=wrapper)
+    runner.train()
+    assert_same_training(runner, [[3, 4], [5, 6]])
+
+
+def test_a_delayed_report_comes_before_a_checkpoint_and_the_end(tmp_path):
+    saves = dict(checkpoint=dict(type='CheckpointHook', interval=3, by_epoch=False))
+    runner = make_runner(tmp_path, poisoned(3), [STOP | dict(delay=2)], wrapper=FUSED, default_hooks=saves)
+    with pytest.raises(UserError, match='at iteration 3'):
+        runner.train()
+    assert not list(tmp_path.glob('iter_*.pth'))
+    with pytest.raises(UserError, match='at iteration 6'):
+        make_runner(tmp_path, poisoned(6), [STOP | dict(delay=2)], wrapper=FUSED).train()
+
+
+def test_too_many_steps_in_a_row_stop_the_training_with_a_delay_too(tmp_path):
+    hooks = [SKIP | dict(delay=1, max_in_a_row=2)]
+    with pytest.raises(UserError, match='at iteration 4, 3 steps in a row'):
+        make_runner(tmp_path, poisoned(2, 3, 4), hooks, wrapper=FUSED).train()
+
+
+def test_a_delay_needs_a_fused_optimiser(tmp_path):
+    with pytest.raises(UserError, match='fused=True'):
+        make_runner(tmp_path, poisoned(), [STOP | dict(delay=1)]).train()
+    with pytest.raises(UserError, match='0 or more'):
+        CheckLossHook(delay=-1)

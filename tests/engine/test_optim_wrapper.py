@@ -3,8 +3,10 @@
 import pytest
 import torch
 from helpers.poisoned import Poisoned, make_runner, poisoned, train_plainly
+from mmengine.optim import OptimWrapper
+from torch import nn
 
-from mmuniqrnet.engine import Bf16OptimWrapper, gpu_has_bfloat16
+from mmuniqrnet.engine import Bf16OptimWrapper, ClippingOptimWrapper, gpu_has_bfloat16
 
 needs_bf16 = pytest.mark.skipif(not gpu_has_bfloat16(), reason='needs a GPU with bfloat16')
 WRAPPER = dict(type='Bf16OptimWrapper')
@@ -58,3 +60,19 @@ def test_options_are_those_of_mmengine():
     # The first moment of a clipped gradient: (1 - 0.9) x its norm, at most.
     total = torch.stack([state['exp_avg'].norm() for state in optimizer.state.values()]).norm()
     assert float(total) == pytest.approx(0.1 * 0.5, rel=1e-3)
+
+
+@pytest.mark.parametrize('fused', [True, False])
+@pytest.mark.parametrize('max_norm', [0.01, 1e6])
+def test_clipping_gives_the_weights_of_mmengines(fused, max_norm):
+    trained = []
+    for kind in (OptimWrapper, ClippingOptimWrapper):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+        wrapper = kind(torch.optim.AdamW(model.parameters(), lr=0.1, fused=fused), clip_grad=dict(max_norm=max_norm))
+        for _ in range(4):
+            wrapper.update_params((model(torch.randn(5, 3)) - 3).square().sum())
+        trained.append([parameter.detach() for parameter in model.parameters()])
+        assert all(parameter.grad is None for parameter in model.parameters())
+    for ours, theirs in zip(*trained, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -3,10 +3,16 @@
 # To change: train_dataloader.batch_size=N train_dataloader.num_workers=N; another folder for the data:
 # train_dataloader.dataset.data_root=DIR val_dataloader.dataset.data_root=DIR test_dataloader.dataset.data_root=DIR
 train_pipeline = [
-    # All images stay in memory as they are decoded: 143 MB in all.
-    dict(type='LoadImageOnce', keep=8000, color_type='color_ignore_orientation'),
-    dict(type='LoadReferAnnotations'),
-    dict(type='ReferResize', scale=(64, 64), keep_ratio=True),
+    # All images and masks stay in memory.
+    dict(
+        type='PreparedOnce',
+        keep=40000,
+        transforms=[
+            dict(type='LoadImageOnce', keep=8000, color_type='color_ignore_orientation'),
+            dict(type='LoadReferAnnotations'),
+            dict(type='ReferResize', scale=(64, 64), keep_ratio=True),
+        ],
+    ),
     dict(type='RandomFlipWithText', prob=0.5, words='all'),
     dict(type='PackReferInputs'),
 ]

@@ -82,5 +82,6 @@ custom_hooks = [
         type='LossBalanceHook',
         strategy='uncertainty',
         tasks=dict(box='loss_box', mask=('loss_mask', 'd?.loss_mask'), aux='loss_aux'),
+        delay=1,  # steps by which the weights follow the losses later, so that a GPU does not wait for the host
     ),
 ]

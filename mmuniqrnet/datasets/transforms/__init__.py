@@ -5,12 +5,14 @@ from .geometry import GuardedCrop, RandomFlipWithText, ReferResize
 from .loading import LoadImageOnce, LoadReferAnnotations
 from .mirrored_text import mirror_text, swap_left_right
 from .place_words import crop_may_falsify
+from .prepared import PreparedOnce
 
 __all__ = [
     'GuardedCrop',
     'LoadImageOnce',
     'LoadReferAnnotations',
     'PackReferInputs',
+    'PreparedOnce',
     'RandomFlipWithText',
     'ReferResize',
     'crop_may_falsify',

@@ -40,8 +40,8 @@ class Targets:
         height, width = size
         if (height, width) not in self._shares:
             self._shares[height, width] = (
-                F.adaptive_avg_pool2d(self.masks, (height, width)),
-                F.adaptive_avg_pool2d(self.inside, (height, width)),
+                mean_of_cells(self.masks, (height, width)),
+                mean_of_cells(self.inside, (height, width)),
             )
         return self._shares[height, width]
 
@@ -77,6 +77,12 @@ def make_targets(data_samples: Sequence[DetDataSample], device: torch.device) ->
         exists=flags[2],
         inside=torch.from_numpy(inside).to(device),
     )
+
+
+def mean_of_cells(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map [B, 1, H, W], averaged over the cells of a grid of this size."""
+    # Pooling to the same size would copy every pixel by itself.
+    return x if x.shape[-2:] == size else F.adaptive_avg_pool2d(x, size)
 
 
 def around(boxes: Tensor) -> Tensor:

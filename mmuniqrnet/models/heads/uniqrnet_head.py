@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
@@ -210,11 +211,10 @@ class UniQRNetHead(BaseModule):
         losses = {}
         if self.loss_box_l1 is not None:
             weight = targets.has_box[:, None].expand_as(boxes)
-            losses['loss_box_l1'] = self.loss_box_l1(boxes, targets.boxes, weight, avg_factor=count)
+            losses['loss_box_l1'] = weighted_mean(self.loss_box_l1, boxes, targets.boxes, weight, count)
         if self.loss_box_giou is not None:
-            losses['loss_box_giou'] = self.loss_box_giou(
-                bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), targets.has_box, avg_factor=count
-            )
+            corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes)
+            losses['loss_box_giou'] = weighted_mean(self.loss_box_giou, *corners, targets.has_box, count)
         return losses
 
     def mask_losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -310,3 +310,15 @@ class UniQRNetHead(BaseModule):
             to_answer({name: values[i] for name, values in out.items()}, Placement.of(sample), self.test_cfg)
             for i, sample in enumerate(data_samples)
         ]
+
+
+def weighted_mean(loss: nn.Module, pred: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """The sum of a loss of boxes [B, 4], times ``weight`` ([B, 4] or [B], as the loss is), over ``count``.
+
+    mmdet's losses ask whether any weight is above zero, for which a GPU waits for the host; so they are asked for the
+    loss of each sample. A loss that cannot give it is called with the weights.
+    """
+    if 'reduction_override' not in signature(loss.forward).parameters:
+        return loss(pred, target, weight, avg_factor=count)
+    values = loss(pred, target, reduction_override='none')
+    return (values * weight).sum() / (count + torch.finfo(torch.float32).eps)  # as mmdet divides

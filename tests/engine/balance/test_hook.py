@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 import torch
+from helpers import poisoned as samples
 from helpers.two_ranks import run_two_ranks
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
@@ -628,3 +629,46 @@ def test_mask_rcnn_by_config_alone(tmp_path):
     )
     assert second['loss'] == pytest.approx(expected, rel=1e-5)
     assert second['loss'] != pytest.approx(sum(v for k, v in second.items() if k.startswith('loss_')), rel=1e-3)
+
+
+def test_with_a_delay_the_weights_follow_one_step_later(tmp_path):
+    """The weights of step t + 1 are those that without delay belong to step t, if the losses do not depend on them."""
+    balance = dict(type='LossBalanceHook', strategy='magnitude', tasks=dict(box='loss_box', mask='loss_mask'))
+    seen = {}
+    for delay in (0, 1):
+        runner = samples.make_runner(
+            tmp_path / str(delay),
+            samples.poisoned(),
+            [balance | dict(delay=delay)],
+            iters=5,
+            wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+        )
+        runner.train()
+        seen[delay] = runner.message_hub.get_scalar('train/balance/weight_box').data[0].tolist()
+    assert seen[1][0] == seen[1][1] == seen[0][0] == 1
+    assert seen[1][2:] == pytest.approx(seen[0][1:4])
+    assert len(set(seen[0])) == 5
+
+
+def test_with_a_delay_a_resumed_training_goes_on_as_if_not_interrupted(tmp_path):
+    options = dict(
+        wrapper=dict(type='ClippingOptimWrapper', optimizer=dict(type='AdamW', lr=0.05, fused=True)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=3, by_epoch=False)),
+    )
+    hooks = [
+        dict(type='LossBalanceHook', strategy='uncertainty', tasks=dict(box='loss_box', mask='loss_mask'), delay=1),
+        dict(type='CheckLossHook', delay=1),
+    ]
+    whole = samples.make_runner(tmp_path / 'whole', samples.poisoned(), hooks, iters=6, **options)
+    whole.train()
+    resumed = samples.make_runner(
+        tmp_path / 'part',
+        samples.poisoned(),
+        hooks,
+        load_from=str(tmp_path / 'whole' / 'iter_3.pth'),
+        resume=True,
+        **options,
+    )
+    resumed.train()
+    for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
