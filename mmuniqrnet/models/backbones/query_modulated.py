@@ -7,6 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmuniqrnet.models.layers import QueryDynamicAttention, init_gates
 from mmuniqrnet.registry import MODELS, ModuleOrConfig, build_module
+from mmuniqrnet.structures.shared_images import take_rows
 from mmuniqrnet.utils.errors import UserError
 
 from .seams import OutputSeam, Tokens, find_seam
@@ -166,10 +167,16 @@ class QueryModulated(BaseModule):
             init_gates(self.gates)
         super().init_weights()
 
-    def forward(self, images: Tensor, sentence: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, images: Tensor, sentence: Tensor | None = None, image_of: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """images [B, 3, H, W], sentence [B, text_dim] -> one map [B, C_i, H_i, W_i] per stage of the backbone's
-        ``out_indices``, or what ``pyramid`` makes of them."""
-        return self.after_text(self.before_text(images), sentence)
+        ``out_indices``, or what ``pyramid`` makes of them.
+
+        With ``image_of`` [B], the row of the image that each sentence refers to, there are fewer images, and what
+        precedes the first gate is computed once for each of them.
+        """
+        return self.after_text(take_rows(self.before_text(images), image_of), sentence)
 
     def before_text(self, images: Tensor) -> UngatedStages:
         """Compute the part that does not depend on the text, up to the first gate, of images [B, 3, H, W]."""
