@@ -20,9 +20,11 @@ import numpy as np
 from mmengine.dataset import DefaultSampler
 from mmengine.registry import init_default_scope
 from timing import processor_seconds
+from torch.utils.data import Sampler
 
 from mmuniqrnet.config import positive_int
 from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
+from mmuniqrnet.engine.loops.batches import SeededBatchSampler
 from mmuniqrnet.structures.shared_images import find_same_images
 from mmuniqrnet.utils.errors import run_tool
 from mmuniqrnet.utils.tables import text_table
@@ -65,11 +67,11 @@ def read(data: ReferJsonlDataset, order: Iterable[int]) -> None:
         data[index]
 
 
-def images_in_batches(data: ReferJsonlDataset, order: Sequence[int]) -> float:
+def images_in_batches(data: ReferJsonlDataset, sampler: Sampler) -> float:
     """The mean number of images with different pixels in a batch."""
     counts = []
-    for start in range(0, len(order) - BATCH + 1, BATCH):
-        items = [data[index] for index in order[start : start + BATCH]]
+    for batch in SeededBatchSampler(sampler, BATCH, drop_last=True):
+        items = [data[index] for index in batch]
         rows = find_same_images([item['inputs'] for item in items], [item['data_samples'] for item in items])
         counts.append(max(rows) + 1)
     return statistics.mean(counts)
@@ -95,13 +97,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_dataset(folder, args.images)
         size = sum(path.stat().st_size for path in folder.glob('*.jpg')) / args.images / 1024
         plain = dataset(folder, args.size, type='LoadImageFromFile')
-        once = dataset(folder, args.size, type='LoadImageOnce', one_view=True)
-        orders = {'plain shuffling': (plain, list(DefaultSampler(plain, seed=0)))}
+        once = dataset(folder, args.size, type='LoadImageOnce')
+        orders = {'plain shuffling': (plain, DefaultSampler(plain, seed=0))}
         for group_size in args.group_sizes:
-            orders[f'groups of {group_size}'] = (once, list(SameImageSampler(once, group_size=group_size, seed=0)))
+            orders[f'groups of {group_size}'] = (once, SameImageSampler(once, group_size, seed=0, one_view=True))
         read(plain, range(0, len(plain), EXPRESSIONS))  # so that the files are in the system's cache
         best = {
-            name: min(processor_seconds(read, *order) for _ in range(args.rounds)) for name, order in orders.items()
+            name: min(processor_seconds(read, data, list(sampler)) for _ in range(args.rounds))
+            for name, (data, sampler) in orders.items()
         }
         images = {name: images_in_batches(*order) for name, order in orders.items()}
     print(f'{args.images} images of 640 x 480, {size:.0f} KiB each, {len(plain)} expressions, to {args.size} pixels')

@@ -111,6 +111,7 @@ def compare(shared: Callable[[], object], apart: Callable[[], object], rounds: i
 
 def of_arithmetic(model: UniQRNet, count: int) -> dict[str, float]:
     """GFLOP of one expression and before the first gate, and how many times as fast ``count`` of them may be."""
+    model.requires_grad_(False)  # the counter fails if a parameter is passed to a module without gradients
     data = model.data_preprocessor(batch(1, model.data_preprocessor.canvas_size), False)
     with torch.no_grad():
         features = model.look(data['inputs'])

@@ -9,7 +9,9 @@ _base_ = './default_runtime.py'
 default_hooks = dict(
     check_loss=dict(delay=1),  # a GPU does not wait for the host; needs optim_wrapper.optimizer.fused=True
     # Validation, test and publishing take the averaged weights; the first steps count less than the later ones.
-    ema=dict(type='EMAHook', ema_type='mmuniqrnet.FastExpMomentumEMA', momentum=0.0002, gamma=2000, update_buffers=True),
+    ema=dict(
+        type='EMAHook', ema_type='mmuniqrnet.FastExpMomentumEMA', momentum=0.0002, gamma=2000, update_buffers=True
+    ),
     matmul_precision=dict(type='MatmulPrecisionHook', precision='high'),  # TF32 where a GPU computes in float32
 )
 env_cfg = dict(cudnn_benchmark=True)  # the canvas is of one size

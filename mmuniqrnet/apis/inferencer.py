@@ -189,8 +189,9 @@ class UniQRNetInferencer(BaseInferencer):
             for i, sample in zip(part, samples):
                 answers[i] = sample.cpu()
         for i in batch.asked:
-            if answers[i] is None:
-                answers[i] = answers[first[batch.image_of[i], batch.questions[i].expression]].clone()
+            answer = answers[first[batch.image_of[i], batch.questions[i].expression]]
+            if answers[i] is None and answer is not None:
+                answers[i] = answer.clone()
         return answers
 
     def visualize(

@@ -119,7 +119,8 @@ def batches(
     An image is therefore decoded and encoded only once, however many expressions refer to it, also if it is given
     several times within a batch (a path, or the same object).
     """
-    batch, place_of = Batch(), {}
+    batch = Batch()
+    place_of: dict[str | int, int] = {}  # path, or id of the object -> place in the batch's images
     for index, (image, expressions) in enumerate(zip(images, asked)):
         name = str(image) if isinstance(image, str | Path) else index
         same = name if isinstance(name, str) else id(image)

@@ -9,6 +9,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
+from mmuniqrnet.engine.loops.batches import SeededBatchSampler
 from mmuniqrnet.registry import DATA_SAMPLERS
 from mmuniqrnet.structures.shared_images import find_same_images
 
@@ -114,15 +115,33 @@ def test_workers_decode_a_group_once_and_give_it_one_view(dataset, tmp_path, mon
 
     monkeypatch.setattr(mmcv, 'imfrombytes', noting)
     steps = [
-        dict(type='mmuniqrnet.LoadImageOnce', one_view=True),
+        dict(type='mmuniqrnet.LoadImageOnce'),
         dict(type='RandomResize', scale=[(8, 8), (400, 400)], resize_type='mmuniqrnet.ReferResize', keep_ratio=True),
         dict(type='mmuniqrnet.PackReferInputs'),
     ]
     monkeypatch.setattr(dataset, 'pipeline', Compose(steps))
-    sampler = SameImageSampler(dataset, group_size=4, seed=0)
-    images = [image_of(dataset, index) for index in sampler.order()]
-    parts = [len(list(groupby(images[i : i + 8]))) for i in range(0, len(images), 8)]
-    loader = DataLoader(dataset, batch_size=8, sampler=sampler, num_workers=2, collate_fn=pseudo_collate)
-    for batch, groups in zip(loader, parts, strict=True):
-        assert max(find_same_images(batch['inputs'], batch['data_samples'])) + 1 == groups
-    assert len(decoded.read_bytes()) <= sum(parts) < len(dataset)
+    batches = SeededBatchSampler(SameImageSampler(dataset, group_size=4, seed=0, one_view=True), batch_size=8)
+    images = [image_of(dataset, index) for index in batches.sampler.order()]
+    parts = [images[i : i + 8] for i in range(0, len(images), 8)]
+    loader = DataLoader(dataset, batch_sampler=batches, num_workers=2, collate_fn=pseudo_collate)
+    for batch, part in zip(loader, parts, strict=True):
+        assert max(find_same_images(batch['inputs'], batch['data_samples'])) + 1 == len(set(part))
+    assert len(decoded.read_bytes()) <= sum(len(list(groupby(part))) for part in parts) < len(dataset)
+
+
+def test_samples_of_an_image_draw_the_numbers_of_its_first_in_the_batch(dataset):
+    sampler = SameImageSampler(dataset, group_size=2, seed=3, one_view=True)
+    batches = SeededBatchSampler(sampler, batch_size=8)
+    batches.seed = 5
+
+    def numbers(epoch, batch):
+        """The image and a random number of each sample of a batch, from the start of an epoch or from this batch on."""
+        batches.start_at(epoch, batch)
+        return [(image_of(dataset, index), np.random.rand()) for index in next(iter(batches))]
+
+    drawn = [pair for batch in range(3) for pair in set(numbers(0, batch))]
+    assert len({number for _, number in drawn}) == len(drawn) < len(dataset)  # one number an image, in no two batches
+    assert numbers(0, 1) == numbers(0, 1) and not {n for _, n in numbers(1, 0)} & {n for _, n in numbers(0, 0)}
+    sampler.one_view = False
+    assert len({number for _, number in numbers(0, 0)}) == 8
+    assert sampler.drawn_as([3, 2]) == [0, 1]

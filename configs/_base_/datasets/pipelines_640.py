@@ -24,10 +24,10 @@ published_train_pipeline = [
     dict(type='RandomFlipWithText', prob=0.5),
     dict(type='PackReferInputs'),
 ]
-# UniQRNet's differs in the words that crops and flips heed, and in that consecutive expressions of one image (with the
-# sampler SameImageSampler) share its decoding and the random numbers.
+# UniQRNet's differs in the words that crops and flips heed, and decodes an image once for expressions that follow each
+# other, as with the sampler SameImageSampler.
 train_pipeline = [
-    dict(type='LoadImageOnce', color_type='color_ignore_orientation', one_view=True),
+    dict(type='LoadImageOnce', color_type='color_ignore_orientation'),
     *(
         dict(step, words='all') if step['type'] in ('GuardedCrop', 'RandomFlipWithText') else step
         for step in published_train_pipeline[1:]

@@ -1,4 +1,3 @@
-import random
 from collections import OrderedDict
 from typing import Any
 
@@ -93,22 +92,16 @@ class LoadImageOnce(LoadImageFromFile):
 
     Args:
         keep: Number of images that are kept in memory, those used last.
-        one_view: Whether the transforms after this one draw the same random numbers (of numpy and ``random``) for items
-            of one image that follow each other, so that the images stay the same where no transform heeds the
-            expression, and can be shared (``ReferDataPreprocessor(share_images=True)``). For every other item the
-            numbers continue as usual.
         to_float32, color_type, imdecode_backend, file_client_args, ignore_empty, backend_args: As in
             ``LoadImageFromFile``; give ``color_type='color_ignore_orientation'``, since annotations refer to the
             stored pixels.
     """
 
-    def __init__(self, *args: Any, keep: int = 1, one_view: bool = False, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, keep: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if keep < 1:
             raise UserError(f'LoadImageOnce: keep is the number of images to keep, 1 or more, not {keep}.')
         self.keep = keep
-        self.one_view = one_view
-        self._viewed: tuple[str, Any, Any] | None = None  # the last path, and the states of random numbers at its start
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()  # by path, the one used last at the end
 
     def transform(self, results: dict) -> dict | None:
@@ -124,15 +117,6 @@ class LoadImageOnce(LoadImageFromFile):
                 self._images.popitem(last=False)
         else:
             self._images.move_to_end(path)
-        if self.one_view:
-            self._draw_as_before(path)
         results['img'] = image.copy()
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-    def _draw_as_before(self, path: str) -> None:
-        if self._viewed is None or self._viewed[0] != path:
-            self._viewed = (path, np.random.get_state(), random.getstate())
-            return
-        np.random.set_state(self._viewed[1])
-        random.setstate(self._viewed[2])

@@ -47,6 +47,8 @@ class SeededBatch:
         epoch: How many times the sampler has been gone through before.
         first: Position in the epoch, over all ranks, of the batch's first sample.
         step: From one sample of the batch to the next; the number of ranks.
+        drawn_as: For each sample, the place in the batch (0 to B - 1) of the one whose numbers it draws; None for its
+            own.
     """
 
     indices: Sequence[int]
@@ -54,9 +56,10 @@ class SeededBatch:
     epoch: int
     first: int
     step: int
+    drawn_as: Sequence[int] | None = None
 
     def __iter__(self) -> Iterator[int]:
-        for place, index in enumerate(self.indices):
+        for place, index in zip(self.drawn_as or range(len(self.indices)), self.indices):
             set_seeds(SAMPLE, self.seed, self.epoch, self.first + place * self.step)
             yield index
 
@@ -71,7 +74,8 @@ class SeededBatchSampler(Sampler[SeededBatch]):
     same sample draws the same numbers on any number of ranks.
 
     Args:
-        sampler: Gives the indices of this rank.
+        sampler: Gives the indices of this rank. If it has a method ``drawn_as(indices)`` (SameImageSampler), that says
+            which samples of a batch draw the same numbers.
         batch_size: Samples of a batch.
         drop_last: Whether a last, smaller batch is left out.
         batch_sampler: Config of a batch sampler, to which sampler and batch size are given; None makes plain batches.
@@ -116,7 +120,8 @@ class SeededBatchSampler(Sampler[SeededBatch]):
             for number, indices in enumerate(self.batches):
                 if number >= first:
                     position = number * self.batch_size * self.ranks + self.rank
-                    yield SeededBatch(tuple(indices), self.seed, epoch, position, self.ranks)
+                    drawn_as = self.sampler.drawn_as(indices) if hasattr(self.sampler, 'drawn_as') else None
+                    yield SeededBatch(tuple(indices), self.seed, epoch, position, self.ranks, drawn_as)
             if not self.endless:
                 return
             epoch, first = epoch + 1, 0

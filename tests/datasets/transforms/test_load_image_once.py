@@ -1,5 +1,4 @@
 import json
-import random
 
 import numpy as np
 import pytest
@@ -76,40 +75,6 @@ def test_workers_give_the_same_pixels(folder):
     dataset = dataset_of(folder, type='mmuniqrnet.LoadImageOnce', keep=100)
     dataset.pipeline.transforms.pop(3)  # the flip, whose random numbers differ in workers
     assert all(map(same, passes(dataset), passes(dataset, workers=2)))
-
-
-@pytest.mark.parametrize('workers, rounds', [(0, 8), (1, 4)])
-def test_one_view_of_an_image_for_items_that_follow_each_other(folder, workers, rounds):
-    """Each image has two items; texts of a flipped image are exchanged."""
-    views = dict.fromkeys((True, False), 0)
-    for one_view in views:
-        np.random.seed(1)
-        dataset = dataset_of(folder, type='mmuniqrnet.LoadImageOnce', one_view=one_view)
-        loader = DataLoader(
-            dataset, batch_size=4, num_workers=workers, collate_fn=pseudo_collate, persistent_workers=workers > 0
-        )
-        flips = set()
-        for _ in range(rounds):
-            for batch in loader:
-                for i in (0, 2):
-                    views[one_view] += 2 - torch.equal(*batch['inputs'][i : i + 2])
-                    for sample in batch['data_samples'][i : i + 2]:
-                        assert sample.text == 'thing' or sample.flip == (sample.text == 'right thing')
-                        flips.add(sample.flip)
-        assert flips == {True, False}
-    assert views[True] == rounds * IMAGES and views[False] > 1.2 * rounds * IMAGES
-
-
-def test_random_numbers_go_on_after_an_image(folder):
-    np.random.seed(2)
-    transform, paths = LoadImageOnce(one_view=True), [str(folder / f'{i}.png') for i in (0, 0, 1, 0, 1)]
-    drawn = []
-    for path in paths:
-        transform(dict(img_path=path))
-        drawn.append((np.random.rand(), random.random()))
-    assert drawn[0] == drawn[1] and len(set(drawn)) == 4
-    np.random.seed(2)
-    assert [n for n, _ in drawn[1:]] == np.random.rand(4).tolist()
 
 
 def load(folder, transform, i):

@@ -160,6 +160,8 @@ def test_images_are_looked_at_once_for_several_sentences(name, last, first):
     looked = model.before_text(IMAGES)
     for sentence in SENTENCES:
         assert_close(model.after_text(looked, sentence), model(IMAGES, sentence))
+    rows = torch.tensor([1, 0, 1])
+    assert_close(model(IMAGES, SENTENCES[0][rows], rows), model(IMAGES[rows], SENTENCES[0][rows]))
 
 
 @pytest.mark.parametrize(
