@@ -1,6 +1,7 @@
 """What runs around the model in training: hooks, the optimiser's wrapper, and the strategies that balance losses."""
 
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
+from .compile_blocks import CompileBlocksHook, compile_blocks
 from .hooks import (
     CheckLoadHook,
     CheckLossHook,
@@ -19,11 +20,13 @@ __all__ = [
     'CheckLoadHook',
     'CheckLossHook',
     'CheckValidationHook',
+    'CompileBlocksHook',
     'GateSaturationHook',
     'LoadedLrHook',
     'LoadedLrOptimWrapperConstructor',
     'LossBalanceHook',
     'MatmulPrecisionHook',
     'ReferringVisualizationHook',
+    'compile_blocks',
     'gpu_has_bfloat16',
 ]

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 from mmdet.models.backbones.swin import PatchMerging, SwinBlock, SwinTransformer
-from torch import Tensor, nn
+from torch import Tensor
 
 from .recomputed import gelu_linear, norm_linear, norm_tokens
 from .window_attention import attend_in_windows
@@ -24,6 +24,19 @@ class WindowBlock(SwinBlock):
 
     half_residual = False
 
+    @property
+    def drop_rate(self) -> float:
+        """The stochastic depth rate of both branches."""
+        return getattr(self.ffn.dropout_layer, 'drop_prob', 0.0)
+
+    def share_drop_path(self) -> None:
+        """Hold the stochastic depth rate in a tensor, not in a number.
+
+        Compiled code contains numbers as constants, so blocks of different rates would be compiled one by one.
+        """
+        keep = torch.tensor(1 - self.drop_rate, device=self.norm1.weight.device)
+        self.register_buffer('keep_rate', keep, persistent=False)
+
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Tokens x [B, H * W, C] of a map of (H, W) -> [B, H * W, C]."""
         attn, fc1, fc2 = self.attn, self.ffn.layers[0][0], self.ffn.layers[1]
@@ -31,8 +44,20 @@ class WindowBlock(SwinBlock):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
         qkv = norm_linear(self.norm1, attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
-        x = add_branch(x, attend_in_windows(attn.w_msa, qkv, layout), attn.drop)
-        return add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)), self.ffn.dropout_layer)
+        x = self._add_branch(x, attend_in_windows(attn.w_msa, qkv, layout))
+        return self._add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)))
+
+    def _add_branch(self, x: Tensor, branch: Tensor) -> Tensor:
+        """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
+        keep: Tensor | float | None = getattr(self, 'keep_rate', None)
+        if keep is None and self.drop_rate > 0:
+            keep = 1 - self.drop_rate
+        if not self.training or keep is None:
+            return x + branch
+        # At least float32: half precision is too coarse for probabilities.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + keep).floor() / keep
+        return torch.addcmul(x, branch, kept.to(x.dtype))
 
 
 class SlicingPatchMerging(PatchMerging):
@@ -69,14 +94,3 @@ def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> Non
             module.half_residual = half_residual
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
             module.__class__ = SlicingPatchMerging
-
-
-def add_branch(x: Tensor, branch: Tensor, drop: nn.Module) -> Tensor:
-    """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
-    rate = getattr(drop, 'drop_prob', 0.0)
-    if not drop.training or rate == 0:
-        return x + branch
-    # At least float32: half precision is too coarse for probabilities.
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + (1 - rate)).floor() / (1 - rate)
-    return torch.addcmul(x, branch, kept.to(x.dtype))
