@@ -4,8 +4,9 @@ import torch
 import torch.nn.functional as F
 from mmdet.models.backbones.swin import PatchMerging, SwinBlock, SwinTransformer
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from .recomputed import gelu_linear, norm_linear, norm_tokens
+from .recomputed import gelu_linear, norm_linear, norm_mlp, norm_tokens
 from .window_attention import attend_in_windows
 from .window_layout import WindowLayout
 
@@ -20,6 +21,8 @@ class WindowBlock(SwinBlock):
     Attributes:
         half_residual: Whether under autocast the tokens between the blocks are in autocast's dtype, too, which halves
             the memory traffic of the sums; otherwise they stay in float32.
+        with_cp: Whether in training only the tokens before the attention and before the feed-forward part are kept; the
+            rest is computed again in the backward pass, except the feed-forward part's last product.
     """
 
     half_residual = False
@@ -43,9 +46,17 @@ class WindowBlock(SwinBlock):
         if self.half_residual and torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
-        qkv = norm_linear(self.norm1, attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
-        x = self._add_branch(x, attend_in_windows(attn.w_msa, qkv, layout))
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            # Without random numbers, so their state need not be kept.
+            branch = checkpoint(self._attend, x, layout, use_reentrant=False, preserve_rng_state=False)
+            x = self._add_branch(x, branch)
+            return self._add_branch(x, norm_mlp(self.norm2, fc1, fc2, x))
+        x = self._add_branch(x, self._attend(x, layout))
         return self._add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)))
+
+    def _attend(self, x: Tensor, layout: WindowLayout) -> Tensor:
+        qkv = norm_linear(self.norm1, self.attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
+        return attend_in_windows(self.attn.w_msa, qkv, layout)
 
     def _add_branch(self, x: Tensor, branch: Tensor) -> Tensor:
         """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
@@ -82,7 +93,7 @@ class SlicingPatchMerging(PatchMerging):
         return F.linear(norm_tokens(x, weight, bias, self.norm.eps), reduction, self.reduction.bias), size
 
 
-def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> None:
+def use_window_blocks(swin: SwinTransformer, half_residual: bool = False, with_cp: bool = False) -> None:
     """Let the blocks and patch mergings of mmdet's Swin compute as those of this file do.
 
     mmdet's constructor gives no choice of the classes. The modules change their class and keep everything else, so
@@ -91,6 +102,6 @@ def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> Non
     for module in swin.modules():
         if type(module) in (SwinBlock, WindowBlock):
             module.__class__ = WindowBlock
-            module.half_residual = half_residual
+            module.half_residual, module.with_cp = half_residual, with_cp
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
             module.__class__ = SlicingPatchMerging
