@@ -23,12 +23,17 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'tests'))
+from traffic import bandwidth, bytes_of
+
 import mmuniqrnet.models  # noqa: F401  (registers)
 from mmuniqrnet.config import positive_int
+from mmuniqrnet.engine import compile_blocks
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import run_tool
 from mmuniqrnet.utils.tables import text_table
 
+# Other than 2 digits after the point.
+DECIMALS = {'ms': 1, 'images/s': 1, 'compile s': 1, 'TFLOP': 3, 'floor ms': 1, 'traffic ms': 1}
 VARIANTS = ('transcription', 'mmdet', 'ours')
 SIZES = {
     'nano': dict(channels=24, depths=(2, 2, 2), heads=(2, 4, 8), window=4, out=64, text=64, rank=8),
@@ -105,14 +110,12 @@ def use_mmdets_blocks(backbone: nn.Module) -> None:
                 module.__class__ = kind
 
 
-def step_of(variant: str, dtype: str, args: argparse.Namespace) -> Callable[[], None]:
-    """A training step without the optimiser, or an inference."""
+def step_of(variant: str, dtype: str, args: argparse.Namespace) -> tuple[Callable[[], None], int]:
+    """A training step without the optimiser, or an inference; and the bytes of the gradients that it leaves."""
     torch.manual_seed(0)
     model = build(variant, args).to(args.device).train(not args.inference)
     if args.compile and variant == 'ours':
-        for stage in model.backbone.stages:
-            for block in stage.blocks:
-                block.compile(dynamic=False)
+        compile_blocks(model)
     images = torch.randn(args.batch, 3, args.pixels, args.pixels, device=args.device)
     sentence = torch.randn(args.batch, SIZES[args.size]['text'], device=args.device)
 
@@ -126,20 +129,26 @@ def step_of(variant: str, dtype: str, args: argparse.Namespace) -> Callable[[], 
             for p in model.parameters():
                 p.grad = None
 
-    return step
+    gradients = 0 if args.inference else sum(p.numel() * p.itemsize for p in model.parameters())
+    return step, gradients
 
 
-def seconds(step: Callable[[], None], device: str) -> float:
+def seconds(step: Callable[[], None], device: str, wall: bool = False) -> float:
     """Wall time on a GPU; on a CPU, which others may use, the time of this process on all threads."""
-    if device == 'cpu':
+    if device == 'cpu' and not wall:
         start = time.process_time()
         step()
         return time.process_time() - start
-    torch.cuda.synchronize()
+    synchronize(device)
     start = time.perf_counter()
     step()
-    torch.cuda.synchronize()
+    synchronize(device)
     return time.perf_counter() - start
+
+
+def synchronize(device: str) -> None:
+    if device == 'cuda':
+        torch.cuda.synchronize()
 
 
 def gpu_memory(step: Callable[[], None]) -> float:
@@ -157,7 +166,7 @@ def cpu_memory(variant: str, dtype: str, argv: Sequence[str]) -> float:
 
 
 def report_memory(variant: str, dtype: str, args: argparse.Namespace) -> None:
-    step = step_of(variant, dtype, args)
+    step, _ = step_of(variant, dtype, args)
     Path('/proc/self/clear_refs').write_text('5')  # the peak is now what is resident now
     before = peak_kib()
     step()
@@ -183,8 +192,7 @@ def kinds_of(step: Callable[[], None], device: str) -> dict[str, float]:
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == 'cuda' else [])
     with profile(activities=activities) as run:
         step()
-        if device == 'cuda':
-            torch.cuda.synchronize()
+        synchronize(device)
     times: dict[str, float] = dict.fromkeys([*KINDS, 'elementwise and others'], 0.0)
     for event in run.key_averages():
         if not event.key.startswith('aten::'):
@@ -234,8 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'{what}, {args.size} backbone and neck, {args.pixels} pixels, batch {args.batch}, {machine}:', flush=True)
     rows, kinds = [], []
     for dtype in args.dtypes:
-        steps = {variant: step_of(variant, dtype, args) for variant in args.variants}
-        first = {variant: seconds(step, args.device) for variant, step in steps.items()}
+        made = {variant: step_of(variant, dtype, args) for variant in args.variants}
+        steps = {variant: step for variant, (step, _) in made.items()}
+        first = {variant: seconds(step, args.device, wall=True) for variant, step in steps.items()}
         seconds(steps[args.variants[-1]], args.device)
         times: dict[str, list[float]] = {variant: [] for variant in steps}
         for _ in range(args.rounds):
@@ -244,11 +253,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         with FlopCounterMode(display=False) as counter:
             steps[args.variants[0]]()
         flops, rate = counter.get_total_flops(), matrix_rate(dtype, args.device)
+        copied = bandwidth(args.device, seconds)
         base = statistics.median(times[args.variants[0]])
         memory: dict[str, float] = {}
         for variant, step in steps.items():
             median = statistics.median(times[variant])
-            gpu = args.device == 'cuda'
+            gpu, compiled = args.device == 'cuda', args.compile and variant == 'ours'
+            # Nothing sees what compiled code reads and writes.
+            moved = None if compiled else bytes_of(step)
             memory[variant] = gpu_memory(step) if gpu else cpu_memory(variant, dtype, argv)
             rows.append(
                 {
@@ -257,18 +269,21 @@ def main(argv: Sequence[str] | None = None) -> None:
                     'ms': 1e3 * median,
                     'ratio': median / base,
                     'images/s': args.batch / median,
-                    'first step s': first[variant],
+                    'compile s': max(first[variant] - median, 0.0) if compiled else None,
                     'GiB': memory[variant],
                     'memory ratio': memory[variant] / memory[args.variants[0]],
+                    'floor GiB': made[variant][1] / 2**30,
                     'TFLOP': flops / 1e12,
                     'floor ms': 1e3 * flops / rate,
+                    'GB moved': None if moved is None else moved / 1e9,
+                    'traffic ms': None if moved is None else 1e3 * moved / copied,
                     'share of matrix rate': flops / median / rate,
                 }
             )
             if args.profile:
                 kinds.append({'dtype': dtype, 'variant': variant} | kinds_of(step, args.device))
-        del steps
-    print(text_table(rows, decimals={'ms': 1, 'images/s': 1, 'first step s': 1, 'GiB': 2, 'floor ms': 1}))
+        del steps, made
+    print(text_table(rows, decimals=DECIMALS))
     if kinds:
         print('milliseconds by kind of operation:')
         print(text_table(kinds, decimals=dict.fromkeys(kinds[0], 1)))

@@ -2,6 +2,7 @@
 
 from .averaged_model import FastExpMomentumEMA
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
+from .compile_blocks import CompileBlocksHook, compile_blocks
 from .hooks import (
     CheckLoadHook,
     CheckLossHook,
@@ -27,6 +28,7 @@ __all__ = [
     'CheckValidationHook',
     'CheckpointHook',
     'ClippingOptimWrapper',
+    'CompileBlocksHook',
     'EarlyStoppingHook',
     'FastExpMomentumEMA',
     'GateSaturationHook',
@@ -39,6 +41,7 @@ __all__ = [
     'ResumableEpochLoop',
     'ResumableIterLoop',
     'TrainingStopped',
+    'compile_blocks',
     'gpu_has_bfloat16',
     'prepare_distributed',
 ]

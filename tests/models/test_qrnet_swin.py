@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.tiny_model import CHANNELS, TEXT_DIM, backbone_config, open_gates
 from mmdet.models.backbones import SwinTransformer
+from mmdet.models.backbones.swin import SwinBlock
 
 from mmuniqrnet.registry import MODELS
 
@@ -160,14 +161,27 @@ def test_checkpointing_changes_neither_outputs_nor_gradients(depths):
     assert all(cp_grads[k] is not None and torch.allclose(g, cp_grads[k], atol=1e-6) for k, g in grads.items())
 
 
-def test_checkpointing_recomputes_the_blocks():
-    counts = []
-    for with_cp in (False, True):
-        model, calls = backbone(with_cp=with_cp).train(), []
-        model.stages[0].blocks[0].register_forward_pre_hook(lambda *args, calls=calls: calls.append(1))
-        sum(x.sum() for x in model(IMAGES, SENTENCES[0])).backward()
-        counts.append(len(calls))
-    assert counts == [1, 2]
+def kept_bytes(model):
+    """Bytes that a forward pass keeps for the backward pass, without parameters."""
+    kept, parameters = {}, {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def keep(x):
+        kept[x.untyped_storage().data_ptr()] = x
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        model(torch.randn(2, 3, 128, 128), SENTENCES[0])
+    return sum(x.untyped_storage().nbytes() for place, x in kept.items() if place not in parameters)
+
+
+def test_blocks_keep_less_than_mmdets_and_even_less_with_checkpointing():
+    options = dict(depths=(4, 2, 2, 2), gated_stages=())
+    ours, theirs, checkpointed = backbone(**options), backbone(**options), backbone(**options, with_cp=True)
+    for module in theirs.modules():
+        if isinstance(module, SwinBlock):
+            module.__class__ = SwinBlock
+    kept = [kept_bytes(model.train()) for model in (theirs, ours, checkpointed)]
+    assert kept[1] < 0.6 * kept[0] and kept[2] < 0.5 * kept[1]
 
 
 def test_frozen_stages_are_frozen_at_once_and_stay_so():
@@ -269,3 +283,15 @@ def test_normalised_gates_keep_their_initialisation(tmp_path, pretrained):
     assert model.gates[3].spatial.score.decoder.weight.std() < 0.05  # as published
     ungated = model(IMAGES)
     assert torch.allclose(model(IMAGES, SENTENCES[0])[0], ungated[0], atol=1e-3)  # gates of one half
+
+
+def test_maps_in_half_precision_are_about_as_exact_as_autocast():
+    plain, half = (backbone(depths=(2, 2, 4, 2), half_residual=half) for half in (False, True))
+    exact = plain(IMAGES, SENTENCES[0])
+    with torch.autocast('cpu', torch.bfloat16):
+        errors = [
+            [((x.float() - e).norm() / e.norm()).item() for x, e in zip(model(IMAGES, SENTENCES[0]), exact)]
+            for model in (plain, half)
+        ]
+        assert {x.dtype for x in half(IMAGES, SENTENCES[0])} == {torch.bfloat16}
+    assert all(b < 3 * a < 0.2 for a, b in zip(*errors)), errors

@@ -253,3 +253,19 @@ def test_pretrained_weights_survive_init_weights(tmp_path):
 
 def test_text_dim_is_projected():
     assert encoder().text_proj.weight.shape == (DIM, TEXT_DIM)
+
+
+@pytest.mark.parametrize('norm_first', [False, True])
+def test_a_sequence_in_half_precision_is_about_as_exact_as_autocast(norm_first):
+    inputs = [x * 3 for x in neck_maps(4)], text_features(4), no_padding(4)
+    plain, half = (encoder(num_layers=4, norm_first=norm_first, half_residual=half) for half in (False, True))
+    exact = torch.cat([x.flatten(1) for x in plain(*inputs).maps], dim=1)
+    assert torch.equal(half(*inputs).reg, plain(*inputs).reg)  # without autocast it changes nothing
+    errors, seen = [], []
+    half.layers[0].linear1.register_forward_pre_hook(lambda module, args: seen.append(args[0].dtype))
+    for model in (plain, half):
+        with torch.autocast('cpu', torch.bfloat16):
+            out = torch.cat([x.float().flatten(1) for x in model(*inputs).maps], dim=1)
+        errors.append((out - exact).norm() / exact.norm())
+    assert seen == [torch.bfloat16]
+    assert errors[1] < 3 * errors[0] < 0.1

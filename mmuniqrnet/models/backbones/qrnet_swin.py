@@ -1,14 +1,14 @@
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 from mmdet.models.backbones import SwinTransformer
 from mmengine.model import ModuleList
 from mmengine.model.weight_init import trunc_normal_init
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mmuniqrnet.checkpoints.loading import load_swin_of_detector
-from mmuniqrnet.models.layers import DynamicLinear, QueryDynamicAttention, use_window_blocks
+from mmuniqrnet.models.layers import DynamicLinear, QueryDynamicAttention, layer_norm, use_window_blocks
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures.shared_images import take_rows
 from mmuniqrnet.utils.errors import UserError
@@ -59,10 +59,11 @@ class QRNetSwin(SwinTransformer):
         mlp_ratio: Hidden width of a block's MLP over its width.
         qkv_bias: Whether queries, keys and values have a bias.
         drop_path_rate: Largest stochastic depth rate, that of the last block.
-        with_cp: Recompute the blocks in the backward pass, to save memory.
+        with_cp: Compute most of the blocks again in the backward pass, to save memory.
         frozen_stages: Number of first stages that are not trained, together with patch embedding; -1 trains all. Gates
             are always trained, because a pre-trained Swin does not have them.
-        half_residual: Keep the tokens between the blocks in autocast's dtype under autocast, to save memory and time.
+        half_residual: Keep the tokens between the blocks, and the maps, in autocast's dtype under autocast, to save
+            memory and time.
         convert_weights: Require the checkpoint of ``init_cfg`` to be in the original Swin layout; by default the layout
             is detected from the names.
         init_cfg: None, or ``dict(type='Pretrained', checkpoint=...)`` with a Swin of any layout that
@@ -112,17 +113,16 @@ class QRNetSwin(SwinTransformer):
             mlp_ratio=mlp_ratio,
             qkv_bias=qkv_bias,
             drop_path_rate=drop_path_rate,
-            with_cp=False,  # mmdet's does not set use_reentrant, which future versions of torch require
             frozen_stages=frozen_stages,
             convert_weights=convert_weights,
             init_cfg=init_cfg,
         )
-        use_window_blocks(self, half_residual)
+        use_window_blocks(self, half_residual, with_cp)
         if gate_output not in ('before_norm', 'after_norm'):
             raise UserError(f"QRNetSwin: gate_output is 'before_norm' or 'after_norm', not {gate_output!r}.")
         self.text_dim = text_dim
         self.detector_laterals: dict[str, Tensor] = {}
-        self.with_cp = with_cp
+        self.half_residual = half_residual
         self.gate_output = gate_output
         gated_stages = range(len(depths)) if gated_stages is None else gated_stages
         if gated_stages and not 0 <= min(gated_stages) <= max(gated_stages) < len(depths):
@@ -217,7 +217,7 @@ class QRNetSwin(SwinTransformer):
 
     def _blocks(self, stage: int, x: Tensor, hw: tuple[int, int]) -> Tensor:
         for block in self.stages[stage].blocks:
-            x = checkpoint(block, x, hw, use_reentrant=False) if self.with_cp and self.training else block(x, hw)
+            x = block(x, hw)
         return x
 
     def _finish_stage(
@@ -231,6 +231,8 @@ class QRNetSwin(SwinTransformer):
     ) -> tuple[Tensor, tuple[int, int]]:
         """Gate a stage's tokens, append its map to ``maps`` if it is in ``out_indices``, and merge its patches."""
         norm = getattr(self, f'norm{stage}') if stage in self.out_indices else None
+        if norm is not None and self.half_residual:
+            norm = partial(layer_norm, norm)  # autocast computes norms in float32
         if gate is not None and norm is not None and self.gate_output == 'after_norm':
             x, out = gate(x, sentence, norm(x))
         else:

@@ -7,6 +7,7 @@ from mmdet.models.layers import SinePositionalEncoding
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
+from mmuniqrnet.models.layers import autocast_dtype, layer_norm
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures import TextFeatures
 from mmuniqrnet.structures.maps import require_channels
@@ -39,10 +40,17 @@ class EncoderLayer(nn.Module):
         feedforward_dims: Hidden width of the feed-forward part.
         dropout: Dropout rate.
         norm_first: Normalise before each part (pre-norm) instead of after it (as published).
+        half_residual: Keep the sequence between the parts in autocast's dtype under autocast.
     """
 
     def __init__(
-        self, embed_dims: int, num_heads: int, feedforward_dims: int, dropout: float, norm_first: bool
+        self,
+        embed_dims: int,
+        num_heads: int,
+        feedforward_dims: int,
+        dropout: float,
+        norm_first: bool,
+        half_residual: bool = False,
     ) -> None:
         super().__init__()
         self.self_attn = nn.MultiheadAttention(embed_dims, num_heads, dropout=dropout, batch_first=True)
@@ -52,6 +60,7 @@ class EncoderLayer(nn.Module):
         self.norm2 = nn.LayerNorm(embed_dims)
         self.dropout = nn.Dropout(dropout)
         self.norm_first = norm_first
+        self.half_residual = half_residual
 
     def attend(self, x: Tensor, position: Tensor, padding_mask: Tensor) -> Tensor:
         # As nn.MultiheadAttention computes it, but queries and keys in one product, and without its transposed copies.
@@ -74,11 +83,17 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor, position: Tensor, padding_mask: Tensor) -> Tensor:
         """x [B, N, d], position [B or 1, N, d], padding_mask [B, N] (True = padding) -> [B, N, d]."""
+        dtype = autocast_dtype(x) if self.half_residual else None
+        if dtype is not None:
+            x, position = x.to(dtype), position.to(dtype)
         if self.norm_first:
-            x = x + self.attend(self.norm1(x), position, padding_mask)
-            return x + self.feed_forward(self.norm2(x))
-        x = self.norm1(x + self.attend(x, position, padding_mask))
-        return self.norm2(x + self.feed_forward(x))
+            x = x + self.attend(self._normalised(self.norm1, x), position, padding_mask)
+            return x + self.feed_forward(self._normalised(self.norm2, x))
+        x = self._normalised(self.norm1, x + self.attend(x, position, padding_mask))
+        return self._normalised(self.norm2, x + self.feed_forward(x))
+
+    def _normalised(self, norm: nn.LayerNorm, x: Tensor) -> Tensor:
+        return layer_norm(norm, x) if self.half_residual else norm(x)
 
 
 @MODELS.register_module()
@@ -102,6 +117,8 @@ class VisualLinguisticEncoder(BaseModule):
         position: ``'learned'``: one embedding for each position of the sequence, as published, for one canvas size
             only. ``'sine'``: fixed two-dimensional codes for visual tokens and learned ones for [REG] and text.
         norm_first: Pre-norm layers and a final norm, instead of post-norm layers as published.
+        half_residual: Keep the sequence between the layers' parts in autocast's dtype under autocast, and compute their
+            norms in it with sums in float32, to save memory and time. Without autocast it changes nothing.
         init_cfg: mmengine initialisation.
     """
 
@@ -120,6 +137,7 @@ class VisualLinguisticEncoder(BaseModule):
         level_sizes: Sequence[tuple[int, int]] = ((20, 20), (10, 10)),
         position: str = 'learned',
         norm_first: bool = False,
+        half_residual: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg=init_cfg)
@@ -147,7 +165,8 @@ class VisualLinguisticEncoder(BaseModule):
         self.visual_proj = nn.Linear(in_channels, embed_dims)
         self.text_proj = nn.Linear(text_dim, embed_dims)
         self.layers = ModuleList(
-            EncoderLayer(embed_dims, num_heads, feedforward_dims, dropout, norm_first) for _ in range(num_layers)
+            EncoderLayer(embed_dims, num_heads, feedforward_dims, dropout, norm_first, half_residual)
+            for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(embed_dims) if norm_first else nn.Identity()
         for parameter in self.layers.parameters():

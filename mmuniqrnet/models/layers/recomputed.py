@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks.wrappers import Linear
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.checkpoint import checkpoint
 
 from .window_layout import WindowLayout, is_plain
 
@@ -55,6 +56,19 @@ def gelu_linear(linear: nn.Module, x: Tensor) -> Tensor:
     if not recomputes(linear, x):
         return linear(F.gelu(x))
     return GeluLinear.apply(x, linear.weight.to(x.dtype), linear.bias.to(x.dtype))
+
+
+def norm_mlp(norm: nn.LayerNorm, fc1: nn.Module, fc2: nn.Module, x: Tensor) -> Tensor:
+    """``fc2(gelu(fc1(norm(x))))``, with all but fc2's product computed again for the gradient: x [B, N, C] -> the same.
+
+    The hidden layer is most of what a block keeps; to compute it again costs a third of the products of the forward
+    pass of this part and of the attention together.
+    """
+    if not (recomputes(fc1, x) and recomputes(fc2, x)):
+        return checkpoint(lambda x: fc2(F.gelu(fc1(layer_norm(norm, x)))), x, use_reentrant=False)
+    dtype = autocast_dtype(x) or x.dtype
+    parameters = (norm.weight, norm.bias, fc1.weight, fc1.bias, fc2.weight, fc2.bias)
+    return NormMlp.apply(x.to(dtype), *(p.to(dtype) for p in parameters), norm.eps)
 
 
 def recomputes(linear: nn.Module, x: Tensor) -> bool:
@@ -147,3 +161,41 @@ class GeluLinear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         by_gelu, by_weight, by_bias = linear_gradients(gradient, F.gelu(x), weight)
         return torch.ops.aten.gelu_backward(by_gelu, x), by_weight, by_bias
+
+
+class NormMlp(torch.autograd.Function):
+    """Norm, linear layer, GELU and linear layer of tokens, which keeps the tokens before the norm only."""
+
+    @staticmethod
+    @without_autocast
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        norm_weight: Tensor,
+        norm_bias: Tensor,
+        weight1: Tensor,
+        bias1: Tensor,
+        weight2: Tensor,
+        bias2: Tensor,
+        eps: float,
+    ) -> Tensor:
+        """x [B, N, C], norm_weight and norm_bias [C], weight1 [hidden, C], weight2 [C, hidden], all of one dtype."""
+        ctx.save_for_backward(x, norm_weight, norm_bias, weight1, bias1, weight2)
+        ctx.eps = eps
+        hidden = F.linear(F.layer_norm(x, x.shape[-1:], norm_weight, norm_bias, eps), weight1, bias1)
+        return F.linear(F.gelu(hidden), weight2, bias2)
+
+    @staticmethod
+    @once_differentiable
+    @without_autocast
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, norm_weight, norm_bias, weight1, bias1, weight2 = ctx.saved_tensors
+        normed, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], norm_weight, norm_bias, ctx.eps)
+        hidden = F.linear(normed, weight1, bias1)
+        by_gelu, by_weight2, by_bias2 = linear_gradients(gradient, F.gelu(hidden), weight2)
+        by_hidden = torch.ops.aten.gelu_backward(by_gelu, hidden)
+        by_normed, by_weight1, by_bias1 = linear_gradients(by_hidden, normed, weight1)
+        by_x, by_norm_weight, by_norm_bias = torch.ops.aten.native_layer_norm_backward(
+            by_normed, x, x.shape[-1:], mean, rstd, norm_weight, norm_bias, ctx.needs_input_grad[:3]
+        )
+        return by_x, by_norm_weight, by_norm_bias, by_weight1, by_bias1, by_weight2, by_bias2, None

@@ -3,9 +3,10 @@
 import torch
 import torch.nn.functional as F
 from mmdet.models.backbones.swin import PatchMerging, SwinBlock, SwinTransformer
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from .recomputed import gelu_linear, norm_linear, norm_tokens
+from .recomputed import gelu_linear, norm_linear, norm_mlp, norm_tokens
 from .window_attention import attend_in_windows
 from .window_layout import WindowLayout
 
@@ -20,9 +21,24 @@ class WindowBlock(SwinBlock):
     Attributes:
         half_residual: Whether under autocast the tokens between the blocks are in autocast's dtype, too, which halves
             the memory traffic of the sums; otherwise they stay in float32.
+        with_cp: Whether in training only the tokens before the attention and before the feed-forward part are kept; the
+            rest is computed again in the backward pass, except the feed-forward part's last product.
     """
 
     half_residual = False
+
+    @property
+    def drop_rate(self) -> float:
+        """The stochastic depth rate of both branches."""
+        return getattr(self.ffn.dropout_layer, 'drop_prob', 0.0)
+
+    def share_drop_path(self) -> None:
+        """Hold the stochastic depth rate in a tensor, not in a number.
+
+        Compiled code contains numbers as constants, so blocks of different rates would be compiled one by one.
+        """
+        keep = torch.tensor(1 - self.drop_rate, device=self.norm1.weight.device)
+        self.register_buffer('keep_rate', keep, persistent=False)
 
     def forward(self, x: Tensor, hw_shape: tuple[int, int]) -> Tensor:
         """Tokens x [B, H * W, C] of a map of (H, W) -> [B, H * W, C]."""
@@ -30,9 +46,29 @@ class WindowBlock(SwinBlock):
         if self.half_residual and torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
-        qkv = norm_linear(self.norm1, attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
-        x = add_branch(x, attend_in_windows(attn.w_msa, qkv, layout), attn.drop)
-        return add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)), self.ffn.dropout_layer)
+        if self.with_cp and self.training and torch.is_grad_enabled():
+            # Without random numbers, so their state need not be kept.
+            branch = checkpoint(self._attend, x, layout, use_reentrant=False, preserve_rng_state=False)
+            x = self._add_branch(x, branch)
+            return self._add_branch(x, norm_mlp(self.norm2, fc1, fc2, x))
+        x = self._add_branch(x, self._attend(x, layout))
+        return self._add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)))
+
+    def _attend(self, x: Tensor, layout: WindowLayout) -> Tensor:
+        qkv = norm_linear(self.norm1, self.attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
+        return attend_in_windows(self.attn.w_msa, qkv, layout)
+
+    def _add_branch(self, x: Tensor, branch: Tensor) -> Tensor:
+        """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
+        keep: Tensor | float | None = getattr(self, 'keep_rate', None)
+        if keep is None and self.drop_rate > 0:
+            keep = 1 - self.drop_rate
+        if not self.training or keep is None:
+            return x + branch
+        # At least float32: half precision is too coarse for probabilities.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + keep).floor() / keep
+        return torch.addcmul(x, branch, kept.to(x.dtype))
 
 
 class SlicingPatchMerging(PatchMerging):
@@ -57,7 +93,7 @@ class SlicingPatchMerging(PatchMerging):
         return F.linear(norm_tokens(x, weight, bias, self.norm.eps), reduction, self.reduction.bias), size
 
 
-def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> None:
+def use_window_blocks(swin: SwinTransformer, half_residual: bool = False, with_cp: bool = False) -> None:
     """Let the blocks and patch mergings of mmdet's Swin compute as those of this file do.
 
     mmdet's constructor gives no choice of the classes. The modules change their class and keep everything else, so
@@ -66,17 +102,6 @@ def use_window_blocks(swin: SwinTransformer, half_residual: bool = False) -> Non
     for module in swin.modules():
         if type(module) in (SwinBlock, WindowBlock):
             module.__class__ = WindowBlock
-            module.half_residual = half_residual
+            module.half_residual, module.with_cp = half_residual, with_cp
         elif type(module) is PatchMerging and module.sampler.stride == module.sampler.kernel_size == (2, 2):
             module.__class__ = SlicingPatchMerging
-
-
-def add_branch(x: Tensor, branch: Tensor, drop: nn.Module) -> Tensor:
-    """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
-    rate = getattr(drop, 'drop_prob', 0.0)
-    if not drop.training or rate == 0:
-        return x + branch
-    # At least float32: half precision is too coarse for probabilities.
-    dtype = torch.promote_types(x.dtype, torch.float32)
-    kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + (1 - rate)).floor() / (1 - rate)
-    return torch.addcmul(x, branch, kept.to(x.dtype))

@@ -1,0 +1,91 @@
+"""Compilation of the blocks that a network repeats: each kind of block is compiled once, for all its repetitions."""
+
+from collections.abc import Callable
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.utils import digit_version
+from torch import nn
+
+from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderLayer
+from mmuniqrnet.models.layers.swin_block import SlicingPatchMerging, WindowBlock
+from mmuniqrnet.registry import HOOKS
+from mmuniqrnet.utils.errors import UserError
+
+KINDS = (WindowBlock, SlicingPatchMerging, EncoderLayer)
+# Earlier versions compile every block on its own, or can not leave validation uncompiled.
+OLDEST_TORCH = '2.6'
+
+
+def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> list[nn.Module]:
+    """Let the blocks of ``QRNetSwin`` and the layers of ``VisualLinguisticEncoder`` be compiled at their first call.
+
+    Blocks of one width and map size share one compilation: Swin-S, whose 24 blocks are of 8 kinds, is compiled 8 times.
+    The modules and the names of their parameters stay as they are, so that checkpoints, averaged weights and exports
+    are not concerned. Gates are not compiled, because they are recorded by hooks.
+
+    Args:
+        model: The network, or a part of it.
+        backend: A backend of ``torch.compile``.
+
+    Returns:
+        The blocks.
+    """
+    blocks = [module for module in model.modules() if isinstance(module, KINDS)]
+    drops = any(isinstance(block, WindowBlock) and block.drop_rate > 0 for block in blocks)
+    for block in blocks:
+        if isinstance(block, WindowBlock) and drops:
+            block.share_drop_path()
+        # Static shapes, because a canvas has one size and kernels of known sizes are faster.
+        block.compile(backend=backend, fullgraph=True, dynamic=False)
+    # Each kind counts as a recompilation of the same code. Torch's limit of 8 would leave further kinds uncompiled.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+    return blocks
+
+
+@HOOKS.register_module()
+class CompileBlocksHook(Hook):
+    """Compiles the network's blocks for training, see :func:`compile_blocks`; validation and test are not compiled.
+
+    One line of a config, or one option: ``--cfg-options default_hooks.compile.type=CompileBlocksHook``. The first
+    iteration is slow; torch keeps the compiled code on the disk, so later runs begin sooner. In validation, whose last
+    batch may have another size, the blocks run as without this hook. Numbers agree with those of an uncompiled training
+    up to rounding; drop path and dropout draw other random numbers.
+
+    Args:
+        backend: The backend of ``torch.compile``.
+
+    Raises:
+        UserError: Torch is too old, has no such backend, the model has no such block, or the config sets mmengine's
+            ``compile`` as well.
+    """
+
+    def __init__(self, backend: str = 'inductor') -> None:
+        if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
+            raise UserError(f'CompileBlocksHook needs torch {OLDEST_TORCH} or later; this is {torch.__version__}.')
+        known = torch.compiler.list_backends(exclude_tags=())
+        if backend not in known:
+            raise UserError(f'CompileBlocksHook: torch has no backend {backend!r}; it has {", ".join(known)}.')
+        self.backend = backend
+
+    def before_train(self, runner: Runner) -> None:
+        if runner.cfg.get('compile'):
+            raise UserError(
+                "CompileBlocksHook compiles blocks, and the config's compile=... the whole model: remove one of them."
+            )
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        blocks = compile_blocks(model, self.backend)
+        if not blocks:
+            raise UserError(
+                f'CompileBlocksHook: {type(model).__name__} has no {" or ".join(kind.__name__ for kind in KINDS)} '
+                '(of QRNetSwin and VisualLinguisticEncoder) to compile; remove the hook.'
+            )
+        runner.logger.info(f'{len(blocks)} blocks are compiled; the first iteration is slow.')
+
+    def before_val(self, runner: Runner) -> None:
+        torch.compiler.set_stance('force_eager')
+
+    def after_val(self, runner: Runner) -> None:
+        torch.compiler.set_stance('default')
