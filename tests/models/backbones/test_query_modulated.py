@@ -165,11 +165,10 @@ def test_images_are_looked_at_once_for_several_sentences(name, last, first):
 
 
 @pytest.mark.parametrize(
-    'name, out_indices',
-    [(name, (0, 2)) for name in BODIES if name not in ('mscan', 'twins')]
-    + [(name, None) for name in ('swin', 'hrnet')],
+    'name, out_indices, gate_output',
+    [(name, (0, 2), 'after_norm') for name in BODIES if name not in ('mscan', 'twins')]
+    + [(name, None, 'before_norm') for name in ('resnet', 'swin', 'twins', 'mscan', 'hrnet')],
 )
-@pytest.mark.parametrize('gate_output', ['before_norm', 'after_norm'])
 def test_gradients_reach_the_sentence_and_every_parameter(name, out_indices, gate_output):
     """No parameter is without a gradient, for which DDP would wait; stages that no map needs are not trained."""
     body = small(name) if out_indices is None else dict(small(name), out_indices=out_indices)
