@@ -7,7 +7,7 @@ _base_ = './default_runtime.py'
 # Each is switched off by one option: default_hooks.ema=None, default_hooks.matmul_precision=None,
 # env_cfg.cudnn_benchmark=False, randomness.diff_rank_seed=False.
 default_hooks = dict(
-    check_loss=dict(delay=1),  # a GPU does not wait for the host; needs optim_wrapper.optimizer.fused=True
+    check_loss=dict(delay=1),  # a GPU does not wait for the host; with a fused optimiser
     # Validation, test and publishing take the averaged weights; the first steps count less than the later ones.
     ema=dict(
         type='EMAHook', ema_type='mmuniqrnet.FastExpMomentumEMA', momentum=0.0002, gamma=2000, update_buffers=True

@@ -49,7 +49,8 @@ class ClippingOptimWrapper(OptimWrapper):
         super().step(**kwargs)
         if not self.clip_grad_kwargs:
             self.gradient_norm = None
-        vars(self.optimizer).pop('grad_scale', None)
+        if hasattr(self.optimizer, 'grad_scale'):
+            del self.optimizer.grad_scale
 
     def update_params(self, loss: Tensor, step_kwargs: dict | None = None, zero_kwargs: dict | None = None) -> None:
         """A backward pass, and a step if it is time for one."""

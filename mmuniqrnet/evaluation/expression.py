@@ -112,7 +112,9 @@ def _score_mask(
     if truth is not None and mask is not None:
         if protocol.mask_field == 'input_masks':
             bitmap = np.ascontiguousarray(decode_mask(truth, *size))
-            intersection, union = mask_overlap(mask, resize_nearest(bitmap, *mask.shape, like=protocol.resize_truth))
+            height, width = mask.shape
+            compared = resize_nearest(bitmap, height, width, like=protocol.resize_truth)
+            intersection, union = mask_overlap(mask, compared)
         else:
             intersection, union = overlap_with_rle(mask, truth)
         crowd = protocol.parts_as_crowd and any(

@@ -1,5 +1,6 @@
 """Data samples on another device, at little cost."""
 
+from copy import copy
 from typing import TypeVar
 
 import torch
@@ -19,7 +20,7 @@ def moved(element: Element, device: torch.device, non_blocking: bool = False) ->
         device: The device.
         non_blocking: As in ``Tensor.to``.
     """
-    new = type(element).__new__(type(element))
+    new = copy(element)
     fields = dict(vars(element))
     for name in element._data_fields & fields.keys():
         value = fields[name]

@@ -295,8 +295,11 @@ def test_too_many_steps_in_a_row_stop_the_training_with_a_delay_too(tmp_path):
         make_runner(tmp_path, poisoned(2, 3, 4), hooks, wrapper=FUSED).train()
 
 
-def test_a_delay_needs_a_fused_optimiser(tmp_path):
-    with pytest.raises(UserError, match='fused=True'):
-        make_runner(tmp_path, poisoned(), [STOP | dict(delay=1)]).train()
+def test_without_a_fused_optimiser_a_delay_only_delays_the_report(tmp_path, capfd):
+    runner = make_runner(tmp_path, poisoned(3), [STOP | dict(delay=1)], log_level='INFO')
+    with pytest.raises(UserError, match='at iteration 3'):
+        runner.train()
+    assert 'the optimiser is not fused' in ''.join(capfd.readouterr())
+    assert_same_training(runner, [[1], [2], [4]])
     with pytest.raises(UserError, match='0 or more'):
         CheckLossHook(delay=-1)

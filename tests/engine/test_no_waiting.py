@@ -24,6 +24,7 @@ METHODS = ('tolist', 'numpy', 'cpu', '__array__')
 # By file and function, with the reason why nothing waits there.
 ALLOWED = {
     ('data_preprocessor.py', '<genexpr>'): 'the place on the canvas is drawn on the host',
+    ('shared_images.py', '<genexpr>'): 'images are compared on the host, before they are copied to the device',
     ('later.py', 'tolist'): 'numbers of the step before, which have arrived',
     ('strategies.py', 'initial_weights'): 'the state of a strategy is on the host',
     ('strategies.py', 'step'): 'the same',

@@ -57,8 +57,9 @@ class CheckLossHook(Hook):
         gradients: Whether gradients are checked as well, by their norms. Without it, a gradient that is not finite at a
             finite loss spoils the weights, and it is the next batch that is reported.
         delay: The number of iterations after which an iteration is reported. With 0, a GPU waits for the host in every
-            step. With 1, it does not: a fused optimiser omits the step by itself, and the report comes one iteration
-            later, at the latest before a checkpoint is saved, a validation begins or the training ends.
+            step. With 1, it does not if the optimiser is a fused one, which omits the step by itself, and there is no
+            loss scaler; the report comes one iteration later, at the latest before a checkpoint is saved, a validation
+            begins or the training ends.
 
     Raises:
         UserError: A loss or a gradient is not finite, and ``action`` is ``'stop'`` or too many steps were omitted.

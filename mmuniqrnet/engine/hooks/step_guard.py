@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import torch
 from mmengine.dist import all_reduce
+from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from mmuniqrnet.engine.later import Later
-from mmuniqrnet.utils.errors import UserError
 
 # The attribute of a wrapper that has its guard.
 GUARD = '_step_guard'
@@ -56,15 +56,13 @@ class StepGuard:
     queued, so that waiting for it leaves no gap between forward and backward pass. The check of the gradients waits for
     the backward pass, as mmengine's clipping does.
 
-    With ``on_device``, a fused optimiser is told on the device to omit the step, and nothing is waited for.
+    With ``on_device``, a fused optimiser is told on the device to omit the step, and nothing is waited for. With other
+    optimisers and with a loss scaler it is waited for all the same, which is logged.
 
     Args:
         wrapper: The wrapper of the optimiser.
         gradients: Whether to check the gradients as well.
         on_device: Whether the step is omitted on the device.
-
-    Raises:
-        UserError: ``on_device`` is set, and the optimiser is not a fused one, or has a loss scaler.
     """
 
     def __init__(self, wrapper: OptimWrapper, gradients: bool = True, on_device: bool = False) -> None:
@@ -73,9 +71,11 @@ class StepGuard:
         self.wrapper, self.gradients, self.on_device = wrapper, gradients, on_device
         scaled = getattr(wrapper, 'loss_scaler', None) is not None
         if on_device and (scaled or not getattr(wrapper.optimizer, '_step_supports_amp_scaling', False)):
-            raise UserError(
-                'CheckLossHook: delay needs an optimiser that can omit a step on the device, without a loss scaler: '
-                'set optim_wrapper.optimizer.fused=True, or delay=0.'
+            self.on_device = False
+            print_log(
+                'CheckLossHook: each step waits for its losses, whatever delay is, because '
+                + ('there is a loss scaler' if scaled else 'the optimiser is not fused (optimizer.fused=True)'),
+                'current',
             )
         self.checks_gradients = gradients and not scaled
         self._update_params, self._step = wrapper.update_params, wrapper.step
