@@ -19,7 +19,7 @@ from typing import NoReturn
 # launcher ends this process in the meantime, and the message appears once.
 PATIENCE = 2.0
 # Seconds that a process waits which failed only because another one ended, so that the launcher sees that one first.
-GRACE = 10.0
+GRACE = 5.0
 # Seconds for closing files and ending workers after an error; whatever still runs then is given up.
 CLOSING = 15.0
 # What gloo, NCCL and the store say when the other end is gone.

@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmuniqrnet.engine import prepare_distributed
+from mmuniqrnet.engine.balance.gradient_norms import gradient_norms
 
 JOINT_BATCH = 4
 SIZE = (48, 64)
@@ -138,6 +139,9 @@ def train(
 
 def train_rank(rank: int, folder: str) -> None:
     found = {name: train(Path(folder, 'two'), **case) for name, case in CASES.items()}
+    weight = torch.ones(2, requires_grad=True)
+    losses = dict(of_both=(weight * torch.tensor([[3.0, 0.0], [0.0, 4.0]][rank])).sum(), of_one=weight.sum() * rank)
+    found['norms'] = gradient_norms(losses, [weight])
     torch.save(found, f'{folder}/rank{rank}.pth')
 
 
@@ -183,3 +187,8 @@ def test_two_ranks_train_as_one_process_with_the_joint_batches(case, two_ranks, 
     assert first['balance'] == second['balance'] == pytest.approx(alone['balance'], rel=1e-4)
     if CASES[case].get('strategy'):
         assert any(abs(weight - 1) > 1e-3 for weight in alone['balance'].values())
+
+
+def test_gradient_norms_are_those_of_the_joint_batch(two_ranks):
+    for rank in two_ranks:
+        assert rank['norms'].tolist() == pytest.approx([(1.5**2 + 2**2) ** 0.5, 0.5**0.5])

@@ -16,8 +16,8 @@ class FailsOnRank1:
     The file that the environment variable FAILED names has the time of it.
 
     Args:
-        how: ``'kill'`` the rank itself with SIGKILL, from it or from its worker, ``'hang'``, or raise a ``'sentence'`` or
-            a ``'bug'``.
+        how: ``'kill'`` the rank itself with SIGKILL, from it or from its worker, ``'hang'``, or raise a ``'sentence'``
+            or a ``'bug'``.
         at: n.
     """
 

@@ -19,7 +19,7 @@ def options(data: Path, name: str, max_iters: int) -> list[str]:
         'default_hooks.checkpoint.interval=2',
         'default_hooks.checkpoint.max_keep_ckpts=9',
         'model.data_preprocessor.placement=corner',
-        'train_dataloader.dataset.pipeline.3.prob=0.0',
+        'train_dataloader.dataset.pipeline.1.prob=0.0',
         'train_dataloader.batch_size=4',
         'param_scheduler.0.end=2',
         'param_scheduler.1.begin=2',
