@@ -1,4 +1,7 @@
-"""Compare ``mmuniqrnet ground --ray`` with the inferencer alone, in turn, on scenes of RefShapes."""
+"""Compare ``mmuniqrnet ground --ray`` with the inferencer alone, in turn, on scenes of RefShapes.
+
+The ratio is to the faster of the runs without Ray, with one thread and with as many threads as there are workers.
+"""
 
 import argparse
 import tempfile
@@ -77,7 +80,8 @@ def main() -> None:
         for number in range(args.rounds):
             found = [alone(args, rows, threads) for threads in sorted({1, args.workers})]
             found.append(on_ray(args, rows, folder / f'answers_{number}'))
-            table = [dict(row, ratio=row['rate'] / found[-2]['rate']) for row in found]
+            base = max(row['rate'] for row in found[:-1])
+            table = [dict(row, ratio=row['rate'] / base) for row in found]
             print(text_table(table, columns, decimals=dict.fromkeys(['rate', 'with start', *shares], 1)), flush=True)
 
 

@@ -118,8 +118,9 @@ def _ray(resources: Resources) -> Iterator[None]:
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # Ray would send statistics
     os.environ.setdefault('RAY_BACKEND_LOG_LEVEL', 'fatal')  # it warns of Ray Data's own arguments of an actor
     import ray
+    import ray.data
 
-    logging.getLogger('ray.data').setLevel(logging.ERROR)
+    logging.getLogger('ray.data').setLevel(logging.ERROR)  # after the import, which sets it
     if ray.is_initialized():
         yield
         return
