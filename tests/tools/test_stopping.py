@@ -15,7 +15,7 @@ from helpers.stoppable import same
 ITERATIONS = 40
 RANDOM = [
     'model.data_preprocessor.placement=random',
-    'train_dataloader.dataset.pipeline.3.prob=0.5',
+    'train_dataloader.dataset.pipeline.1.prob=0.5',
     'train_dataloader.num_workers=1',
     'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.interval=20',
