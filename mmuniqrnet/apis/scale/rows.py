@@ -9,8 +9,6 @@ from mmuniqrnet.datasets.annotation_files import decode_text
 from mmuniqrnet.datasets.jsonl_parser import check_expressions, parse_line
 from mmuniqrnet.utils.errors import MissingFileError, UserError
 
-from .needs import require_ray
-
 JSONL, PARQUET = ('.jsonl', '.ndjson'), '.parquet'
 COLUMNS = ('image', 'expressions')
 
@@ -95,7 +93,6 @@ class RowSource:
                 yield _checked(number, line, where)
 
     def _table_rows(self) -> Iterator[Row]:
-        require_ray()
         import pyarrow as pa
         import pyarrow.parquet as pq
 
