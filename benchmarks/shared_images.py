@@ -182,7 +182,8 @@ def training(cfg: Config, args: argparse.Namespace) -> list[dict]:
             model.zero_grad(set_to_none=True)
 
         measured = compare(lambda: step(True), lambda: step(False), args.rounds)
-        flops, kept = ([measure(lambda on=on: step(on)) for on in (True, False)] for measure in (gflop, kept_gib))
+        flops = [gflop(lambda on=on: step(on)) for on in (True, False)]
+        kept = [kept_gib(model, lambda on=on: step(on)) for on in (True, False)]
         rows.append(
             dict(expressions=count)
             | measured
@@ -192,13 +193,15 @@ def training(cfg: Config, args: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def kept_gib(call: Callable[[], object]) -> float:
-    """GiB that are kept for the backward pass, each memory block once, parameters included."""
+def kept_gib(model: UniQRNet, call: Callable[[], object]) -> float:
+    """GiB that are kept for the backward pass besides the parameters, each memory block once."""
+    parameters = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     sizes: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        sizes[storage.data_ptr()] = storage.nbytes()
+        if storage.data_ptr() not in parameters:
+            sizes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
