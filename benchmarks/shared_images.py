@@ -130,7 +130,7 @@ def inference(cfg: Config, args: argparse.Namespace, folder: Path) -> list[dict]
         image = str(folder / 'scene.png')
         cv2.imwrite(image, draw_scene(1, 'val', 0)[0])
     if weights is None and args.config is not None:
-        weights = str(folder / 'random.safetensors')
+        weights = folder / 'random.safetensors'
         write_checkpoint(dict(meta={}, state_dict=build(cfg).state_dict()), weights)
     ask = UniQRNetInferencer(None if args.config is None else cfg, weights, 'cpu', show_progress=False)
     rows = []
