@@ -17,12 +17,12 @@ EDGES = ('x1', 'y1', 'x2', 'y2')
 
 DESCRIPTION = """Find the object that an expression names: its box and its mask.
 
-  mmuniqrnet scene scene.png                     a picture to try, and expressions that name its objects
-  mmuniqrnet ground scene.png "the red star"     the box and the mask of the object that is named
-  mmuniqrnet web                                 the same in the browser
-  mmuniqrnet get refcoco                         the annotations of RefCOCO, from the Hugging Face hub
+  mmuniqrnet scene scene.png                     make an example image, and print expressions for its objects
+  mmuniqrnet ground scene.png "the red star"     find the box and the mask of the object that is named
+  mmuniqrnet web                                 the same as ground, on a web page
+  mmuniqrnet get refcoco                         download the annotations of RefCOCO from the Hugging Face hub
   mmuniqrnet score found.jsonl --data CONFIG     evaluate the predictions of any system
-  mmuniqrnet compare one.jsonl other.jsonl       two evaluations side by side
+  mmuniqrnet compare one.jsonl other.jsonl       compare two evaluations
   mmuniqrnet env                                 versions, problems of the environment, and how to fix them"""
 
 
@@ -56,33 +56,35 @@ def make_parser() -> argparse.ArgumentParser:
         'ground',
         help='find the objects that expressions name in an image',
         description='Find the objects that expressions name in an image. Without --weights a small model is used, '
-        'which knows only the shapes of RefShapes ("mmuniqrnet scene" makes such an image).',
+        'which is trained on the shapes of RefShapes only ("mmuniqrnet scene" makes such an image).',
     )
-    ground_parser.add_argument('image', metavar='IMAGE', help='image file, or a folder of them')
+    ground_parser.add_argument('image', metavar='IMAGE', help='image file, or a folder of images')
     ground_parser.add_argument('expressions', metavar='EXPRESSION', nargs='*', help='such as "the red star"')
     ground_parser.add_argument('--config', help='config file (default: the one in the weights file)')
-    ground_parser.add_argument('--weights', help='checkpoint, .safetensors or .pth (default: the small model)')
+    ground_parser.add_argument(
+        '--weights', help='checkpoint: .safetensors, .pth or hf://ORG/NAME (default: the small model)'
+    )
     ground_parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
     ground_parser.add_argument(
         '--batch-size', type=int, default=16, metavar='N', help='expressions per batch (default: 16)'
     )
     ground_parser.add_argument(
-        '--refuse-below', type=float, metavar='SCORE', help='give no box and no mask if the score is lower'
+        '--refuse-below', type=float, metavar='SCORE', help='return no box and no mask if the score is lower'
     )
     ground_parser.add_argument(
         '--orientation',
         choices=('upright', 'stored'),
         default='upright',
-        help='turn photographs as their EXIF tag says, or take the pixels as they are stored; boxes and masks refer to '
-        'the same (default: %(default)s)',
+        help='upright: rotate photographs as their EXIF tag says; stored: use the pixels as they are stored. Boxes and '
+        'masks refer to these pixels (default: %(default)s)',
     )
-    ground_parser.add_argument('--out', metavar='DIR', help='folder for predictions.json and masks/*.png')
+    ground_parser.add_argument('--out', metavar='DIR', help='write predictions.json and masks/*.png into this folder')
     ground_parser.add_argument('--draw', action='store_true', help='also write pictures/*.png into --out')
     ground_parser.add_argument('--json', action='store_true', help='print JSON instead of a table')
     add_ray_options(ground_parser)
     ground_parser.set_defaults(run=ground)
 
-    scene_parser = commands.add_parser('scene', help='make a picture to try')
+    scene_parser = commands.add_parser('scene', help='make an example image')
     scene_parser.add_argument('out', metavar='OUT.png', help='file to write')
     scene_parser.add_argument(
         '--seed', type=int, default=1, metavar='N', help='another seed gives another scene (default: 1)'
@@ -91,7 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     get.add_parsers(commands)
     score.add_parsers(commands)
-    commands.add_parser('web', help='the same in the browser', add_help=False)
+    commands.add_parser('web', help='the same as ground, on a web page', add_help=False)
     commands.add_parser('env', help='versions, problems of the environment, and how to fix them').set_defaults(run=env)
     return parser
 
@@ -100,16 +102,27 @@ def add_ray_options(ground_parser: argparse.ArgumentParser) -> None:
     """The options for very many images."""
     group = ground_parser.add_argument_group(
         'very many images',
-        'On all processors of this machine or a cluster, with the package Ray. IMAGE may also be JSON Lines or '
-        'parquet, which contain the expressions. --out gets parquet. The same command again goes on where it ended.',
+        'Use all cores of this machine, or a cluster, through the package Ray. IMAGE may also be a JSON Lines or '
+        'parquet file that contains the expressions. --out is required; the answers are written there as parquet '
+        'files. If the command is interrupted, the same command continues where it ended.',
     )
-    group.add_argument('--ray', action='store_true', help='use Ray; the following options need this one')
-    group.add_argument('--workers', type=int, metavar='N', help='processes (default: as many as fit)')
-    group.add_argument('--cpus-per-worker', type=float, metavar='N', help='CPU cores of each (default: 1)')
-    group.add_argument('--gpus-per-worker', type=float, metavar='N', help='GPUs of each (default: 1 if there is any)')
-    group.add_argument('--address', help="of a Ray cluster, such as 'auto' (default: this machine only)")
-    group.add_argument('--images', metavar='DIR', help='what the paths of images are relative to (default: the file)')
-    group.add_argument('--part-rows', type=int, metavar='N', help='rows of the input for each file (default: 512)')
+    group.add_argument('--ray', action='store_true', help='use Ray; the options below need this option')
+    group.add_argument('--workers', type=int, metavar='N', help='number of processes (default: as many as fit)')
+    group.add_argument('--cpus-per-worker', type=float, metavar='N', help='CPU cores of each process (default: 1)')
+    group.add_argument(
+        '--gpus-per-worker', type=float, metavar='N', help='GPUs of each process (default: 1 if there are any)'
+    )
+    group.add_argument(
+        '--address', help="address of a running Ray cluster, such as 'auto' (default: this machine only)"
+    )
+    group.add_argument(
+        '--images',
+        metavar='DIR',
+        help='folder that image paths in JSON Lines or parquet are relative to (default: the folder of the file)',
+    )
+    group.add_argument(
+        '--part-rows', type=int, metavar='N', help='rows of the input for each output file (default: 512)'
+    )
 
 
 def problem_of_ground(args: argparse.Namespace) -> str | None:

@@ -18,10 +18,10 @@ def add_parsers(commands: Any) -> None:
         'which the configs read. The counts are compared with the published ones. Images are not downloaded.',
     )
     parser.add_argument('name', choices=NAMES, help='data set')
-    parser.add_argument('--out', default='data', metavar='FOLDER', help='data root (default: data)')
-    parser.add_argument('--revision', help='branch, tag or commit of the hub (default: the newest)')
+    parser.add_argument('--out', default='data', metavar='FOLDER', help='data root to write to (default: data)')
+    parser.add_argument('--revision', help='branch, tag or commit of the repository (default: the newest)')
     parser.add_argument(
-        '--from', dest='source', metavar='PATH', help='take parquet files that are here already: a file or a folder'
+        '--from', dest='source', metavar='PATH', help='use parquet files that you already have: a file or a folder'
     )
     parser.add_argument('--overwrite', action='store_true', help='replace annotation files that exist')
     parser.set_defaults(run=get)

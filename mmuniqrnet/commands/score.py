@@ -15,24 +15,31 @@ def add_parsers(commands: Any) -> None:
         'score',
         help='evaluate the predictions of any system, from a file',
         description='Evaluate the boxes and masks of any system on the expressions of a config, each once; expressions '
-        'without a line in the file count as wrong. --questions writes what to ask the system.',
+        'without a line in the file count as wrong. --questions writes the expressions for the system to answer.',
     )
-    score_parser.add_argument('predictions', metavar='PREDICTIONS.jsonl', nargs='?', help='a JSON line per expression')
-    score_parser.add_argument('--data', required=True, metavar='CONFIG', help='config whose data are evaluated')
-    score_parser.add_argument('--part', choices=('test', 'val', 'train'), default='test', help='default: test')
-    score_parser.add_argument('--layout', choices=LAYOUTS, default='xyxy', help='numbers of a box (default: xyxy)')
+    score_parser.add_argument(
+        'predictions', metavar='PREDICTIONS.jsonl', nargs='?', help='JSON Lines, a line for each expression'
+    )
+    score_parser.add_argument('--data', required=True, metavar='CONFIG', help='config of the data set')
+    score_parser.add_argument(
+        '--part', choices=('test', 'val', 'train'), default='test', help='data of the config (default: test)'
+    )
+    score_parser.add_argument(
+        '--layout', choices=LAYOUTS, default='xyxy', help='order of the numbers of a box (default: xyxy)'
+    )
     score_parser.add_argument(
         '--units',
         choices=UNITS,
         default='pixels',
-        help='of boxes and polygons: pixels (default), or parts of width and height, 0..1 or 0..1000',
+        help='unit of boxes and polygons: pixels, or parts of width and height, from 0 to 1 (fraction) or from 0 to '
+        '1000 (thousandths) (default: pixels)',
     )
     score_parser.add_argument('--protocol', default='original', help='evaluation protocol (default: original)')
-    score_parser.add_argument('--refuse-below', type=float, metavar='SCORE', help='a lower score means: not there')
+    score_parser.add_argument('--refuse-below', type=float, metavar='SCORE', help='a lower score counts as a refusal')
     score_parser.add_argument(
         '--out', metavar='PREFIX', help='write PREFIX_DATASET_SPLIT.jsonl, which "mmuniqrnet compare" reads'
     )
-    score_parser.add_argument('--questions', metavar='OUT.jsonl', help='write the expressions to ask, and end')
+    score_parser.add_argument('--questions', metavar='OUT.jsonl', help='write the expressions to this file, and exit')
     score_parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change values of the config')
     score_parser.set_defaults(run=score)
 
@@ -40,14 +47,17 @@ def add_parsers(commands: Any) -> None:
         'compare',
         help='compare two results files of the same expressions',
         description='Compare two results files (of "mmuniqrnet score --out" or of ReferringMetric): the differences of '
-        'the metrics with intervals of a paired bootstrap over images, and the expressions that decide.',
+        'the metrics, with intervals of a paired bootstrap over images, and the expressions for which only one of the '
+        'two is correct.',
     )
-    compare_parser.add_argument('first', metavar='FIRST.jsonl')
-    compare_parser.add_argument('second', metavar='SECOND.jsonl')
-    compare_parser.add_argument('--resamples', type=int, default=2000, metavar='N', help='default: 2000')
-    compare_parser.add_argument('--seed', type=int, default=0, help='default: 0')
+    compare_parser.add_argument('first', metavar='FIRST.jsonl', help='results file')
+    compare_parser.add_argument('second', metavar='SECOND.jsonl', help='results file of the same expressions')
     compare_parser.add_argument(
-        '--cases', type=int, default=SHOWN, metavar='N', help=f'number of deciding cases to list (default: {SHOWN})'
+        '--resamples', type=int, default=2000, metavar='N', help='bootstrap samples (default: 2000)'
+    )
+    compare_parser.add_argument('--seed', type=int, default=0, help='seed of the bootstrap (default: 0)')
+    compare_parser.add_argument(
+        '--cases', type=int, default=SHOWN, metavar='N', help=f'number of such expressions to list (default: {SHOWN})'
     )
     compare_parser.set_defaults(run=compare)
 
