@@ -1,4 +1,4 @@
-"""Two results files of the same expressions: differences with bootstrap intervals, and the cases that decide."""
+"""Compare two results files: differences with bootstrap intervals, and expressions that only one has right."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Scoring the predictions of any system on the evaluation sets of a config, by ReferringMetric."""
+"""Score the predictions of any system on the evaluation sets of a config, by ReferringMetric."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -1,1 +1,1 @@
-"""Subcommands of ``mmuniqrnet``, a module each; their imports that take seconds are inside of the functions."""
+"""Subcommands of ``mmuniqrnet``, one module for each; imports that take seconds are inside the functions."""

@@ -1,4 +1,4 @@
-"""How a tool learns that it is one process of a distributed job, and which."""
+"""Whether a tool runs as one process of a distributed job, and with which rank."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Averaged weights at little cost."""
+"""Averaged weights (EMA), updated in a few operations for all weights."""
 
 import math
 

@@ -24,7 +24,7 @@ def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> li
 
     Blocks of one width and map size share one compilation: Swin-S, whose 24 blocks are of 8 kinds, is compiled 8 times.
     The modules and the names of their parameters stay as they are, so that checkpoints, averaged weights and exports
-    are not concerned. Gates are not compiled, because they are recorded by hooks.
+    do not change. Patch mergings are compiled as well. Gates are not, because hooks record them.
 
     Args:
         model: The network, or a part of it.

@@ -1,4 +1,4 @@
-"""Numbers that are read from the device later than they are computed, so that it does not wait for the host."""
+"""Numbers that are read from the device later than they are computed, so that the device does not wait."""
 
 import torch
 from mmengine.runner import Runner

@@ -1,4 +1,4 @@
-"""The start of a distributed run where there is no GPU, which mmengine does not have."""
+"""Start a distributed run without GPUs, which mmengine does not support."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A folder as the Hugging Face hub wants it: weights, a model card of what is known, and a small config.json."""
+"""The folder of a repository on the Hugging Face hub: weights, a model card, and a small config.json."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What parts that are built by transformers have in common."""
+"""Functions that are shared by the parts that transformers builds."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches

@@ -16,9 +16,9 @@ from .text_encoder import TextEncoder
 class LanguageModel(BaseModule):
     """A :class:`TextEncoder` with the interface of mmdet's language model, for Grounding DINO and GLIP.
 
-    mmdet's own ``BertModel`` calls methods that transformers 5 does not have. This class gives what it gives, and names
-    its parameters alike (``language_backbone.body.model.*``), so that mmdet's checkpoints fit. It also gives the
-    feature of the sentence, which gates the backbone (:class:`GatedGroundingDINO`).
+    mmdet's own ``BertModel`` calls methods that transformers 5 does not have. This class has the same outputs and
+    the same names of parameters (``language_backbone.body.model.*``), so that mmdet's checkpoints fit. It also returns
+    the feature of the sentence, which gates the backbone (:class:`GatedGroundingDINO`).
 
     Args:
         text_encoder: The encoder; its ``max_length`` is the largest number of tokens of a caption.

@@ -1,4 +1,4 @@
-"""Checks that the maps of one part fit the next."""
+"""Check that the maps of one part fit the next part."""
 
 from collections.abc import Sequence
 

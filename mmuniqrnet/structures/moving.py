@@ -1,4 +1,4 @@
-"""Data samples on another device, at little cost."""
+"""Move data samples to another device without copying their metainfo."""
 
 from copy import copy
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""A tool as one process of a distributed job: what it prints when it fails, and how it ends."""
+"""How a tool that is one process of a distributed job reports an error, and how it ends."""
 
 import atexit
 import faulthandler

@@ -1,4 +1,4 @@
-"""Answering very many images and expressions on Ray."""
+"""Inference on very many images and expressions with Ray."""
 
 from .inferencer import RayInferencer
 

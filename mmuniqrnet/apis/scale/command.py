@@ -1,4 +1,4 @@
-"""``mmuniqrnet ground --ray``: what it checks before Ray starts, and what it says at the end."""
+"""``mmuniqrnet ground --ray``: the checks before Ray starts, and the report at the end."""
 
 import argparse
 import hashlib

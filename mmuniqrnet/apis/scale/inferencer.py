@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RayInferencer:
-    """Answers rows of images and expressions; a callable class for ``ray.data.Dataset.map_batches``.
+    """Predicts for rows of images and expressions; a callable class for ``ray.data.Dataset.map_batches``.
 
     ::
 
@@ -36,8 +36,8 @@ class RayInferencer:
         )
         answers.write_parquet('answers')
 
-    The model is loaded once for each actor. Rows of a batch that have the same image are answered together, so that the
-    image is decoded and encoded once.
+    The model is loaded once for each actor. Rows of a batch that have the same image are processed together, so that
+    the image is decoded and encoded once.
 
     Args:
         model, weights, device: See :class:`mmuniqrnet.apis.UniQRNetInferencer`.

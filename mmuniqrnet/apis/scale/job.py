@@ -1,4 +1,4 @@
-"""A job: what is asked, with what, and which parts of the answers are complete; kept in its output folder."""
+"""A job: its input, model and options, and which parts of the answers are complete; stored in its output folder."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Running a job on Ray: on this machine's own processors, or on a cluster."""
+"""Run a job on Ray: on this machine, or on a cluster."""
 
 import logging
 import math

@@ -27,10 +27,10 @@ class _Masks(NamedTuple):
 
 @TRANSFORMS.register_module()
 class PreparedOnce(BaseTransform):
-    """Applies transforms to each object once, and keeps what they give in memory, for small images.
+    """Applies transforms to each object once, and keeps the results in memory; for small images.
 
     Further expressions on the same object of the same image (``img_path`` and ``ann_id``) get the same result, so
-    transforms that draw at random or that heed the expression belong after this one. Objects of an image share its
+    transforms that draw at random or that depend on the expression belong after this one. Objects of an image share its
     pixels. Each worker keeps its own objects.
 
     Args:

@@ -1,4 +1,4 @@
-"""Checkpoints that are complete whenever the training is killed."""
+"""Checkpoints that stay complete if the training is killed, at any time."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Early stopping whose count goes on when a training is resumed."""
+"""Early stopping whose count continues when a training is resumed."""
 
 from mmengine.hooks import EarlyStoppingHook as _EarlyStoppingHook
 from mmengine.runner import Runner

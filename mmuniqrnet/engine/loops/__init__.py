@@ -1,4 +1,4 @@
-"""Training loops that stop when a scheduler asks them to, and go on exactly where they stopped."""
+"""Training loops that stop when a scheduler asks them to, and resume exactly where they stopped."""
 
 from .batches import SeededBatch, SeededBatchSampler
 from .stop_signals import StopSignals, TrainingStopped

@@ -1,4 +1,4 @@
-"""What a training loop needs to stop between two steps, and to go on from there as if it had not stopped."""
+"""What a training loop needs to stop between two steps, and to resume as if it had not stopped."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether a training can go on with the steps of another one, which may have run on another number of ranks."""
+"""Whether a training can resume the steps of another one, which may have run on another number of ranks."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

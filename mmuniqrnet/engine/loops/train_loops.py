@@ -1,4 +1,4 @@
-"""mmengine's two training loops, which stop at a signal and go on exactly where they stopped."""
+"""mmengine's two training loops, which stop at a signal and resume exactly where they stopped."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Layers that keep less for the backward pass: what a cheap operation gives is computed again instead of kept.
+"""Layers that keep less for the backward pass: results of cheap operations are computed again instead of kept.
 
 They compute what the plain modules do. The compiler, exports and tracing get the plain modules, and so does a linear
 layer that is not a plain one (adapted, quantised, parametrised, or with hooks), which is called as it is.

@@ -1,4 +1,4 @@
-"""Seams: how the stages of other libraries' backbones are run one by one, so that something can act in between."""
+"""Seams: how the stages of other libraries' backbones are run one by one, so that gates can act between them."""
 
 from .base import OutputSeam, Seam, Tokens
 from .find import find_seam

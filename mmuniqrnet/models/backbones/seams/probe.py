@@ -1,4 +1,4 @@
-"""What is found out about a backbone by running it on one small image."""
+"""Properties of a backbone that are found by running it on one small image."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,7 @@
 """The seam of timm's ``FeatureListNet``, within :class:`TimmBackbone`, whose ``model`` it is.
 
-timm builds it of most networks with ``features_only``: their modules one after another, and which of their outputs are
-returned. A stage is what lies between two of those; the first one has the stem.
+With ``features_only``, timm builds it from most networks: it runs their modules one after another, and returns some of
+their outputs. A stage is all modules between two returned outputs; the first stage includes the stem.
 """
 
 from collections.abc import Sequence

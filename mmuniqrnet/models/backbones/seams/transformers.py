@@ -1,7 +1,7 @@
 """Seams of the backbones of transformers, within :class:`TransformersBackbone`, whose ``model`` they are.
 
-Stage i is ``stage{i + 1}`` of transformers. Of a plain ViT the stages are what lies between two of the maps that it
-returns, because each of its blocks is a stage to transformers.
+Stage i is ``stage{i + 1}`` of transformers. In a plain ViT, where transformers calls each block a
+stage, a stage is all blocks between two of the maps that are returned.
 """
 
 from collections.abc import Sequence
