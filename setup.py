@@ -14,6 +14,7 @@ MIM_ITEMS = ('configs', 'tools', 'model-index.yml')
 INSTALL_REQUIRES = [
     'torch>=2.1',
     'transformers>=4.40,<6',
+    'huggingface_hub>=0.23',
     'numpy>=1.23',
     'pillow>=9.5',
     'pycocotools>=2.0.7',

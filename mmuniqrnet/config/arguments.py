@@ -9,6 +9,7 @@ from typing import Any, Literal
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import Registry
 from mmengine.runner import Runner
+from torch import nn
 
 from mmuniqrnet import registry as ours
 from mmuniqrnet.utils.deprecation import moved_arguments
@@ -123,7 +124,8 @@ def _parameters(part: Part) -> tuple[dict[str, Any], bool]:
     """Names and defaults of what a part takes, its base classes included, and whether it takes any other name too."""
     known: dict[str, Any] = {}
     makers = (
-        [vars(base)['__init__'] for base in part.__mro__ if '__init__' in vars(base)]
+        # nn.Module takes nothing; torch.compile puts a wrapper in the place of its __init__
+        [vars(base)['__init__'] for base in part.__mro__ if '__init__' in vars(base) and base is not nn.Module]
         if inspect.isclass(part)
         else [part]
     )

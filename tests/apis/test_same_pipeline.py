@@ -73,8 +73,9 @@ def test_answers_equal_those_of_the_test_tool(tested, batch_size):
         answer, truth = by_question[sample['img_path'], sample['text']], sample['pred_instances']
         box, score = truth['bboxes'][0].tolist(), truth['scores'][0].item()
         (mask,) = truth['masks']
-        assert np.array_equal(coco_mask.decode(answer['mask']), coco_mask.decode(mask))
+        differing = np.count_nonzero(coco_mask.decode(answer['mask']) != coco_mask.decode(mask))
         if batch_size == 64:
-            assert answer['box'] == box and answer['score'] == score
-        else:  # sums of floats depend on how many rows are multiplied at a time
+            assert differing == 0 and answer['box'] == box and answer['score'] == score
+        else:  # sums of floats depend on how many rows are multiplied at a time, and a pixel may lie at the threshold
+            assert differing <= 1
             assert answer['box'] == pytest.approx(box, abs=1e-3) and answer['score'] == pytest.approx(score, abs=1e-5)

@@ -1,5 +1,6 @@
 """The hook in mmengine's own loop, on a model whose gates are set by hand."""
 
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ class Network(nn.Module):
 
 
 def runner(model, iteration=0):
-    hub = MessageHub.get_instance(f'gates_{torch.randint(10**9, ()).item()}')
+    hub = MessageHub.get_instance(f'gates_{uuid.uuid4()}')
     return SimpleNamespace(model=model, message_hub=hub, iter=iteration)
 
 
