@@ -16,7 +16,7 @@ from mmuniqrnet import registry
 
 PAGES = all_pages()
 # Options of other projects' tools.
-FOREIGN_OPTIONS = {'--nproc_per_node', '--no-deps', '--no-build-isolation', '--pid', '--native'}
+FOREIGN_OPTIONS = {'--nproc_per_node', '--no-deps', '--no-build-isolation', '--pid', '--native', '--shm-size', '--ipc'}
 
 
 def build(*arguments: object) -> subprocess.CompletedProcess:
