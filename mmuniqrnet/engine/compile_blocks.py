@@ -22,7 +22,8 @@ OLDEST_TORCH = '2.6'
 def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> list[nn.Module]:
     """Let the blocks of ``QRNetSwin`` and the layers of ``VisualLinguisticEncoder`` be compiled at their first call.
 
-    Blocks of one width and map size share one compilation: Swin-S, whose 24 blocks are of 8 kinds, is compiled 8 times.
+    Blocks of one width, map size and shift share one compilation: the 24 blocks of Swin-S, of 8 kinds, are compiled 8
+    times.
     The modules and the names of their parameters stay as they are, so that checkpoints, averaged weights and exports
     do not change. Patch mergings are compiled as well. Gates are not, because hooks record them.
 
