@@ -15,6 +15,7 @@ from mmuniqrnet.apis.shipped import shipped_weights
 from mmuniqrnet.checkpoints.carried_config import inference_config
 from mmuniqrnet.config import load_config
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.hub import hub_checkpoint, is_hub_address
 from mmuniqrnet.version import __version__
 
 from .job import Job
@@ -90,9 +91,7 @@ def _report(job: Job, before: list[dict], now: list[dict], errors: int, seconds:
 
 def _made_from(args: argparse.Namespace) -> dict[str, Any]:
     """What the answers depend on besides the rows."""
-    weights = shipped_weights() if args.weights is None else Path(args.weights)
-    with open(weights, 'rb') as file:
-        digest = hashlib.sha256(file.read())
+    digest = hashlib.sha256(_weights_content(args.weights))
     config = None
     if args.config is not None:
         values = inference_config(load_config(args.config)).to_dict()
@@ -106,6 +105,15 @@ def _made_from(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def _weights_content(weights: str | None) -> bytes:
+    """The bytes of the weights; of those of a web server, only the address is known here."""
+    if weights is None:
+        return shipped_weights().read_bytes()
+    if is_hub_address(weights):
+        return hub_checkpoint(weights).read_bytes()
+    return weights.encode() if '://' in weights else Path(weights).expanduser().read_bytes()
+
+
 def _absolute(path: str | None) -> str | None:
-    """Workers have other working folders."""
-    return None if path is None else str(Path(path).expanduser().absolute())
+    """Workers have other working folders; an address is the same for all."""
+    return path if path is None or '://' in path else str(Path(path).expanduser().absolute())
