@@ -12,6 +12,7 @@ TOOL = PATH="$(abspath $(VENV))/bin:$$PATH"
 MAKE_ENV = "$(PYTHON)" tools/make_env.py --venv "$(VENV)" --stack "$(STACK)" \
   --torch-index "$(TORCH_INDEX)" --mmcv-wheels "$(MMCV_WHEELS)"
 # A process a core, each with one thread; a test file, whose tests share what its fixtures make, stays in one process.
+# Not for the slow tests, which start several processes themselves.
 SPREAD = -n auto --maxprocesses 4 --dist loadfile
 INSTALL = @$(RUN) -m pip install --quiet --disable-pip-version-check -r
 
@@ -72,7 +73,7 @@ test: env-ops
 
 test-slow: env-ops
 	$(INSTALL) requirements/test.txt
-	$(RUN) -m pytest -m slow $(SPREAD) $(ARGS)
+	$(RUN) -m pytest -m slow $(ARGS)
 
 test-web: env-ops
 	$(INSTALL) requirements/test.txt -r requirements/web.txt
