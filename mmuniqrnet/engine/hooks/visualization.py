@@ -124,7 +124,7 @@ class ReferringVisualizationHook(Hook):
                 wait_time=self.wait_time,
                 out_file=out_file,
                 pred_score_thr=self.score_thr,
-                step=runner.iter,
+                step=0,  # runner.iter would build the loop of the training, and read its data
             )
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

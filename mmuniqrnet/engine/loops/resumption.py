@@ -1,6 +1,7 @@
 """What a training loop needs to stop between two steps, and to resume as if it had not stopped."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,16 @@ class Resumption:
         self.batches.seed = self.runner.seed - (get_rank() if _seeds_differ(self.runner) else 0)
         self.signals = StopSignals(stop_signals)
         self.signals.keep_from_workers(loop.dataloader)
-        self._group = torch.distributed.new_group(backend='gloo') if get_world_size() > 1 else None
         self.validated = True
         self._validated_at: int | None = None
         self._loaded: dict[str, Any] | None = None
         self.runner.register_hook(_ResumptionHook(self), priority='VERY_HIGH')
+
+    @cached_property
+    def _group(self) -> Any:
+        # All ranks make it together, and so it is made where all ranks use it: a loop may be built by one rank alone,
+        # because mmengine's `runner.iter` builds it, also in a test.
+        return torch.distributed.new_group(backend='gloo') if get_world_size() > 1 else None
 
     def state_dict(self, iteration: int) -> dict[str, Any]:
         """What a checkpoint after ``iteration`` iterations has to remember."""
