@@ -16,7 +16,8 @@ from mmuniqrnet.utils.errors import UserError
 
 KINDS = (WindowBlock, SlicingPatchMerging, EncoderLayer)
 # Earlier versions compile every block on its own, or can not leave validation uncompiled.
-OLDEST_TORCH = '2.6'
+# With 2.6 and 2.8, the norms have graph breaks; those between were not tried.
+OLDEST_TORCH = '2.13'
 
 
 def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> list[nn.Module]:
@@ -42,7 +43,9 @@ def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> li
         # Static shapes, because a canvas has one size and kernels of known sizes are faster.
         block.compile(backend=backend, fullgraph=True, dynamic=False)
     # Each kind counts as a recompilation of the same code. Torch's limit of 8 would leave further kinds uncompiled.
-    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 64)
+    # torch < 2.7 has it under another name
+    limit = 'recompile_limit' if hasattr(torch._dynamo.config, 'recompile_limit') else 'cache_size_limit'
+    setattr(torch._dynamo.config, limit, max(getattr(torch._dynamo.config, limit), 64))
     return blocks
 
 

@@ -16,13 +16,20 @@ from helpers.tiny_model import (
 )
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.utils import digit_version
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
 from mmuniqrnet.engine import CompileBlocksHook, compile_blocks
+from mmuniqrnet.engine.compile_blocks import OLDEST_TORCH
 from mmuniqrnet.models.gate_recording import record_gates
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
+
+pytestmark = pytest.mark.skipif(
+    digit_version(torch.__version__) < digit_version(OLDEST_TORCH),
+    reason=f'CompileBlocksHook needs torch {OLDEST_TORCH}',
+)
 
 IMAGES = torch.randn(2, 3, 36, 44, generator=torch.Generator().manual_seed(0))
 SENTENCE = torch.randn(2, TEXT_DIM, generator=torch.Generator().manual_seed(1))

@@ -17,6 +17,9 @@ from torch.utils.checkpoint import checkpoint
 
 from .window_layout import WindowLayout, is_plain
 
+# Asked once: torch.compile of torch 2.6 and 2.8 can not ask.
+WITH_AUTOCAST = frozenset(kind for kind in ('cpu', 'cuda', 'xpu', 'mps') if torch.amp.is_autocast_available(kind))
+
 
 def layer_norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
     """A layer norm of tokens [..., C] in autocast's dtype, see :func:`norm_tokens`."""
@@ -81,7 +84,7 @@ def recomputes(linear: nn.Module, x: Tensor) -> bool:
 def autocast_dtype(x: Tensor) -> torch.dtype | None:
     """The dtype of autocast for the device of ``x``; None without autocast."""
     kind = x.device.type
-    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+    if kind in WITH_AUTOCAST and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return None
 
