@@ -12,7 +12,7 @@ MIM_ITEMS = ('configs', 'tools', 'model-index.yml')
 
 # No mm* package here: each stack installs the same import names, and a requirement on one would overwrite the other.
 INSTALL_REQUIRES = [
-    'torch>=2.1',
+    'torch>=2.6',
     'transformers>=4.40,<6',
     'huggingface_hub>=0.23',
     'numpy>=1.23',
