@@ -15,8 +15,7 @@ from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import UserError
 
 KINDS = (WindowBlock, SlicingPatchMerging, EncoderLayer)
-# Earlier versions compile every block on its own, or can not leave validation uncompiled.
-# With 2.6 and 2.8, the norms have graph breaks; those between were not tried.
+# Torch 2.6 and 2.8 break the graph in the norms; the versions between 2.8 and this one were not tried.
 OLDEST_TORCH = '2.13'
 
 

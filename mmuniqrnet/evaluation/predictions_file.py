@@ -62,10 +62,13 @@ class Predictions:
         self._lines: dict[tuple[str, str, str], Line] = {}
         #: Number of boxes so far, and how many of them end outside of their image or lie within 0..1.
         self.seen: Counter[str] = Counter()
-        with self.path.open(encoding='utf-8-sig') as file:
-            for number, text in enumerate(file, 1):
-                if text.strip():
-                    self._add(text, f'{self.path}, line {number}')
+        try:
+            lines = self.path.read_text(encoding='utf-8-sig').split('\n')
+        except UnicodeDecodeError as error:
+            raise UserError(f'{self.path} is not UTF-8 text ({error.reason} at byte {error.start}).') from None
+        for number, text in enumerate(lines, 1):
+            if text.strip():
+                self._add(text, f'{self.path}, line {number}')
         self.has_boxes = any(line.boxes is not None for line in self._lines.values())
         self.has_masks = any(line.masks is not None for line in self._lines.values())
         if not self.has_boxes and not self.has_masks:

@@ -62,7 +62,7 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise MissingFileError(f'results file {path} not found; ReferringMetric writes it if outfile_prefix is set')
     records = []
-    with path.open(encoding='utf-8-sig') as file:
+    with path.open(encoding='utf-8-sig', errors='replace') as file:  # other bytes are no JSON, and named below
         for number, line in enumerate(file, 1):
             try:
                 record = json.loads(line)

@@ -113,6 +113,12 @@ def test_bad_lines_are_named(rows, says, data, tmp_path):
         scored(data, write(tmp_path / 'p.jsonl', *rows))
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / 'p.jsonl').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(ValueError, match=r'p.jsonl is not UTF-8 text'):
+        Predictions(tmp_path / 'p.jsonl')
+
+
 def test_ids_that_several_sets_share_need_the_set(tmp_path):
     data = Items(square(0, SIDE, TRUTHS[0], dataset=name, height=SIDE, width=SIDE) for name in ('a', 'b'))
     with pytest.raises(ValueError, match='line 1: several sets have an expression 0: add "dataset" and "split"'):
