@@ -41,7 +41,7 @@ class Waits(TorchDispatchMode):
         self.found: Counter = Counter()
 
     def note(self, what: str) -> None:
-        package = Path(mmuniqrnet.__file__).parent.parent
+        package = Path(mmuniqrnet.__file__).parent
         frames = [
             f for f in traceback.extract_stack()[:-2] if 'tests' not in f.filename and '/torch/' not in f.filename
         ]

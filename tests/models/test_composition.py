@@ -32,6 +32,9 @@ def build(cfg: dict, scope: str, opened: bool = True) -> torch.nn.Module:
     init_default_scope(scope)
     torch.manual_seed(0)
     model = MODELS.build(cfg)
+    if hasattr(model, 'level_embed'):
+        # mmdet's DETRs leave it as the memory was, NaN at times, until `init_weights`, which closes the gates.
+        torch.nn.init.normal_(model.level_embed)
     return open_gates(model) if opened else model
 
 
