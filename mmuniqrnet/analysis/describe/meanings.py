@@ -1,0 +1,155 @@
+"""What expressions mean, and which objects of a picture they fit."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .colours import PARTS, Colours
+from .fits import NOTHING, Fit
+from .language import Language, Term
+from .neighbours import RELATIONS, Neighbours
+from .places import MOST_COUNTED, PLACES, SIZES, Places
+from .scene import Picture
+
+KINDS = ('name', 'place', 'order', 'size', 'color', 'relation', 'combined')
+
+
+class Noun(NamedTuple):
+    """A term, and the colour of a part ('whole', 'upper', 'lower'); without a colour, both are ''."""
+
+    term: Term
+    part: str = ''
+    colour: str = ''
+
+
+class Meaning(NamedTuple):
+    """A noun, and what else is said of it.
+
+    ``spot`` is a place, a size, a side to count from (with ``count``) or a relation (with ``anchor``).
+    """
+
+    noun: Noun
+    said: str = ''
+    spot: str = ''
+    count: int = 0
+    anchor: Noun | None = None
+
+    @property
+    def kind(self) -> str:
+        if self.said:
+            return 'combined' if self.noun.colour else self.said
+        return 'color' if self.noun.colour else 'name'
+
+
+class Facts:
+    """All that is known of one picture.
+
+    Args:
+        picture: Its objects.
+        language: For its terms.
+        colours: None if the picture itself is not at hand.
+    """
+
+    def __init__(self, picture: Picture, language: Language, colours: Colours | None) -> None:
+        self.picture, self.language, self.colours = picture, language, colours
+        self.places = Places(picture)
+        self.neighbours = Neighbours(self.places, picture.width)
+        self.crowds = sum(1 << i for i, thing in enumerate(picture.things) if thing.crowd)
+        self._groups: dict[Noun, Fit] = {}
+
+    def group(self, noun: Noun) -> Fit:
+        """The objects that a noun fits; nothing is sure where other objects of these categories may be present."""
+        if noun not in self._groups:
+            self._groups[noun] = self._find(noun)
+        return self._groups[noun]
+
+    def _find(self, noun: Noun) -> Fit:
+        term, things = noun.term, self.picture.things
+        sure = sum(1 << i for i, thing in enumerate(things) if thing.category in term.covers)
+        maybe = sum(1 << i for i, thing in enumerate(things) if self._may_name(term, thing.category))
+        if self.crowds & maybe or not self.complete(term):
+            return Fit(0, maybe)
+        found = Fit(sure, maybe)
+        if not noun.colour:
+            return found
+        return NOTHING if self.colours is None else self.colours.fit(found, noun.part, noun.colour)
+
+    def _may_name(self, term: Term, category: str) -> bool:
+        """A word for several categories may also name one that the language does not list."""
+        general = len(term.covers) > 1
+        return category in term.all_categories or (general and category not in self.language.listed)
+
+    def complete(self, term: Term) -> bool:
+        """Whether all objects that the term may name are annotated, as far as the file has their categories."""
+        return all(
+            self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
+        )
+
+    def fit(self, meaning: Meaning) -> Fit:
+        """The objects that a meaning fits."""
+        group = self.group(meaning.noun)
+        if not group.sure:
+            return Fit(0, group.maybe)
+        if meaning.said == 'place':
+            return self.places.place(group, meaning.spot)
+        if meaning.said == 'size':
+            return self.places.size(group, meaning.spot)
+        if meaning.said == 'order':
+            return self.places.number(group, meaning.spot, meaning.count)
+        if meaning.said == 'relation':
+            assert meaning.anchor is not None
+            anchor = self.group(meaning.anchor).only
+            return NOTHING if anchor is None else self.neighbours.related(group, meaning.spot, anchor)
+        return group
+
+    def meanings(self, target: int, kinds: tuple[str, ...] = KINDS) -> list[Meaning]:
+        """All meanings of these kinds that fit the object alone."""
+        return [meaning for meaning in self._candidates(target, kinds) if self.fit(meaning) == _just(target)]
+
+    def nouns(self, target: int) -> list[Noun]:
+        """The nouns that surely fit an object, without and with colours."""
+        terms = self.language.terms_of(self.picture.things[target].category)
+        plain = [Noun(term) for term in terms if self.group(Noun(term)).sure]
+        if self.colours is None:
+            return plain
+        tinted = [(part, self.colours.sure[part][target]) for part in PARTS]
+        return plain + [noun._replace(part=part, colour=hue) for noun in plain for part, hue in tinted if hue]
+
+    def _candidates(self, target: int, kinds: tuple[str, ...]) -> Iterator[Meaning]:
+        anchors = None
+        for noun in self.nouns(target):
+            if noun.colour and not {'color', 'combined'} & set(kinds):
+                continue
+            bare = Meaning(noun)
+            if bare.kind in kinds:
+                yield bare
+            wanted = [said for said in ('place', 'size', 'order', 'relation') if bare._replace(said=said).kind in kinds]
+            total = self.group(noun).maybe.bit_count()
+            if 'place' in wanted:
+                yield from (Meaning(noun, 'place', place) for place in PLACES)
+            if 'size' in wanted and total > 1:
+                yield from (Meaning(noun, 'size', size) for size in SIZES)
+            if 'order' in wanted and 3 <= total <= MOST_COUNTED:
+                counts = range(1, min(total, len(self.language.ordinals)) + 1)
+                yield from (Meaning(noun, 'order', side, n) for side in ('left', 'right') for n in counts)
+            if 'relation' in wanted:
+                anchors = self._anchors(target) if anchors is None else anchors
+                yield from (
+                    Meaning(noun, 'relation', relation, 0, anchor)
+                    for anchor, carried in anchors
+                    for relation in RELATIONS
+                    if relation != 'with' or carried
+                )
+
+    def _anchors(self, target: int) -> list[tuple[Noun, bool]]:
+        """Nouns that single out another object, and whether it is a thing that people carry."""
+        wears = self.picture.things[target].category in self.language.wearers
+        found: dict[Noun, bool] = {}
+        for i, thing in enumerate(self.picture.things):
+            if i != target:
+                carried = wears and thing.category in self.language.carried
+                found |= {noun: carried for noun in self.nouns(i) if self.group(noun).only == i}
+        return list(found.items())
+
+
+def _just(target: int) -> Fit:
+    return Fit(1 << target, 1 << target)
