@@ -33,9 +33,9 @@ STRICT = {
     'blue': Range((205, 250), (0.4, 1), (0.25, 1)),
     'purple': Range((265, 300), (0.3, 1), (0.25, 1)),
     'pink': Range((315, 345), (0.28, 0.8), (0.6, 1)),
-    'white': Range(ANY, (0, 0.14), (0.78, 1)),
+    'white': Range(ANY, (0, 0.17), (0.74, 1)),
     'gray': Range(ANY, (0, 0.12), (0.35, 0.62)),
-    'black': Range(ANY, (0, 0.5), (0, 0.2)),
+    'black': Range(ANY, (0, 0.65), (0, 0.25)),
     'brown': Range((12, 34), (0.4, 0.85), (0.15, 0.5)),
 }
 LOOSE = {
@@ -48,7 +48,7 @@ LOOSE = {
     'pink': Range((290, 372), (0.15, 1), (0.45, 1)),
     'white': Range(ANY, (0, 0.25), (0.6, 1)),
     'gray': Range(ANY, (0, 0.25), (0.2, 0.8)),
-    'black': Range(ANY, (0, 1), (0, 0.35)),
+    'black': Range(ANY, (0, 1), (0, 0.38)),
     'brown': Range((4, 45), (0.25, 1), (0.1, 0.68)),
 }
 COLOURS = tuple(STRICT)
@@ -58,11 +58,26 @@ PARTS = ('whole', 'upper', 'lower')
 
 SURE = {'whole': 0.55, 'upper': 0.6, 'lower': 0.65}  # of a part's pixels, strictly
 LOOSELY = 0.75  # of a part's pixels, loosely, besides
-MAYBE, MAYBE_NO_HUE = 0.08, 0.2  # of the pixels of the whole box, loosely
-LEAST_SIDE = 24  # pixels; colours of smaller objects are uncertain
-LEAST_STANDING = 60  # pixels of height, to tell halves apart
-STANDING = (1.9, 4.5)  # height / width of a person who stands
+MAYBE, MAYBE_NO_HUE = 0.1, 0.3  # of the pixels of a part, loosely
+ELSEWHERE = 0.15  # of the pixels of the box, strictly
+LEAST_SIDE = 16  # pixels; colours of smaller objects are uncertain
+LEAST_HEIGHT = 48  # pixels of a person, to tell halves apart
 GREY_PICTURE = 0.12  # a picture in which 95 % of the pixels are less saturated has no colours
+
+# Rows and columns of a box, in parts of its sides: where a part is, and where it may be.
+WHERE = {
+    'whole': ((0.15, 0.85), (0.15, 0.85)),
+    'upper': ((0.22, 0.45), (0.28, 0.72)),
+    'lower': ((0.55, 0.85), (0.25, 0.75)),
+}
+SEATED = ((0.42, 0.68), (0.28, 0.72))  # the upper part of a person in a box that is not that of one who stands
+STANDING = (1.9, 4.5)  # height / width of a person who stands
+SQUAT = (0.9, 1.9)  # and of one who sits, or whose legs are out of the image
+MAY_BE = {
+    'whole': ((0.0, 1.0), (0.0, 1.0)),
+    'upper': ((0.12, 0.7), (0.15, 0.85)),
+    'lower': ((0.45, 1.0), (0.1, 0.9)),
+}
 
 
 class Colours:
@@ -70,7 +85,7 @@ class Colours:
 
     Attributes:
         sure: For each part, the one colour of each object, or None.
-        maybe: For each object, the colours that may be found anywhere on it.
+        maybe: For each part, the colours that each object may have there.
     """
 
     def __init__(self, picture: Picture, pixels: Image.Image, wearers: frozenset[str]) -> None:
@@ -81,10 +96,11 @@ class Colours:
             wearers: The categories of which halves are told, as those of clothes.
         """
         hsv = _hsv(np.asarray(pixels.convert('RGB')))
-        grey = float(np.percentile(hsv[..., 1][hsv[..., 2] > 0.2], 95)) < GREY_PICTURE if hsv.size else True
-        self.sure: dict[str, list[str | None]] = {part: [None] * len(picture.things) for part in PARTS}
-        self.maybe: list[frozenset[str]] = [frozenset(COLOURS)] * len(picture.things)
-        if grey:
+        count = len(picture.things)
+        self.sure: dict[str, list[str | None]] = {part: [None] * count for part in PARTS}
+        self.maybe: dict[str, list[frozenset[str]]] = {part: [frozenset(COLOURS)] * count for part in PARTS}
+        bright = hsv[..., 1][hsv[..., 2] > 0.2]
+        if not bright.size or float(np.percentile(bright, 95)) < GREY_PICTURE:
             return
         for i, thing in enumerate(picture.things):
             x1, y1, x2, y2 = _whole(thing.box, hsv.shape)
@@ -93,20 +109,34 @@ class Colours:
             patch, mask = hsv[y1:y2, x1:x2], None
             if thing.mask is not None:
                 mask = mask_utils.decode(to_rle(thing.mask, picture.height, picture.width))[y1:y2, x1:x2] > 0
-            self.maybe[i] = _maybe(patch)
-            if _covered(i, picture):
-                continue
-            if thing.category not in wearers:
-                self.sure['whole'][i] = _main_colour(_middle(patch, mask, (0.15, 0.85), (0.15, 0.85)), 'whole')
-            elif _stands(thing, picture):
-                self.sure['upper'][i] = _main_colour(_middle(patch, mask, (0.22, 0.45), (0.28, 0.72)), 'upper')
-                self.sure['lower'][i] = _main_colour(_middle(patch, mask, (0.55, 0.85), (0.25, 0.75)), 'lower')
+            wears = thing.category in wearers
+            for part in PARTS:
+                self.maybe[part][i] = _maybe(patch, mask, part)
+                where = _where(thing, picture, part) if wears != (part == 'whole') else None
+                if where is not None and not _covered(i, picture, where):
+                    self.sure[part][i] = _main_colour(_region(patch, mask, where), part)
 
     def fit(self, group: Fit, part: str, colour: str) -> Fit:
         """The objects of a group of which a part has a colour."""
         sure = sum(1 << i for i, own in enumerate(self.sure[part]) if own == colour)
-        maybe = sum(1 << i for i, own in enumerate(self.maybe) if colour in own)
+        maybe = sum(1 << i for i, own in enumerate(self.maybe[part]) if colour in own)
         return Fit(group.sure & sure, group.maybe & (maybe | sure))
+
+
+Where = tuple[tuple[float, float], tuple[float, float]]
+
+
+def _where(thing: Thing, picture: Picture, part: str) -> Where | None:
+    """Rows and columns in which a part is surely seen; None if that is not known."""
+    if part == 'whole':
+        return WHERE[part]
+    x1, y1, x2, y2 = thing.box
+    shape = (y2 - y1) / max(x2 - x1, 1)
+    if y2 - y1 < LEAST_HEIGHT or y1 <= 1:
+        return None
+    if STANDING[0] <= shape <= STANDING[1] and y2 < picture.height - 2:
+        return WHERE[part]
+    return SEATED if part == 'upper' and SQUAT[0] <= shape < STANDING[0] else None
 
 
 def _whole(box: tuple[float, ...], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -136,13 +166,18 @@ def _within(hsv: np.ndarray, limits: Range) -> np.ndarray:
     return hue & (hsv[..., 1] >= dull) & (hsv[..., 1] <= vivid) & (hsv[..., 2] >= dark) & (hsv[..., 2] <= light)
 
 
-def _maybe(patch: np.ndarray) -> frozenset[str]:
-    """The colours of which a box has more than a few pixels."""
-    return frozenset(
-        colour
-        for colour, limits in LOOSE.items()
-        if _within(patch, limits).mean() >= (MAYBE_NO_HUE if colour in NO_HUE else MAYBE)
-    )
+def _maybe(patch: np.ndarray, mask: np.ndarray | None, part: str) -> frozenset[str]:
+    """The colours of which a part has more than a few pixels, or the box many."""
+    pixels, everywhere = _region(patch, mask, MAY_BE[part]), _region(patch, mask, MAY_BE['whole'])
+    if len(pixels) < 30:
+        return frozenset(COLOURS)
+    found = set()
+    for colour in COLOURS:
+        least = MAYBE_NO_HUE if colour in NO_HUE else MAYBE
+        elsewhere = colour not in NO_HUE and _within(everywhere, STRICT[colour]).mean() >= ELSEWHERE
+        if elsewhere or _within(pixels, LOOSE[colour]).mean() >= least:
+            found.add(colour)
+    return frozenset(found)
 
 
 def _main_colour(pixels: np.ndarray, part: str) -> str | None:
@@ -158,33 +193,25 @@ def _main_colour(pixels: np.ndarray, part: str) -> str | None:
     return None
 
 
-def _middle(
-    patch: np.ndarray, mask: np.ndarray | None, rows: tuple[float, float], columns: tuple[float, float]
-) -> np.ndarray:
-    """The pixels [n, 3] in a part of a box, given as parts of its sides; with a mask, only the object's."""
+def _region(patch: np.ndarray, mask: np.ndarray | None, where: Where) -> np.ndarray:
+    """The pixels [n, 3] in a part of a box, given by rows and columns; with a mask, only the object's."""
     height, width = patch.shape[:2]
-    top, bottom = (int(height * row) for row in rows)
-    left, right = (int(width * column) for column in columns)
-    pixels = patch[top:bottom, left:right]
-    return pixels.reshape(-1, 3) if mask is None else pixels[mask[top:bottom, left:right]]
+    (top, bottom), (left, right) = where
+    part = slice(int(height * top), round(height * bottom)), slice(int(width * left), round(width * right))
+    return patch[part].reshape(-1, 3) if mask is None else patch[part][mask[part]]
 
 
-def _covered(i: int, picture: Picture) -> bool:
-    """Whether the box of another object covers more than a fifth of the middle half of this one."""
-    x1, y1, x2, y2 = picture.things[i].box
-    quarter, width, height = (x2 - x1) / 4, x2 - x1, y2 - y1
-    low, high = np.array([x1 + quarter, y1 + height * 0.2]), np.array([x2 - quarter, y2 - height * 0.15])
-    area = (width / 2) * height * 0.65
+def _covered(i: int, picture: Picture, where: Where) -> bool:
+    """Whether the box of another object covers more than a quarter of a part of this one that has no mask."""
+    thing = picture.things[i]
+    if thing.mask is not None:
+        return False
+    x1, y1, x2, y2 = thing.box
+    (top, bottom), (left, right) = where
+    low = np.array([x1 + left * (x2 - x1), y1 + top * (y2 - y1)])
+    high = np.array([x1 + right * (x2 - x1), y1 + bottom * (y2 - y1)])
     for j, other in enumerate(picture.things):
         common = np.minimum(high, other.box[2:]) - np.maximum(low, other.box[:2])
-        if j != i and np.maximum(common, 0).prod() > 0.2 * area:
+        if j != i and np.maximum(common, 0).prod() > 0.25 * (high - low).prod():
             return True
     return False
-
-
-def _stands(thing: Thing, picture: Picture) -> bool:
-    """Whether a person's box looks like that of one who stands, from head to feet."""
-    x1, y1, x2, y2 = thing.box
-    height = y2 - y1
-    shape = STANDING[0] <= height / max(x2 - x1, 1) <= STANDING[1]
-    return shape and height >= LEAST_STANDING and y1 > 1 and y2 < picture.height - 2

@@ -12,9 +12,6 @@ class Fit(NamedTuple):
     sure: int
     maybe: int
 
-    def __and__(self, other: 'Fit') -> 'Fit':  # type: ignore[override]
-        return Fit(self.sure & other.sure, self.maybe & other.maybe)
-
     @property
     def only(self) -> int | None:
         """The one object that it fits, if it may fit no other; else None."""

@@ -27,12 +27,22 @@ LANGUAGES = Path(__file__).parent / 'languages'
 # What a file's forms are for, and the placeholders that each must have and may have.
 SPOTS = {
     'color': ('whole', 'upper', 'lower'),
+    'half': ('left', 'right'),
+    'row': ('front', 'back'),
     'place': PLACES,
     'size': SIZES,
     'order': ('left', 'right'),
     'relation': RELATIONS,
 }
-NEEDED = {'color': {'color'}, 'place': {'np'}, 'size': {'np'}, 'order': {'np', 'n'}, 'relation': {'np', 'anchor'}}
+NEEDED = {
+    'color': {'color'},
+    'half': {'np'},
+    'row': {'np'},
+    'place': {'np'},
+    'size': {'np'},
+    'order': {'np', 'n'},
+    'relation': {'np', 'anchor'},
+}
 OPTIONAL = {'color': {'np'}}
 
 
@@ -66,6 +76,10 @@ class Language:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'listed', frozenset().union(*(term.all_categories for term in self.terms)))
+
+    def noun_forms(self, by: str, value: str) -> tuple[str, ...]:
+        """The forms of a noun with a colour of a part, or of a half or row."""
+        return self.forms[by][value] if by in ('half', 'row') else self.forms['color'][by]
 
     def terms_of(self, category: str) -> list[Term]:
         """The terms that surely name a category; its own name where the file does not list it."""

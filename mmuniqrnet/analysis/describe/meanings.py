@@ -14,30 +14,35 @@ KINDS = ('name', 'place', 'order', 'size', 'color', 'relation', 'combined')
 
 
 class Noun(NamedTuple):
-    """A term, and the colour of a part ('whole', 'upper', 'lower'); without a colour, both are ''."""
+    """A term, and what narrows it down: ``by`` is a part, and ``value`` its colour; or ``by`` is 'half', and ``value``
+    a side of the image; or ``by`` is 'row', and ``value`` 'front' or 'back'. Both are '' for the term alone."""
 
     term: Term
-    part: str = ''
-    colour: str = ''
+    by: str = ''
+    value: str = ''
+
+    @property
+    def coloured(self) -> bool:
+        return self.by in PARTS
 
 
 class Meaning(NamedTuple):
     """A noun, and what else is said of it.
 
-    ``spot`` is a place, a size, a side to count from (with ``count``) or a relation (with ``anchor``).
+    ``spot`` is a place, a size, a side to count from (with ``number``) or a relation (with ``anchor``).
     """
 
     noun: Noun
     said: str = ''
     spot: str = ''
-    count: int = 0
+    number: int = 0
     anchor: Noun | None = None
 
     @property
     def kind(self) -> str:
         if self.said:
-            return 'combined' if self.noun.colour else self.said
-        return 'color' if self.noun.colour else 'name'
+            return 'combined' if self.noun.by else self.said
+        return 'color' if self.noun.by else 'name'
 
 
 class Facts:
@@ -69,9 +74,13 @@ class Facts:
         if self.crowds & maybe or not self.complete(term):
             return Fit(0, maybe)
         found = Fit(sure, maybe)
-        if not noun.colour:
+        if noun.by == 'half':
+            return self.places.half(found, noun.value)
+        if noun.by == 'row':
+            return self.places.row(found, noun.value)
+        if not noun.coloured:
             return found
-        return NOTHING if self.colours is None else self.colours.fit(found, noun.part, noun.colour)
+        return NOTHING if self.colours is None else self.colours.fit(found, noun.by, noun.value)
 
     def _may_name(self, term: Term, category: str) -> bool:
         """A word for several categories may also name one that the language does not list."""
@@ -94,7 +103,7 @@ class Facts:
         if meaning.said == 'size':
             return self.places.size(group, meaning.spot)
         if meaning.said == 'order':
-            return self.places.number(group, meaning.spot, meaning.count)
+            return self.places.number(group, meaning.spot, meaning.number)
         if meaning.said == 'relation':
             assert meaning.anchor is not None
             anchor = self.group(meaning.anchor).only
@@ -112,12 +121,14 @@ class Facts:
         if self.colours is None:
             return plain
         tinted = [(part, self.colours.sure[part][target]) for part in PARTS]
-        return plain + [noun._replace(part=part, colour=hue) for noun in plain for part, hue in tinted if hue]
+        return plain + [noun._replace(by=part, value=hue) for noun in plain for part, hue in tinted if hue]
 
     def _candidates(self, target: int, kinds: tuple[str, ...]) -> Iterator[Meaning]:
         anchors = None
+        if 'combined' in kinds:
+            yield from self._narrowed(target)
         for noun in self.nouns(target):
-            if noun.colour and not {'color', 'combined'} & set(kinds):
+            if noun.coloured and not {'color', 'combined'} & set(kinds):
                 continue
             bare = Meaning(noun)
             if bare.kind in kinds:
@@ -139,6 +150,24 @@ class Facts:
                     for relation in RELATIONS
                     if relation != 'with' or carried
                 )
+
+    def _narrowed(self, target: int) -> Iterator[Meaning]:
+        """A place or number in a row, and a size or depth in a half of the image."""
+        for noun in (noun for noun in self.nouns(target) if not noun.by):
+            for by, values in (('half', ('left', 'right')), ('row', ('front', 'back'))):
+                for value in values:
+                    part = Noun(noun.term, by, value)
+                    total = self.group(part).maybe.bit_count()
+                    if not self.group(part).sure >> target & 1 or total < 2:
+                        continue
+                    if by == 'half':
+                        yield from (Meaning(part, 'size', size) for size in SIZES)
+                        yield from (Meaning(part, 'place', place) for place in ('front', 'back'))
+                        continue
+                    places = ('left', 'right', 'leftmost', 'rightmost', 'middle')
+                    yield from (Meaning(part, 'place', place) for place in places)
+                    numbers = range(1, min(total, len(self.language.ordinals)) + 1)
+                    yield from (Meaning(part, 'order', side, n) for side in ('left', 'right') for n in numbers)
 
     def _anchors(self, target: int) -> list[tuple[Noun, bool]]:
         """Nouns that single out another object, and whether it is a thing that people carry."""

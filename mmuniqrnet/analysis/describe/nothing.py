@@ -82,7 +82,7 @@ def _absent_colours(facts: Facts, noun: Noun) -> Iterator[Meaning]:
         if wears == (part == 'whole'):
             continue
         for colour in COLOURS:
-            tinted = noun._replace(part=part, colour=colour)
+            tinted = noun._replace(by=part, value=colour)
             if not (wears and colour in WHOLE_ONLY) and not facts.group(tinted).maybe:
                 yield Meaning(tinted)
 

@@ -1,8 +1,8 @@
 """Places, order and sizes of the objects of a picture, each with a margin.
 
 Every method takes the objects that a noun fits, and gives those of them that a word fits as well. A comparison of two
-objects must hold for the centres and for the edges of their boxes, and for the centroids of their masks if both have
-one. Margins are parts of the image's width or height.
+objects must hold for the centres of their boxes and, nearly, for the edges, and for the centroids of their masks if
+both have one. Margins are parts of the image's width or height.
 """
 
 import numpy as np
@@ -15,14 +15,16 @@ from .scene import Picture
 
 GAP = 0.05  # least distance of two centres
 GAP_OF_SIDE = 0.3  # and of it in parts of the shorter side
+EDGE_BACK = 0.03  # an edge may be this far on the other side, if the centres are clear
 LONE = 0.35  # a place word for the only object of its kind: its centre is nearer to the side than this
 WIDE_GAP = 0.15  # "left" among several on the left: the next is as far as this
 HALF = 0.05  # from the middle line
 MIDDLE, NEAR_MIDDLE = 0.12, 0.2  # distance from the middle line, of the one in the middle and of all others
 CORNER = 0.27  # distance of a centre from two sides
-SIZE_RATIO = 1.4  # of the square roots of two areas, and 1.25 of both sides
+SIZE_RATIO = 1.4  # of the square roots of two areas, and LEAST_RATIO of both sides
 DEPTH_RATIO = 1.5  # the same for "in front"
-COUNTABLE = 2.5  # ratio of heights within which objects count as one row
+LEAST_RATIO = 1.2
+COUNTABLE = 3.0  # ratio of heights within which objects count as one row
 MOST_COUNTED = 8
 
 SIDES = ('left', 'right', 'top', 'bottom')
@@ -55,7 +57,7 @@ class Places:
             least = np.maximum(GAP, GAP_OF_SIDE * np.minimum(self.side[:, None, axis], self.side[None, :, axis]))
             clear = gap >= least
             for edge in (axis, axis + 2):
-                clear &= self.box[:, None, edge] < self.box[None, :, edge]
+                clear &= self.box[None, :, edge] - self.box[:, None, edge] > -EDGE_BACK
             of_mask = centroid[None, :, axis] - centroid[:, None, axis]
             clear &= np.isnan(of_mask) | (of_mask >= GAP / 2)
             self.before[low], self.before[high] = clear, clear.T
@@ -71,7 +73,7 @@ class Places:
         """The one of the group that has a place; nothing if several may have it, or it is not clear."""
         if place in MOST:
             found = self.first(group, MOST[place]) if group.maybe.bit_count() > 1 else NOTHING
-            return found if found.only is not None and self._depth(MOST[place])[found.only] > 0 else NOTHING
+            return found if found.only is not None and self._depth(MOST[place])[found.only] >= -HALF else NOTHING
         if place in SIDES:
             return self._on_side(group, place)
         if place == 'middle':
@@ -90,7 +92,8 @@ class Places:
         if group.maybe.bit_count() == 1:
             return group if all(depth[i] >= 0.5 - LONE for i in members(group.sure)) else NOTHING
         found = self.first(group, side)
-        if found.only is None or depth[found.only] < HALF:
+        least = -2 * HALF if group.maybe.bit_count() == 2 and side in ('left', 'right') else HALF
+        if found.only is None or depth[found.only] < least:
             return NOTHING
         others = [depth[j] for j in members(group.maybe) if j != found.only]
         far = all(other <= -HALF or depth[found.only] - other >= WIDE_GAP for other in others)
@@ -120,7 +123,7 @@ class Places:
         sides = self.side[i] / np.maximum(self.side[j], 1e-9)
         area = self.area[i] / max(self.area[j], 1e-9)
         masks = self.mask_share[i] / self.mask_share[j]  # NaN if one has no mask
-        return bool(sides.min() >= 1.25 and area >= ratio**2 and not masks < ratio**2)
+        return bool(sides.min() >= LEAST_RATIO and area >= ratio**2 and not masks < ratio**2)
 
     def _in_depth(self, group: Fit, place: str) -> Fit:
         """In front is what is clearly bigger, and whose lower edge is lower; behind what is smaller and higher."""
@@ -143,6 +146,21 @@ class Places:
             others = [j for j in members(group.maybe) if j != i]
             if all(self._bigger(*((i, j) if word == 'biggest' else (j, i)), SIZE_RATIO) for j in others):
                 return Fit(1 << i, 1 << i)
+        return NOTHING
+
+    def half(self, group: Fit, side: str) -> Fit:
+        """Those of the group that are on one side of the middle line."""
+        depth = self._depth(side)
+        return Fit(group.sure & bits(depth >= HALF), group.maybe & bits(depth > -HALF))
+
+    def row(self, group: Fit, row: str) -> Fit:
+        """The front or back row, of two or more: each object in front is clearly nearer than each one behind."""
+        objects = sorted(members(group.sure), key=lambda i: -self.area[i])
+        for cut in range(1, len(objects)) if group.sure == group.maybe else ():
+            front, back = objects[:cut], objects[cut:]
+            if all(self._nearer(i, j) for i in front for j in back):
+                chosen = sum(1 << i for i in (front if row == 'front' else back))
+                return Fit(chosen, chosen) if len(front if row == 'front' else back) > 1 else NOTHING
         return NOTHING
 
     def number(self, group: Fit, side: str, count: int) -> Fit:

@@ -105,7 +105,8 @@ def describe(
         raise UserError(f'per_object should be 1 or more, not {per_object}.')
     if not kinds or set(kinds) - set(ALL_KINDS):
         raise UserError(f'kinds should be some of {", ".join(ALL_KINDS)}, not {", ".join(kinds) or "none"}.')
-    counts, records = Counts(), []
+    counts = Counts()
+    records: list[dict] = []
     for picture in read_pictures(coco, where, annotated, repairs):
         colours = None if images is None else _colours(picture, images, language)
         writer = _Writer(Facts(picture, language, colours), generator(seed, picture.file_name), split, counts)
