@@ -56,13 +56,14 @@ WHOLE_ONLY = ('brown', 'orange')  # skin and hair may look like these: not said 
 NO_HUE = ('white', 'gray', 'black')
 PARTS = ('whole', 'upper', 'lower')
 
-SURE = {'whole': 0.55, 'upper': 0.6, 'lower': 0.65}  # of a part's pixels, strictly
+SURE = {'whole': 0.6, 'upper': 0.6, 'lower': 0.65}  # of a part's pixels, strictly
 LOOSELY = 0.75  # of a part's pixels, loosely, besides
 MAYBE, MAYBE_NO_HUE = 0.1, 0.3  # of the pixels of a part, loosely
 ELSEWHERE = 0.15  # of the pixels of the box, strictly
 LEAST_SIDE = 16  # pixels; colours of smaller objects are uncertain
 LEAST_HEIGHT = 48  # pixels of a person, to tell halves apart
 GREY_PICTURE = 0.12  # a picture in which 95 % of the pixels are less saturated has no colours
+DARK_PICTURE = 0.3  # in a picture of which half of the pixels are darker, nothing is surely black
 
 # Rows and columns of a box, in parts of its sides: where a part is, and where it may be.
 WHERE = {
@@ -72,6 +73,7 @@ WHERE = {
 }
 SEATED = ((0.42, 0.68), (0.28, 0.72))  # the upper part of a person in a box that is not that of one who stands
 STANDING = (1.9, 4.5)  # height / width of a person who stands
+FEET = 0.985  # of the image's height: the feet of one who stands are above this
 SQUAT = (0.9, 1.9)  # and of one who sits, or whose legs are out of the image
 MAY_BE = {
     'whole': ((0.0, 1.0), (0.0, 1.0)),
@@ -102,6 +104,7 @@ class Colours:
         bright = hsv[..., 1][hsv[..., 2] > 0.2]
         if not bright.size or float(np.percentile(bright, 95)) < GREY_PICTURE:
             return
+        dark = float(np.median(hsv[..., 2])) < DARK_PICTURE
         for i, thing in enumerate(picture.things):
             x1, y1, x2, y2 = _whole(thing.box, hsv.shape)
             if min(x2 - x1, y2 - y1) < LEAST_SIDE or thing.crowd:
@@ -114,7 +117,8 @@ class Colours:
                 self.maybe[part][i] = _maybe(patch, mask, part)
                 where = _where(thing, picture, part) if wears != (part == 'whole') else None
                 if where is not None and not _covered(i, picture, where):
-                    self.sure[part][i] = _main_colour(_region(patch, mask, where), part)
+                    colour = _main_colour(_region(patch, mask, where), part)
+                    self.sure[part][i] = None if dark and colour == 'black' else colour
 
     def fit(self, group: Fit, part: str, colour: str) -> Fit:
         """The objects of a group of which a part has a colour."""
@@ -134,7 +138,7 @@ def _where(thing: Thing, picture: Picture, part: str) -> Where | None:
     shape = (y2 - y1) / max(x2 - x1, 1)
     if y2 - y1 < LEAST_HEIGHT or y1 <= 1:
         return None
-    if STANDING[0] <= shape <= STANDING[1] and y2 < picture.height - 2:
+    if STANDING[0] <= shape <= STANDING[1] and y2 < FEET * picture.height:
         return WHERE[part]
     return SEATED if part == 'upper' and SQUAT[0] <= shape < STANDING[0] else None
 

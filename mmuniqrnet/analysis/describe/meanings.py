@@ -10,6 +10,7 @@ from .neighbours import RELATIONS, Neighbours
 from .places import MOST_COUNTED, PLACES, SIZES, Places
 from .scene import Picture
 
+LEAST_ANCHOR = 0.002  # the part of the image that the box of a neighbour must cover to be named
 KINDS = ('name', 'place', 'order', 'size', 'color', 'relation', 'combined')
 
 
@@ -146,9 +147,8 @@ class Facts:
                 anchors = self._anchors(target) if anchors is None else anchors
                 yield from (
                     Meaning(noun, 'relation', relation, 0, anchor)
-                    for anchor, carried in anchors
-                    for relation in RELATIONS
-                    if relation != 'with' or carried
+                    for anchor, relations in anchors
+                    for relation in relations
                 )
 
     def _narrowed(self, target: int) -> Iterator[Meaning]:
@@ -164,20 +164,32 @@ class Facts:
                         yield from (Meaning(part, 'size', size) for size in SIZES)
                         yield from (Meaning(part, 'place', place) for place in ('front', 'back'))
                         continue
-                    places = ('left', 'right', 'leftmost', 'rightmost', 'middle')
+                    places = ('left', 'right', 'leftmost', 'rightmost', 'far left', 'far right', 'middle')
                     yield from (Meaning(part, 'place', place) for place in places)
                     numbers = range(1, min(total, len(self.language.ordinals)) + 1)
                     yield from (Meaning(part, 'order', side, n) for side in ('left', 'right') for n in numbers)
 
-    def _anchors(self, target: int) -> list[tuple[Noun, bool]]:
-        """Nouns that single out another object, and whether it is a thing that people carry."""
-        wears = self.picture.things[target].category in self.language.wearers
-        found: dict[Noun, bool] = {}
-        for i, thing in enumerate(self.picture.things):
-            if i != target:
-                carried = wears and thing.category in self.language.carried
-                found |= {noun: carried for noun in self.nouns(i) if self.group(noun).only == i}
-        return list(found.items())
+    def _anchors(self, target: int) -> list[tuple[Noun, tuple[str, ...]]]:
+        """Nouns that single out another object which is not tiny, and the relations that may be said of both."""
+        return [
+            (noun, relations_between(self.language, self.picture.things[target].category, thing.category))
+            for i, thing in enumerate(self.picture.things)
+            if i != target and self.places.area[i] >= LEAST_ANCHOR
+            for noun in self.nouns(i)
+            if self.group(noun).only == i
+        ]
+
+
+def relations_between(language: Language, category: str, anchor: str) -> tuple[str, ...]:
+    """People carry only what can be carried, and are neither above nor below other things: they stand behind them."""
+    person = category in language.wearers
+    people = person or anchor in language.wearers
+    left_out = {'above', 'below'} if people else set()
+    return tuple(
+        relation
+        for relation in RELATIONS
+        if relation not in left_out and (relation != 'with' or (person and anchor in language.carried))
+    )
 
 
 def _just(target: int) -> Fit:

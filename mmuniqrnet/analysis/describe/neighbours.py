@@ -9,6 +9,7 @@ RELATIONS = ('left of', 'right of', 'above', 'below', 'next to', 'closest to', '
 NEAR = 0.5  # a gap between neighbours, in parts of the smaller one's width
 FARTHER = 2.0  # the ratio of distances, from the nearest to all others
 FAR_GAP = 0.15  # and the gap of all others, in parts of the image's width
+REACH = 0.3  # the widest gap to an anchor that is named, in parts of the image's width
 OVERLAP = 0.3  # of the smaller height: neighbours are side by side
 INSIDE = 0.6  # the part of what is carried that lies within the box of who carries it
 
@@ -47,6 +48,7 @@ class Neighbours:
         sign = -1 if side in ('left', 'top') else 1
         gap = self.centre[i] - self.centre[anchor]
         clear = self.places.before[side][i, anchor] and abs(gap[1 - axis]) <= abs(gap[axis])
+        clear = clear and self._gap(i, anchor) <= REACH * self.width
         apart = self._overlap(i, anchor, axis) <= 0.5
         return bool(clear and apart and all(sign * (self.centre[j] - self.centre[anchor])[axis] <= 0 for j in others))
 

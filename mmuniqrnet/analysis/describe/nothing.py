@@ -8,8 +8,7 @@ from .choice import Written
 from .colours import COLOURS, PARTS, WHOLE_ONLY
 from .fits import members
 from .language import Draw, Term
-from .meanings import Facts, Meaning, Noun
-from .neighbours import RELATIONS
+from .meanings import Facts, Meaning, Noun, relations_between
 from .phrases import Phrases
 from .places import CORNERS, MOST_COUNTED
 
@@ -63,8 +62,7 @@ def _absent(facts: Facts) -> Iterator[Meaning]:
         yield from (
             Meaning(noun, 'relation', relation, 0, Noun(other))
             for other in missing
-            for relation in RELATIONS
-            if relation != 'with' or (term.covers & facts.language.wearers and other.covers & facts.language.carried)
+            for relation in relations_between(facts.language, min(term.covers), min(other.covers))
         )
 
 

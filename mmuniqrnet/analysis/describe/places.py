@@ -19,18 +19,21 @@ EDGE_BACK = 0.03  # an edge may be this far on the other side, if the centres ar
 LONE = 0.35  # a place word for the only object of its kind: its centre is nearer to the side than this
 WIDE_GAP = 0.15  # "left" among several on the left: the next is as far as this
 HALF = 0.05  # from the middle line
+FAR_OUT = 0.2  # from the middle line, at the far left
 MIDDLE, NEAR_MIDDLE = 0.12, 0.2  # distance from the middle line, of the one in the middle and of all others
 CORNER = 0.27  # distance of a centre from two sides
 SIZE_RATIO = 1.4  # of the square roots of two areas, and LEAST_RATIO of both sides
 DEPTH_RATIO = 1.5  # the same for "in front"
 LEAST_RATIO = 1.2
+TINY = 0.004  # the part of the image below which an object is not called the smallest, or the one behind
 COUNTABLE = 3.0  # ratio of heights within which objects count as one row
 MOST_COUNTED = 8
 
 SIDES = ('left', 'right', 'top', 'bottom')
 MOST = {'leftmost': 'left', 'rightmost': 'right', 'topmost': 'top', 'bottommost': 'bottom'}
+FAR = {'far left': 'left', 'far right': 'right'}
 CORNERS = ('top left', 'top right', 'bottom left', 'bottom right')
-PLACES = (*SIDES, *MOST, *CORNERS, *(f'{corner} corner' for corner in CORNERS), 'middle', 'front', 'back')
+PLACES = (*SIDES, *MOST, *FAR, *CORNERS, *(f'{corner} corner' for corner in CORNERS), 'middle', 'front', 'back')
 SIZES = ('biggest', 'smallest')
 
 
@@ -74,6 +77,9 @@ class Places:
         if place in MOST:
             found = self.first(group, MOST[place]) if group.maybe.bit_count() > 1 else NOTHING
             return found if found.only is not None and self._depth(MOST[place])[found.only] >= -HALF else NOTHING
+        if place in FAR:
+            found = self.first(group, FAR[place]) if group.maybe.bit_count() > 1 else NOTHING
+            return found if found.only is not None and self._depth(FAR[place])[found.only] >= FAR_OUT else NOTHING
         if place in SIDES:
             return self._on_side(group, place)
         if place == 'middle':
@@ -92,8 +98,7 @@ class Places:
         if group.maybe.bit_count() == 1:
             return group if all(depth[i] >= 0.5 - LONE for i in members(group.sure)) else NOTHING
         found = self.first(group, side)
-        least = -2 * HALF if group.maybe.bit_count() == 2 and side in ('left', 'right') else HALF
-        if found.only is None or depth[found.only] < least:
+        if found.only is None or depth[found.only] < HALF:
             return NOTHING
         others = [depth[j] for j in members(group.maybe) if j != found.only]
         far = all(other <= -HALF or depth[found.only] - other >= WIDE_GAP for other in others)
@@ -131,7 +136,8 @@ class Places:
             return NOTHING
         for i in members(group.sure):
             others = [j for j in members(group.maybe) if j != i]
-            if all(self._nearer(*((i, j) if place == 'front' else (j, i))) for j in others):
+            seen = place == 'front' or self.area[i] >= TINY
+            if seen and all(self._nearer(*((i, j) if place == 'front' else (j, i))) for j in others):
                 return Fit(1 << i, 1 << i)
         return NOTHING
 
@@ -144,14 +150,15 @@ class Places:
             return NOTHING
         for i in members(group.sure):
             others = [j for j in members(group.maybe) if j != i]
-            if all(self._bigger(*((i, j) if word == 'biggest' else (j, i)), SIZE_RATIO) for j in others):
+            seen = word == 'biggest' or self.area[i] >= TINY
+            if seen and all(self._bigger(*((i, j) if word == 'biggest' else (j, i)), SIZE_RATIO) for j in others):
                 return Fit(1 << i, 1 << i)
         return NOTHING
 
     def half(self, group: Fit, side: str) -> Fit:
         """Those of the group that are on one side of the middle line."""
         depth = self._depth(side)
-        return Fit(group.sure & bits(depth >= HALF), group.maybe & bits(depth > -HALF))
+        return Fit(group.sure & bits(depth >= 2 * HALF), group.maybe & bits(depth > -HALF))
 
     def row(self, group: Fit, row: str) -> Fit:
         """The front or back row, of two or more: each object in front is clearly nearer than each one behind."""
