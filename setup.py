@@ -112,7 +112,14 @@ if __name__ == '__main__':
         license_files=['LICENSE'],
         python_requires='>=3.10',
         packages=find_packages(include=('mmuniqrnet', 'mmuniqrnet.*')),
-        package_data={'mmuniqrnet': ['py.typed', 'datasets/refshapes/vocab/*', 'weights/*.safetensors']},
+        package_data={
+            'mmuniqrnet': [
+                'py.typed',
+                'analysis/describe/languages/*.json',
+                'datasets/refshapes/vocab/*',
+                'weights/*.safetensors',
+            ]
+        },
         entry_points={'console_scripts': ['mmuniqrnet = mmuniqrnet.cli:main']},
         include_package_data=False,
         install_requires=INSTALL_REQUIRES,

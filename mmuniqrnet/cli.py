@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from .commands import get, score
+from .commands import describe, get, score
 from .version import __version__
 
 EDGES = ('x1', 'y1', 'x2', 'y2')
@@ -21,6 +21,7 @@ DESCRIPTION = """Find the object that an expression names: its box and its mask.
   mmuniqrnet ground scene.png "the red star"     find the box and the mask of the object that is named
   mmuniqrnet web                                 the same as ground, on a web page
   mmuniqrnet get refcoco                         download the annotations of RefCOCO from the Hugging Face hub
+  mmuniqrnet describe instances.json train.jsonl make expressions from boxes and categories
   mmuniqrnet score found.jsonl --data CONFIG     evaluate the predictions of any system
   mmuniqrnet compare one.jsonl other.jsonl       compare two evaluations
   mmuniqrnet env                                 versions, problems of the environment, and how to fix them"""
@@ -92,6 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
     scene_parser.set_defaults(run=scene)
 
     get.add_parsers(commands)
+    describe.add_parsers(commands)
     score.add_parsers(commands)
     commands.add_parser('web', help='the same as ground, on a web page', add_help=False)
     commands.add_parser('env', help='versions, problems of the environment, and how to fix them').set_defaults(run=env)
