@@ -117,6 +117,7 @@ if __name__ == '__main__':
                 'py.typed',
                 'analysis/describe/languages/*.json',
                 'datasets/refshapes/vocab/*',
+                'models/vocabularies/*/*',
                 'weights/*.safetensors',
             ]
         },

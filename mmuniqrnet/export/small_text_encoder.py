@@ -19,7 +19,7 @@ SPECIAL_TOKENS = dict(pad_token='[PAD]', unk_token='[UNK]', cls_token='[CLS]', s
 CHARACTERS = string.ascii_lowercase + string.digits
 
 
-def choose_vocabulary(tokenizer: Any, texts: Iterable[str], most: int) -> list[str]:
+def choose_vocabulary(tokenizer: Any, texts: Iterable[str], most: int, always: Iterable[str] = ()) -> list[str]:
     """The tokens to keep, in the order of their ids in the tokenizer.
 
     These are the special tokens, the characters, and of those that the texts contain the most frequent.
@@ -28,6 +28,7 @@ def choose_vocabulary(tokenizer: Any, texts: Iterable[str], most: int) -> list[s
         tokenizer: A lower-casing WordPiece tokenizer of transformers.
         texts: What the encoder will read.
         most: The number of tokens to keep at most.
+        always: Texts of which all tokens are kept, however rare.
 
     Raises:
         UserError: If the tokenizer is of another kind, or ``most`` is too small for the characters.
@@ -40,9 +41,10 @@ def choose_vocabulary(tokenizer: Any, texts: Iterable[str], most: int) -> list[s
             f'the tokenizer is no lower-casing BERT WordPiece tokenizer (it has no token {missing[0]!r}); only those '
             'can be cut.'
         )
+    needed += [token for text in always for token in tokenizer.tokenize(text)]
     kept = dict.fromkeys(token for token in needed if token in known)
     if most < len(kept):
-        raise UserError(f'a vocabulary of {most} is too small: special tokens and characters alone are {len(kept)}.')
+        raise UserError(f'a vocabulary of {most} is too small: what must be kept alone are {len(kept)} tokens.')
     counts = Counter(token for text in texts for token in tokenizer.tokenize(text))
     # The most frequent first; of equally frequent ones, that of the lower id.
     for token in sorted(counts, key=lambda token: (-counts[token], known[token])):
@@ -53,7 +55,7 @@ def choose_vocabulary(tokenizer: Any, texts: Iterable[str], most: int) -> list[s
 
 
 def cut_text_encoder(
-    model: str, folder: str | Path, texts: Iterable[str], *, layers: int, vocabulary: int, positions: int
+    model: str, folder: str | Path, tokens: Sequence[str], *, layers: int = 2, positions: int = 32
 ) -> dict[str, int]:
     """Write a smaller copy of a BERT and its tokenizer, as a folder for ``TextEncoder(model=FOLDER)``.
 
@@ -61,18 +63,17 @@ def cut_text_encoder(
     word whose tokens are not is written with those that are left, down to its letters.
 
     Args:
-        model: A Hugging Face name or local folder of a lower-casing BERT.
+        model: A Hugging Face name or local folder of a BERT.
         folder: The folder to write, which must not exist or be empty.
-        texts: What the encoder will read; they decide which tokens are kept.
+        tokens: The vocabulary to keep, the special tokens among them; see :func:`choose_vocabulary`.
         layers: The number of first layers to keep.
-        vocabulary: The number of tokens to keep at most.
         positions: The longest text, in tokens.
 
     Returns:
         The numbers of tokens, layers and parameters that were kept.
 
     Raises:
-        UserError: If the model is of another kind or too small, or the folder has something in it.
+        UserError: If the model is of another kind, too small, or lacks a token, or the folder has something in it.
     """
     folder = Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -86,10 +87,12 @@ def cut_text_encoder(
     ):
         if not 1 <= wanted <= has:
             raise UserError(f'{model} has {has} {name}; {wanted} of them can not be kept.')
-    tokenizer = load_tokenizer(model)
-    tokens = choose_vocabulary(tokenizer, texts, vocabulary)
-    small = _small_bert(whole, [tokenizer.get_vocab()[token] for token in tokens], layers, positions)
-    small.config.pad_token_id = tokens.index(SPECIAL_TOKENS['pad_token'])
+    known = load_tokenizer(model).get_vocab()
+    missing = [token for token in (*SPECIAL_TOKENS.values(), *tokens) if token not in known or token not in tokens]
+    if missing:
+        raise UserError(f'{model}, and the vocabulary to keep, must both have the token {missing[0]!r}.')
+    small = _small_bert(whole, [known[token] for token in tokens], layers, positions)
+    small.config.pad_token_id = list(tokens).index(SPECIAL_TOKENS['pad_token'])
     with temporary_folder_beside(folder) as temporary:
         inside = temporary / 'encoder'
         small.save_pretrained(inside)
@@ -97,9 +100,7 @@ def cut_text_encoder(
         if folder.exists():
             folder.rmdir()
         inside.rename(folder)
-    return dict(
-        tokens=len(tokens), layers=layers, parameters=sum(value.numel() for value in small.parameters())
-    )
+    return dict(tokens=len(tokens), layers=layers, parameters=sum(value.numel() for value in small.parameters()))
 
 
 def write_tokenizer(folder: Path, tokens: Sequence[str]) -> None:

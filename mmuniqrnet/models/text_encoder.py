@@ -16,6 +16,8 @@ MOST_KNOWN = 2**17
 # Tokenizers in the package, which need no download.
 SHIPPED_TOKENIZERS = {
     'mmuniqrnet:refshapes': Path(__file__).parents[1] / 'datasets' / 'refshapes' / 'vocab',
+    # 3,000 tokens of bert-base-uncased, which referring expressions about photographs need most
+    'mmuniqrnet:photos': Path(__file__).parent / 'vocabularies' / 'photos',
 }
 
 
@@ -26,8 +28,8 @@ class TextEncoder(BaseModule):
     Args:
         model: A Hugging Face name or a local folder, whose weights are loaded; or a dict with ``model_type`` and the
             arguments of that model's configuration, built with random weights.
-        tokenizer: A Hugging Face name, a local folder, or ``'mmuniqrnet:refshapes'`` (in the package); by default that
-            of ``model``.
+        tokenizer: A Hugging Face name, a local folder, or one that is in the package, ``'mmuniqrnet:refshapes'`` or
+            ``'mmuniqrnet:photos'``; by default that of ``model``.
         max_length: L, the number of tokens that each expression is padded or cut to, [CLS] and [SEP] included.
         sentence: The sentence feature: ``'cls'`` is the feature of the first token, ``'mean'`` the mean over tokens.
         frozen: Whether the encoder is not trained: no gradients, no dropout.

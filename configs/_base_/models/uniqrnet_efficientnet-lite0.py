@@ -21,7 +21,7 @@ model = dict(
     text_encoder=dict(
         type='TextEncoder',
         model='data/photo_parts/text_encoder',
-        tokenizer='data/photo_parts/text_encoder',
+        tokenizer='mmuniqrnet:photos',
         max_length=20,
         sentence='mean',
     ),

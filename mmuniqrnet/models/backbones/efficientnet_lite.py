@@ -164,7 +164,9 @@ class EfficientNetLite(BaseModule):
                 count = group.count if is_last else -int(-group.count * depth // 1)
                 for j in range(count):
                     out = rounded(group.channels * width)
-                    blocks.append(LiteBlock(channels, out, group.kernel, group.stride if j == 0 else 1, group.expansion))
+                    blocks.append(
+                        LiteBlock(channels, out, group.kernel, group.stride if j == 0 else 1, group.expansion)
+                    )
                     channels = out
             self.stages.append(nn.Sequential(*blocks))
         self._freeze()
