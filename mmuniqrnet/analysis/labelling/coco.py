@@ -105,6 +105,7 @@ def _annotation(one: LabelledObject, number: int, image_id: int) -> dict[str, An
         area=area,
         iscrowd=0,
         expressions=one.expressions,
+        segmentation=[],
     )
     if one.mask is not None:
         annotation['segmentation'] = with_text_counts(one.mask) if isinstance(one.mask, dict) else one.mask

@@ -133,8 +133,10 @@ def write_cvat(objects: Sequence[LabelledObject], predictions: bool) -> str:
     """The objects as the text of a file; the shapes of predictions are marked ``source="auto"``."""
     root = ET.Element('annotations')
     ET.SubElement(root, 'version').text = '1.1'
+    groups = by_image(objects)
+    _write_meta(root, len(groups))
     source = 'auto' if predictions else 'manual'
-    for number, group in enumerate(by_image(objects)):
+    for number, group in enumerate(groups):
         height, width = size_of(group)
         image = ET.SubElement(root, 'image', id=str(number), name=group[0].image, width=str(width), height=str(height))
         if group[0].split is not None:
@@ -143,6 +145,21 @@ def write_cvat(objects: Sequence[LabelledObject], predictions: bool) -> str:
             _write_object(image, one, str(index), source)
     ET.indent(root, ' ')
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding='unicode') + '\n'
+
+
+def _write_meta(root: ET.Element, images: int) -> None:
+    """What a task for these shapes has: its labels and their text attribute."""
+    task = ET.SubElement(ET.SubElement(root, 'meta'), 'task')
+    for key, value in dict(name='mmuniqrnet', size=str(images), mode='annotation').items():
+        ET.SubElement(task, key).text = value
+    labels = ET.SubElement(task, 'labels')
+    for name, kind in ((LABEL, 'any'), (NO_TARGET, 'tag')):
+        label = ET.SubElement(labels, 'label')
+        ET.SubElement(label, 'name').text = name
+        ET.SubElement(label, 'type').text = kind
+        attribute = ET.SubElement(ET.SubElement(label, 'attributes'), 'attribute')
+        for key, value in dict(name=EXPRESSION, mutable='False', input_type='text', default_value='', values='').items():
+            ET.SubElement(attribute, key).text = value
 
 
 def _write_object(image: ET.Element, one: LabelledObject, group: str, source: str) -> None:
