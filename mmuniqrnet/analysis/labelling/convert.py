@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from mmuniqrnet.datasets.objects import Repairs, clip_box
 from mmuniqrnet.datasets.pictures import check_picture
@@ -16,7 +17,7 @@ from .coco import read_coco, write_coco
 from .cvat import read_cvat, write_cvat
 from .fiftyone import read_fiftyone, write_fiftyone
 from .jsonl import read_jsonl, write_jsonl
-from .label_studio import read_label_studio, write_label_studio
+from .label_studio import LOCAL_FILES, read_label_studio, write_label_studio
 from .predictions import read_answers, read_predictions
 from .records import LabelledObject
 
@@ -81,7 +82,7 @@ def convert(
     if not objects:
         raise UserError(f'{source} has no object with an expression.')
     for one in objects:
-        _rename(one, options)
+        _rename(one, options, read_as)
     _add_sizes(objects, options, needed=write_as in SIZED)
     if read_as in PREDICTIONS:
         _fit_boxes(objects, notes)
@@ -122,10 +123,13 @@ def _text(objects: Sequence[LabelledObject], write_as: str, predictions: bool, n
     return write_cvat(objects, predictions) if write_as == 'cvat' else write_fiftyone(objects, predictions, name)
 
 
-def _rename(one: LabelledObject, options: Options) -> None:
-    if not one.image.startswith(options.strip_prefix):
-        raise UserError(f'{one.where}: the image {one.image} does not begin with {options.strip_prefix}.')
-    one.image = one.image.removeprefix(options.strip_prefix)
+def _rename(one: LabelledObject, options: Options, read_as: str) -> None:
+    # Addresses of local files in Label Studio are quoted, and have one beginning.
+    is_address = read_as == 'label-studio' and one.image.startswith(LOCAL_FILES)
+    prefix = options.strip_prefix or (LOCAL_FILES if is_address else '')
+    if not one.image.startswith(prefix):
+        raise UserError(f'{one.where}: the image {one.image} does not begin with {prefix}.')
+    one.image = unquote(one.image.removeprefix(prefix)) if is_address else one.image.removeprefix(prefix)
     if options.split is not None:
         one.split = options.split
 
@@ -154,7 +158,7 @@ def _add_sizes(objects: Sequence[LabelledObject], options: Options, needed: bool
                     f'{one.width}x{one.height}{turned}.'
                 )
             one.width, one.height = found
-        one.image = options.add_prefix + one.image
+        one.image = options.add_prefix + (quote(one.image) if options.add_prefix.startswith(LOCAL_FILES) else one.image)
     if needed:
         for one in objects:
             if not one.no_target:

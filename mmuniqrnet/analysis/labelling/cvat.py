@@ -158,7 +158,9 @@ def _write_meta(root: ET.Element, images: int) -> None:
         ET.SubElement(label, 'name').text = name
         ET.SubElement(label, 'type').text = kind
         attribute = ET.SubElement(ET.SubElement(label, 'attributes'), 'attribute')
-        for key, value in dict(name=EXPRESSION, mutable='False', input_type='text', default_value='', values='').items():
+        for key, value in dict(
+            name=EXPRESSION, mutable='False', input_type='text', default_value='', values=''
+        ).items():
             ET.SubElement(attribute, key).text = value
 
 

@@ -9,7 +9,6 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.datasets.objects import Repairs, clip_box, is_numbers
@@ -64,8 +63,6 @@ def _read_results(results: Any, where: str, data: Mapping, repairs: Repairs) -> 
     if not isinstance(results, list) or not all(isinstance(result, dict) for result in results):
         raise UserError(f'{where}: "result" should be a list of objects.')
     image, split = data['image'], data.get('split')
-    if image.startswith(LOCAL_FILES):
-        image = unquote(image.removeprefix(LOCAL_FILES))
     regions: dict[str, tuple[str, dict]] = {}
     texts: dict[str, list[str]] = {}
     nothing: list[str] = []

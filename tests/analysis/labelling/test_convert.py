@@ -54,6 +54,16 @@ def test_prefixes_and_split(name, lines):
     assert {row[:2] for row in content(back)} == {(name, 'test') for name in ('a/1.png', '2 b.png', '3.png')}
 
 
+def test_addresses_of_local_files_in_label_studio_are_quoted(lines):
+    prefix = '/data/local-files/?d='
+    out = there(lines, 'label-studio', add_prefix=f'{prefix}my%20set/')
+    assert f'"{prefix}my%20set/2%20b.png"' in out.read_text()
+    for strip, names in (('', 'my set/{}'), (f'{prefix}my%20set/', '{}')):
+        back = lines.with_name(f'{len(strip)}.jsonl')
+        convert(out, back, 'label-studio', 'jsonl', Options(strip_prefix=strip))
+        assert {row[0] for row in content(back)} == {names.format(name) for name in ('a/1.png', '2 b.png', '3.png')}
+
+
 def test_sizes_are_taken_from_images_and_compared_with_them(lines):
     path = lines.with_name('box.jsonl')
     path.write_text(json.dumps(dict(image='3.png', expressions='x', bbox=[1, 2, 3, 4])))

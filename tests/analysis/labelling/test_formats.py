@@ -56,7 +56,7 @@ def test_label_studio_box_polygon_and_brush(tmp_path):
     path = label_studio(tmp_path, [BOX, TEXT, polygon, brush, *texts, nothing, dict(type='choices', value={})])
     (box, wedge, blob, none), notes = read_label_studio(path)
     assert notes == []
-    assert {one.image for one in (box, wedge, blob, none)} == {'cups/my cup.jpg'}
+    assert {one.image for one in (box, wedge, blob, none)} == {'/data/local-files/?d=cups/my%20cup.jpg'}
     assert (box.expressions, box.box, box.mask, box.width, box.height) == (
         ['the left cup', 'a mug'],
         [20, 20, 80, 60],
