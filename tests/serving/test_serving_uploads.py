@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmuniqrnet.serving.uploads import PAGE_LIMITS, read_upload
 from mmuniqrnet.utils.errors import UserError
-from mmuniqrnet.web.uploads import MAX_MEGABYTES, read_upload
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_photograph_cut_off_is_told(tmp_path, pixels):
 
 def test_a_large_file_is_not_even_opened(tmp_path):
     with open(tmp_path / 'big.png', 'wb') as file:
-        file.truncate((MAX_MEGABYTES + 2) * 2**20)
+        file.truncate((PAGE_LIMITS.megabytes + 2) * 2**20)
     with pytest.raises(UserError, match=r'big\.png has 22 MB'):
         read_upload(tmp_path / 'big.png')
 
