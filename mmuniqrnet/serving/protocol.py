@@ -16,6 +16,27 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 LINGER = 2.0
 
 
+# A body may come in a few pieces of any size; of many pieces, each has to have so many bytes on average. Chunks of one
+# byte would take a second of processor time for every megabyte.
+FREE_PIECES, PIECE = 1000, 64
+
+
+class GuardedConnection(h11.Connection):
+    """h11's parser, which refuses bodies in very many pieces."""
+
+    _pieces = _bytes = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._pieces, self._bytes = self._pieces + 1, self._bytes + len(event.data)
+            if self._pieces > FREE_PIECES and self._bytes < PIECE * self._pieces:
+                raise h11.RemoteProtocolError('the body comes in too many pieces')
+        elif isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        return event
+
+
 class GuardedProtocol(H11Protocol):
     """uvicorn's HTTP/1.1, with deadlines.
 
@@ -31,6 +52,7 @@ class GuardedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = GuardedConnection(h11.SERVER, self.config.h11_max_incomplete_event_size)
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None

@@ -1,8 +1,8 @@
 """Reading what people upload, before it can do harm."""
 
+import re
 import warnings
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import mmcv
@@ -10,10 +10,15 @@ import numpy as np
 from PIL import Image
 
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.few_reads import FewReads
 from mmuniqrnet.utils.orientation import read_orientation, turn_upright
 
-# Not every format that Pillow knows: for some it runs other programs, or decodes the file to find its size.
-FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'TIFF', 'PPM')
+# Not every format that Pillow knows: for some it runs other programs, and a TIFF may have tiles larger than itself.
+FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
+# A progressive JPEG has about ten scans, and each is a pass over all pixels; a file may have a million.
+MAX_SCANS, MAX_SEGMENTS = 50, 2000
+MARKER = re.compile(rb'\xff([\x02-\xcf\xd9-\xfe])')  # neither stuffing nor a marker without length, but for the end
+START_OF_SCAN, END_OF_IMAGE = b'\xda', b'\xd9'
 
 
 @dataclass(frozen=True)
@@ -76,15 +81,16 @@ def picture_size(content: bytes, name: str, limits: PictureLimits = PAGE_LIMITS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of large pictures, for which we have a limit, and of damaged metadata
-            with Image.open(BytesIO(content), formats=FORMATS) as head:
+            with Image.open(FewReads(content), formats=FORMATS) as head:
                 width, height = head.size
+                is_jpeg = head.format in ('JPEG', 'MPO')
     except Image.DecompressionBombError:
         raise UserError(f'{name} has too many pixels: a picture may have {limits}; save a smaller one.') from None
     except Exception:  # Pillow raises many types for files that were damaged on purpose
         raise _unreadable(name) from None
     if width * height > limits.megapixels * 1e6:
         raise UserError(f'{name} is {width} x {height} pixels: a picture may have {limits}; save a smaller one.')
-    if min(width, height) < 1:
+    if min(width, height) < 1 or (is_jpeg and not _has_few_scans(content)):
         raise _unreadable(name)
     if max(width, height) > limits.aspect * min(width, height):
         raise UserError(
@@ -117,6 +123,20 @@ def decode_picture(content: bytes, name: str, limits: PictureLimits = PAGE_LIMIT
         raise _unreadable(name)
     exif = read_orientation(content)
     return turn_upright(picture[..., ::-1], 1 if exif.applied else exif.value)
+
+
+def _has_few_scans(content: bytes) -> bool:
+    """Whether a JPEG has as many scans and other segments as one that was made to be looked at.
+
+    What comes after its end, such as the film of a phone's "motion photo", is not looked at.
+    """
+    place = scans = segments = 0
+    while (found := MARKER.search(content, place)) and found[1] != END_OF_IMAGE:
+        scans, segments = scans + (found[1] == START_OF_SCAN), segments + 1
+        if scans > MAX_SCANS or segments > MAX_SEGMENTS:
+            return False
+        place = found.end() + max(2, int.from_bytes(content[found.end() : found.end() + 2], 'big'))
+    return True
 
 
 def _unreadable(name: str) -> UserError:

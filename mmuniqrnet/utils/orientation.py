@@ -1,7 +1,6 @@
 """The EXIF orientation of photographs: reading it, and turning the stored pixels upright."""
 
 import warnings
-from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import UserError
+from .few_reads import FewReads
 
 Orientation: TypeAlias = Literal['upright', 'stored']
 TAG = 0x0112
@@ -51,7 +51,7 @@ def read_orientation(image: str | Path | bytes | Image.Image) -> ExifOrientation
             warnings.simplefilter('ignore')  # about damaged EXIF and large pictures
             if isinstance(image, Image.Image):
                 return _of_pil(image)
-            with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            with Image.open(FewReads(image) if isinstance(image, bytes) else image) as opened:
                 if opened.format == 'PNG' and not _has_mark(image if isinstance(image, bytes) else Path(image)):
                     return ExifOrientation(1, False)  # to find it, Pillow would decode the whole file
                 return _of_pil(opened)

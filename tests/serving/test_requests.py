@@ -121,6 +121,7 @@ def test_a_photograph_is_turned_and_data_urls_are_read(port):
 
 BIG = bytes(2**20 + 1)
 TEXTS = ['the red circle']
+CHUNKED = 'Transfer-Encoding: chunked'
 NO_PICTURE = 'a.png can not be read as a picture'
 
 
@@ -149,13 +150,14 @@ NO_PICTURE = 'a.png can not be read as a picture'
         (post(form(bytes(range(256)) * 9, TEXTS)), 422, NO_PICTURE),
         (post(form(b'BM' + b'\xff' * 900, TEXTS)), 422, NO_PICTURE),
         (post(form(b'II*\x00' + b'\xff' * 900, TEXTS)), 422, NO_PICTURE),
+        (post(form(jpeg()[:2] + b'\xff\xfe\x00\x02' * 99_999 + jpeg()[2:], TEXTS)), 422, NO_PICTURE),
         (post(form(png_of(0, 9), TEXTS)), 422, NO_PICTURE),
         (post(form(png_of(30, 20), TEXTS)), 422, NO_PICTURE),
         (post(form(png_of(6001, 4000), TEXTS)), 422, 'a.png is 6001 x 4000 pixels: a picture may have'),
         (post(form(png_of(100_000, 100_000), TEXTS)), 422, 'a.png has too many pixels'),
         (post(form(png_of(2100, 100), TEXTS)), 422, 'one side may be at most 20 times the other'),
         (post(b'{', 'application/json'), 400, 'The body is not valid JSON'),
-        (post(b'[' * 200_000, 'application/json'), 400, 'The body is not valid JSON'),
+        (post(b'[' * 9_000, 'application/json'), 400, 'The body is not valid JSON'),
         (post(b'\xff\xfe', 'application/json'), 400, 'The body is not valid JSON'),
         (post(b'[]', 'application/json'), 422, "an object with 'image', 'expressions' and 'refuse_below'"),
         (post(b'{"image": "", "expressions": [1]}', 'application/json'), 422, "'expressions' should be a text"),
@@ -167,6 +169,8 @@ NO_PICTURE = 'a.png can not be read as a picture'
             'An expression is not valid Unicode',
         ),
         (post(b'{"image": "", "expressions": "a"}', 'application/json'), 422, 'the image can not be read as a picture'),
+        (post(b'{"image": [' + b'{},' * 99_999, 'application/json'), 400, 'The JSON has too many parts'),
+        (head(None, 'a/b', CHUNKED) + b'1\r\na\r\n' * 9_999, 400, 'This is not a valid HTTP request'),
         (b'nonsense\r\n\r\n', 400, 'This is not a valid HTTP request'),
         (b'POST /ground HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n', 400, 'This is not a valid HTTP request'),
         (b'GET / HTTP/1.1\r\nX: ' + b'a' * 40_000, 400, 'This is not a valid HTTP request'),
