@@ -43,6 +43,9 @@ def add_parsers(commands: Any) -> None:
         '--max-upload-mb', type=float, default=20.0, metavar='MB', help='size of a picture file (default: 20)'
     )
     parser.add_argument(
+        '--max-megapixels', type=float, default=24.0, metavar='MP', help='width times height of a picture (default: 24)'
+    )
+    parser.add_argument(
         '--timeout',
         type=float,
         default=30.0,
@@ -61,7 +64,7 @@ def serve(args: argparse.Namespace) -> int:
     require_packages()
     check(args)
     limits = Limits(
-        picture=PictureLimits(megabytes=args.max_upload_mb),
+        picture=PictureLimits(megabytes=args.max_upload_mb, megapixels=args.max_megapixels),
         queue=args.max_queue,
         batch=args.max_batch,
         wait=args.max_wait_ms / 1000,
@@ -110,7 +113,9 @@ def check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if not (isfinite(value) and value >= least):
             raise UserError(f'--{name.replace("_", "-")} {value:g}: it must be at least {least}.')
-    for name in ('max_upload_mb', 'timeout'):
+    if args.port > 65535:
+        raise UserError(f'--port {args.port}: it must be at most 65535.')
+    for name in ('max_upload_mb', 'max_megapixels', 'timeout'):
         value = getattr(args, name)
         if not (isfinite(value) and value > 0):
             raise UserError(f'--{name.replace("_", "-")} {value:g}: it must be more than 0.')

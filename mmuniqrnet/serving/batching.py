@@ -76,6 +76,7 @@ class Batcher:
         self._changed = threading.Condition()
         self._closing = False
         self._seconds_per_job = 0.05  # a running mean
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name='model', daemon=True)
         metrics.queue.set_function(lambda: len(self._waiting))
 
@@ -84,8 +85,9 @@ class Batcher:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
+        """Whether the thread runs, and is not stuck in a batch whose requests have all been given up long ago."""
+        since = self._busy_since
+        return self._thread.is_alive() and (since is None or time.monotonic() - since < 4 * self.limits.timeout)
 
     def submit(self, job: Job) -> None:
         """Put a request at the end of the queue.
@@ -125,13 +127,14 @@ class Batcher:
         while (jobs := self._collect()) is not None:
             if not jobs:
                 continue
-            start = time.monotonic()
+            self._busy_since = start = time.monotonic()
             try:
                 self._answer(jobs)
             except Exception:  # the thread has to survive whatever a request is made of
                 LOG.exception('a batch could not be answered')
                 for job in jobs:
                     job.finish(_internal())
+            self._busy_since = None
             seconds = time.monotonic() - start
             self.metrics.batch_seconds.observe(seconds)
             self._seconds_per_job += 0.2 * (seconds / len(jobs) - self._seconds_per_job)

@@ -93,6 +93,15 @@ def test_an_answer_that_is_late_is_given_up():
     assert len(model.calls) <= 3 and model.calls[-1] == [['last']]
 
 
+def test_a_model_that_hangs_is_seen():
+    with toy_server(ToyModel(0.8), timeout=0.1) as server:
+        port = server.port
+        assert ask(port, post(form(picture(), ['a']))).status == 504
+        until(lambda: ask(port, get('/health/live')).status == 503)
+        assert ask(port, get('/health/ready')).json == dict(live=False, ready=False)
+        until(lambda: ask(port, get('/health')).status == 200)
+
+
 def test_who_leaves_is_taken_out_of_the_queue():
     model = ToyModel(0.3)
     with toy_server(model, wait=0, batch=1) as server:

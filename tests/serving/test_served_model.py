@@ -12,10 +12,12 @@ from pycocotools import mask as coco_mask
 pytest.importorskip('fastapi', reason="needs the extra 'serve': fastapi")
 pytest.importorskip('prometheus_client', reason="needs the extra 'serve': prometheus_client")
 
+from helpers.export_samples import needs_exporter
 from helpers.nano_model import scene
 from helpers.serve_samples import ask, ask_all, connect, form, get, metrics, png, post, read, serving, toy_server, until
+from helpers.tools import end_of_tool
 
-from mmuniqrnet.apis import UniQRNetInferencer
+from mmuniqrnet.apis import UniQRNetInferencer, shipped_weights
 from mmuniqrnet.serving.models import TorchModel
 
 TEXTS = ['the red circle']
@@ -61,6 +63,15 @@ def served():
 @pytest.mark.slow
 def test_a_process_gives_the_same_answers(served):
     check_answers(served.port)
+
+
+@pytest.mark.slow
+@needs_exporter
+def test_an_export_gives_the_same_answers(tmp_path):
+    folder = tmp_path / 'exported'
+    assert end_of_tool('export', '--weights', shipped_weights(), folder) is None
+    with serving('--onnx', str(folder)) as served:
+        check_answers(served.port)
 
 
 @pytest.mark.slow
