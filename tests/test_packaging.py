@@ -165,11 +165,12 @@ def test_no_stack_is_required_and_none_names_the_other():
 
 
 # Folders that are for an extra, whose packages they may import at the top: nothing else imports them there.
-EXTRA_OF = {'web': 'web', 'export': 'export'}
+EXTRA_OF = {'web': 'web', 'export': 'export', 'serving': 'serve'}
 
 
 def importable(requirements: list[str]) -> set[str]:
-    return {{'pillow': 'PIL'}.get(Requirement(text).name, Requirement(text).name) for text in requirements}
+    names = (Requirement(text).name.replace('-', '_') for text in requirements)
+    return {{'pillow': 'PIL'}.get(name, name) for name in names}
 
 
 def test_every_import_of_the_package_is_declared():
