@@ -36,6 +36,11 @@ def test_site_shows_readme(site):
     assert 'referring expression comprehension' in (site / 'index.html').read_text()
 
 
+def test_site_shows_notebooks(site):
+    page = (site / 'notebooks' / 'ask.html').read_text()
+    assert 'Open in Colab' in page and 'UniQRNetInferencer' in page and 'execution_count' not in page
+
+
 def test_reference_has_every_public_class_and_function(site):
     reference = (site / 'api.html').read_text()
     assert 'Multiply the losses of each task by a weight' in reference
