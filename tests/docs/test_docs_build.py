@@ -16,7 +16,17 @@ from mmuniqrnet import registry
 
 PAGES = all_pages()
 # Options of other projects' tools.
-FOREIGN_OPTIONS = {'--shm-size', '--ipc', '--nproc_per_node', '--no-deps', '--no-build-isolation', '--pid', '--native'}
+FOREIGN_OPTIONS = {
+    '--shm-size',
+    '--ipc',
+    '--nproc_per_node',
+    '--no-deps',
+    '--no-build-isolation',
+    '--pid',
+    '--native',
+    '--user',
+    '--gpus',
+}
 
 
 def build(*arguments: object) -> subprocess.CompletedProcess:
