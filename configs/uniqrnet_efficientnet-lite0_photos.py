@@ -9,7 +9,7 @@ _base_ = [
 # To change: the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N, where T_max is 100
 # less; train_dataloader.batch_size=N, optim_wrapper.optimizer.lr=X, randomness.seed=N
 optim_wrapper = dict(
-    type='ClippingOptimWrapper',
+    type='Bf16OptimWrapper',  # float32 where no GPU computes in bfloat16
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=1e-4, betas=(0.9, 0.98), fused=True),
     clip_grad=dict(max_norm=1.0),
     # What comes pre-trained learns more slowly.

@@ -5,14 +5,13 @@ It runs the same commands as a user would, prints each, and continues an interru
 
 import argparse
 import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmuniqrnet.config import CFG_OPTIONS_HELP
-from mmuniqrnet.utils.errors import UserError, run_tool
+from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.utils.steps import run_script, say_step
 
 TOOLS = Path(__file__).resolve().parent
 CONFIG = TOOLS.parent / 'configs' / 'uniqrnet_swin-nano_refshapes.py'
@@ -33,43 +32,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = [f'{part}_dataloader.dataset.data_root={args.data_dir}' for part in ('train', 'val', 'test')]
     options = ['--cfg-options', *options, *args.cfg_options]
 
-    step('1/3  The data: RefShapes, coloured shapes and expressions that each name one of them (20 seconds)')
-    run('dataset_tools/make_refshapes.py', args.data_dir)
-    step('2/3  Training (about a quarter of an hour on two CPU cores; the log below shows the remaining time as "eta")')
+    say_step('1/3  The data: RefShapes, coloured shapes and expressions that each name one of them (20 seconds)')
+    run_script(TOOLS / 'dataset_tools/make_refshapes.py', args.data_dir)
+    say_step('2/3  Training (about a quarter of an hour on two CPU cores; the log below shows the remaining time as "eta")')
     if (work_dir / 'finished').exists():
         print(f'{work_dir} holds a finished training; delete it to train again.', flush=True)
     else:
-        run('train.py', CONFIG, '--work-dir', work_dir, '--resume', *options)
+        run_script(TOOLS / 'train.py', CONFIG, '--work-dir', work_dir, '--resume', *options)
         (work_dir / 'finished').touch()
-    step('3/3  Testing the best checkpoint on val, testA (attributes) and testB (place and relation)')
+    say_step('3/3  Testing the best checkpoint on val, testA (attributes) and testB (place and relation)')
     best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
     pictures = work_dir / 'pictures'
-    run('test.py', CONFIG, best, '--work-dir', work_dir, '--show-dir', pictures, *options)
+    run_script(TOOLS / 'test.py', CONFIG, best, '--work-dir', work_dir, '--show-dir', pictures, *options)
     print(
         f'\nTable:       {work_dir / "results.md"}'
         f'\nPictures:    {pictures}'
         f'\nCheckpoint:  {best}'
         f'\nTensorBoard: {shlex.quote(sys.executable)} -m tensorboard.main --logdir {work_dir}'
     )
-
-
-def step(title: str) -> None:
-    print(f'\n=== {title}', flush=True)
-
-
-def run(tool: str, *arguments: object) -> None:
-    """Run one of the tools, printing the command and the seconds it took.
-
-    Raises:
-        UserError: The tool failed.
-    """
-    command = [sys.executable, str(TOOLS / tool), *map(str, arguments)]
-    print('$ ' + shlex.join(['python', *command[1:]]), flush=True)
-    start = time.monotonic()
-    code = subprocess.run(command).returncode
-    if code:
-        raise UserError(f'{tool} ended with exit status {code}; its own message is above.')
-    print(f'({time.monotonic() - start:.0f} s)', flush=True)
 
 
 if __name__ == '__main__':
