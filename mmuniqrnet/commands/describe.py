@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--fill-boxes', action='store_true', help='for plural: use the boxes of objects that have no mask as masks'
     )
+    parser.add_argument(
+        '--phrases',
+        metavar='FILE',
+        help='write these phrases instead, {"cup": ["the cup", "a mug"], ...}, for each object that is the only one of '
+        'its category in its image',
+    )
+    parser.add_argument('--ambiguous', action='store_true', help='with --phrases: also for other objects')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='another seed draws other expressions')
     parser.add_argument('--split', metavar='NAME', help='write this split into every line')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
@@ -60,16 +67,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def describe(args: argparse.Namespace) -> int:
     """Write the file, and print how many objects could be described, and why not the others."""
-    from mmuniqrnet.analysis.coco_to_jsonl import write_jsonl
     from mmuniqrnet.analysis.describe.language import load_language
     from mmuniqrnet.analysis.describe.meanings import KINDS
-    from mmuniqrnet.analysis.describe.records import PLURAL
+    from mmuniqrnet.analysis.describe.records import PLURAL, write_jsonl
     from mmuniqrnet.analysis.describe.records import describe as describe_all
     from mmuniqrnet.datasets.annotation_files import load_json, require_file
     from mmuniqrnet.datasets.objects import Repairs
     from mmuniqrnet.utils.errors import UserError
     from mmuniqrnet.utils.io import refuse_overwriting
 
+    if args.ambiguous and args.phrases is None:
+        raise UserError('--ambiguous has an effect with --phrases only.')
+    if args.phrases is not None:
+        return _write_given_phrases(args)
     kinds = args.kinds or KINDS
     if args.fill_boxes and PLURAL not in kinds:
         raise UserError('--fill-boxes has an effect with --kinds plural only.')
@@ -97,4 +107,32 @@ def describe(args: argparse.Namespace) -> int:
         raise UserError(f'{args.annotations}: no expression could be made; nothing is written.')
     write_jsonl(args.out, records, args.overwrite)
     print(f'{args.out}: {len(records):,} lines, {counts.expressions.total():,} expressions')
+    return 0
+
+
+def _write_given_phrases(args: argparse.Namespace) -> int:
+    from mmuniqrnet.analysis.describe.given_phrases import coco_to_records, phrases_by_category
+    from mmuniqrnet.analysis.describe.records import write_jsonl
+    from mmuniqrnet.datasets.annotation_files import load_json, require_file
+    from mmuniqrnet.datasets.objects import Repairs
+    from mmuniqrnet.utils.errors import UserError
+
+    unused = {
+        '--images': args.images,
+        '--kinds': args.kinds,
+        '--no-target': args.no_target,
+        '--annotated': args.annotated,
+    }
+    for option, value in unused.items():
+        if value:
+            raise UserError(f'{option} has no effect with --phrases.')
+    require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
+    repairs = Repairs()
+    phrases = phrases_by_category(args.phrases)
+    records = coco_to_records(load_json(args.annotations), phrases, not args.ambiguous, args.split, repairs)
+    write_jsonl(args.out, records, args.overwrite)
+    for sentence in repairs.sentences():
+        print(f'{args.annotations}: {sentence}')
+    expressions = sum(len(record['expressions']) for record in records)
+    print(f'{args.out}: {len(records):,} lines, {expressions:,} expressions')
     return 0

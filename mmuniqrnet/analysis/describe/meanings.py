@@ -89,8 +89,8 @@ class Facts:
         return category in term.all_categories or (general and category not in self.language.listed)
 
     def complete(self, term: Term) -> bool:
-        """Whether all objects that the term may name are annotated, as far as the file has their categories."""
-        return all(
+        """Whether all objects that the term names are annotated, and those that it may name, if the file has them."""
+        return all(map(self.picture.knows, term.covers)) and all(
             self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
         )
 

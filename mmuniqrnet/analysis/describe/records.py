@@ -1,5 +1,6 @@
 """Lines of JSON for ``ReferJsonlDataset`` from a file in COCO's format, and a count of what could be described."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from PIL import Image
 from mmuniqrnet.datasets.objects import Repairs
 from mmuniqrnet.structures.masks import with_text_counts
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 from mmuniqrnet.utils.tables import text_table
 
 from .choice import DESCRIBED, REASONS, WEIGHTS, Written, describe_object, generator
@@ -107,7 +109,7 @@ def describe(
         raise UserError(f'kinds should be some of {", ".join(ALL_KINDS)}, not {", ".join(kinds) or "none"}.')
     counts = Counts()
     records: list[dict] = []
-    for picture in read_pictures(coco, where, annotated, repairs):
+    for picture in read_pictures(coco, where, annotated, repairs, language.aliases):
         colours = None if images is None else _colours(picture, images, language)
         writer = _Writer(Facts(picture, language, colours), generator(seed, picture.file_name), split, counts)
         records += writer.lines([kind for kind in WEIGHTS if kind in kinds], per_object, no_target)
@@ -174,3 +176,14 @@ def _colours(picture: Picture, folder: str, language: Language) -> Colours:
             f'{picture.width}x{picture.height}.'
         )
     return Colours(picture, pixels, language.wearers)
+
+
+def write_jsonl(path: str, records: Sequence[Mapping], overwrite: bool = False) -> None:
+    """Write one record per line.
+
+    Raises:
+        OverwriteError: The file exists and ``overwrite`` is False.
+    """
+    with atomic_path(refuse_overwriting(path, overwrite)) as part, part.open('w', encoding='utf-8') as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + '\n')

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmuniqrnet.analysis.coco_to_jsonl import coco_to_records, phrases_by_category
+from mmuniqrnet.analysis.describe.given_phrases import coco_to_records, phrases_by_category
 from mmuniqrnet.datasets import ReferJsonlDataset
 
 ROOT = Path(__file__).resolve().parents[2]
