@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmuniqrnet.datasets.random_words import Draw
+
 from .fits import members
-from .language import Draw
 from .meanings import Facts, Meaning, Noun
 from .phrases import Phrases
 
@@ -71,18 +72,13 @@ def describe_object(
         if len(found) == count:
             break
         left = left or dict(weights)
-        kind = _weighted(left, draw)
+        kind = draw.weighted(left)
         meaning = draw.pick(by_kind[kind])
         text = phrases.write(meaning)
         if text.lower() not in found:
             found[text.lower()] = Written(text, meaning)
             del left[kind]
     return list(found.values()), DESCRIBED
-
-
-def _weighted(weights: dict[str, float], draw: Draw) -> str:
-    bounds = np.cumsum(list(weights.values()))
-    return list(weights)[int(np.searchsorted(bounds, draw.rng.random() * bounds[-1], side='right'))]
 
 
 def _unfit(facts: Facts, target: int) -> str:

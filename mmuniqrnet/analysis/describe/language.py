@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.utils.errors import UserError
 
@@ -179,16 +177,3 @@ def _check_form(form: str, needed: set[str], optional: set[str], where: str) -> 
     if not needed <= names <= needed | optional:
         wanted = ' and '.join(f'{{{name}}}' for name in sorted(needed))
         raise UserError(f'{where}: the form "{form}" should have {wanted}, and no other braces.')
-
-
-class Draw:
-    """Random choices from one generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def pick(self, options: Sequence[Any]) -> Any:
-        return options[int(self.rng.random() * len(options))]
-
-    def chance(self, probability: float) -> bool:
-        return bool(self.rng.random() < probability)

@@ -124,7 +124,7 @@ def test_why_objects_have_no_expression():
     _, partly = describe(coco_of([BARE, things[2]], persons_only=True), load_language())
     assert partly.objects['dog'] == Counter({'its category is not annotated completely': 1})
     table = counts.tables()
-    assert 'is a crowd' in table and table.splitlines()[1].split()[:2] == ['person', '2']
+    assert 'is a crowd' in table and table.splitlines()[1].split()[:2] == ['bear', '2']
 
 
 def test_pictures_are_needed_for_colours_only(tmp_path):
