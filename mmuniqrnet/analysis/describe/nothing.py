@@ -40,7 +40,8 @@ def describe_nothing(facts: Facts, kinds: Sequence[str], count: int, rng: np.ran
 
 def _absent(facts: Facts) -> Iterator[Meaning]:
     """Meanings that fit nothing."""
-    terms = [term for term in facts.language.terms if facts.complete(term)]
+    own = (term for category in sorted(facts.picture.categories) for term in facts.language.terms_of(category))
+    terms = [term for term in dict.fromkeys([*facts.language.terms, *own]) if facts.complete(term)]
     groups = {term: facts.group(Noun(term)).maybe for term in terms}
     missing = [term for term in terms if not groups[term]]
     present = [term for term in terms if groups[term] and not groups[term] & facts.crowds]

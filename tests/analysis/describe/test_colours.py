@@ -7,7 +7,9 @@ from mmuniqrnet.analysis.describe.colours import Colours
 from mmuniqrnet.analysis.describe.language import load_language
 from mmuniqrnet.analysis.describe.meanings import Facts
 from mmuniqrnet.analysis.describe.phrases import all_texts
-from mmuniqrnet.analysis.describe.scene import read_pictures
+from mmuniqrnet.analysis.describe.scene import Picture, Thing, read_pictures
+from mmuniqrnet.datasets.refshapes.writer import draw_scene
+from mmuniqrnet.structures.masks import encode_mask, xywh_to_xyxy
 
 RED, BLUE, WHITE, BLACK, GREEN = (200, 20, 30), (20, 40, 190), (245, 245, 245), (25, 25, 25), (30, 150, 40)
 SKIN, PAVEMENT, SKY = (215, 170, 140), (150, 140, 120), (170, 200, 225)
@@ -82,3 +84,18 @@ def test_halves_are_those_of_people_only_and_the_mask_decides():
     assert not any('red' in text for text in said(Image.fromarray(pixels), 0, [car]))
     seen = dict(segmentation=[[105, 150, 160, 150, 160, 210, 105, 210]])
     assert 'red car' in said(Image.fromarray(pixels), 0, [(*car, seen)])
+
+
+def test_colours_of_drawn_scenes_are_those_they_were_drawn_with():
+    """RefShapes draws on textured backgrounds, with shades; what its objects are is known."""
+    said_of, right = 0, 0
+    for index in range(25):
+        pixels, layout, _ = draw_scene(5, 'val', index)
+        objects = [placed for placed in layout.objects if min(placed.bbox[2:]) >= 22]
+        things = tuple(Thing(one.shape, tuple(xywh_to_xyxy(one.bbox)), encode_mask(one.mask)) for one in objects)
+        picture = Picture('a', layout.width, layout.height, things, frozenset(one.shape for one in objects))
+        colours = Colours(picture, Image.fromarray(pixels[..., ::-1]), frozenset())
+        for own, found, may_be in zip(objects, colours.sure['whole'], colours.maybe['whole']):
+            assert found in (None, own.color) and own.color in may_be
+            said_of, right = said_of + 1, right + (found == own.color)
+    assert right > 0.8 * said_of > 40
