@@ -83,6 +83,7 @@ def test_wheel_made_from_the_sdist_has_what_mim_and_the_package_need(wheel):
     vocab = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmuniqrnet/datasets/refshapes/vocab').iterdir()}
     assert 'mmuniqrnet/datasets/refshapes/vocab/vocab.txt' in vocab
     assert vocab <= names
+    assert 'mmuniqrnet/analysis/describe/languages/english.json' in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'mmuniqrnet').rglob('*.py') if '.mim' not in path.parts}
     assert modules <= names
 

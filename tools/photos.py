@@ -21,7 +21,7 @@ EXPRESSIONS = CONFIGS / 'uniqrnet_efficientnet-lite0_photos.py'
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('train', type=Path, metavar='TRAIN.json', help='annotations to train on, in COCO\'s format')
+    parser.add_argument('train', type=Path, metavar='TRAIN.json', help="annotations to train on, in COCO's format")
     parser.add_argument('val', type=Path, metavar='VAL.json', help='annotations of other images, to test on')
     parser.add_argument('--images', type=Path, required=True, metavar='DIR', help='folder of the images of both')
     parser.add_argument(
@@ -116,7 +116,9 @@ def describe(target: Path, source: Path, images: Path, *options: object) -> None
 
 def data_options(config: Path, photos: Path) -> list[str]:
     """The options that let the data sets of a config be read from this folder."""
-    train = ['train_dataloader.dataset'] if config == NAMES else [f'train_dataloader.dataset.datasets.{i}' for i in (0, 1)]
+    train = (
+        ['train_dataloader.dataset'] if config == NAMES else [f'train_dataloader.dataset.datasets.{i}' for i in (0, 1)]
+    )
     others = ['val_dataloader.dataset', *(f'test_dataloader.dataset.datasets.{i}' for i in (0, 1))]
     return [f'{place}.data_root={photos}/' for place in (*train, *others)]
 
@@ -138,7 +140,9 @@ def words(photos: Path) -> Path:
     import json
 
     path = photos / 'words.txt'
-    lines = [line for name in ('names', 'train', 'mosaics') for line in (photos / f'{name}.jsonl').open(encoding='utf-8')]
+    lines = [
+        line for name in ('names', 'train', 'mosaics') for line in (photos / f'{name}.jsonl').open(encoding='utf-8')
+    ]
     path.write_text('\n'.join(one for line in lines for one in json.loads(line)['expressions']), encoding='utf-8')
     return path
 

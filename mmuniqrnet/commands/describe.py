@@ -3,6 +3,9 @@
 import argparse
 from typing import Any
 
+PER_OBJECT = 3
+LANGUAGE = 'english'
+
 
 def add_parsers(commands: Any) -> None:
     """Add the subcommand to the parsers of ``mmuniqrnet``."""
@@ -23,7 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('out', metavar='OUT.jsonl', help='the JSON Lines file to write')
     parser.add_argument('--images', metavar='DIR', help='folder of the images; without it, no colours are said')
     parser.add_argument(
-        '--per-object', type=int, default=3, metavar='N', help='most expressions of an object (default: %(default)s)'
+        '--per-object',
+        type=int,
+        default=PER_OBJECT,
+        metavar='N',
+        help='most expressions of an object (default: %(default)s)',
     )
     parser.add_argument(
         '--kinds',
@@ -48,11 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '"persons_only": true or "annotated_categories": [names]',
     )
     parser.add_argument(
-        '--language', default='english', metavar='NAME', help='a language, or a .json file (default: %(default)s)'
+        '--language', default=LANGUAGE, metavar='NAME', help='a language, or a .json file (default: %(default)s)'
     )
     parser.add_argument(
         '--fill-boxes', action='store_true', help='for plural: use the boxes of objects that have no mask as masks'
     )
+    parser.add_argument(
+        '--several',
+        action='store_true',
+        help='describe only objects that share their image with another one of their category',
+    )
+    parser.add_argument(
+        '--phrases',
+        metavar='FILE',
+        help='write these phrases instead, {"cup": ["the cup", "a mug"], ...}, for each object that is the only one of '
+        'its category in its image',
+    )
+    parser.add_argument('--ambiguous', action='store_true', help='with --phrases: also for other objects')
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='another seed draws other expressions')
     parser.add_argument('--split', metavar='NAME', help='write this split into every line')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
@@ -60,16 +79,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def describe(args: argparse.Namespace) -> int:
     """Write the file, and print how many objects could be described, and why not the others."""
-    from mmuniqrnet.analysis.coco_to_jsonl import write_jsonl
     from mmuniqrnet.analysis.describe.language import load_language
     from mmuniqrnet.analysis.describe.meanings import KINDS
-    from mmuniqrnet.analysis.describe.records import PLURAL
+    from mmuniqrnet.analysis.describe.records import PLURAL, write_jsonl
     from mmuniqrnet.analysis.describe.records import describe as describe_all
     from mmuniqrnet.datasets.annotation_files import load_json, require_file
     from mmuniqrnet.datasets.objects import Repairs
     from mmuniqrnet.utils.errors import UserError
     from mmuniqrnet.utils.io import refuse_overwriting
 
+    if args.ambiguous and args.phrases is None:
+        raise UserError('--ambiguous has an effect with --phrases only.')
+    if args.phrases is not None:
+        return _write_given_phrases(args)
     kinds = args.kinds or KINDS
     if args.fill_boxes and PLURAL not in kinds:
         raise UserError('--fill-boxes has an effect with --kinds plural only.')
@@ -86,6 +108,7 @@ def describe(args: argparse.Namespace) -> int:
         seed=args.seed,
         annotated=args.annotated,
         fill_boxes=args.fill_boxes,
+        several=args.several,
         split=args.split,
         where=args.annotations,
         repairs=repairs,
@@ -97,4 +120,37 @@ def describe(args: argparse.Namespace) -> int:
         raise UserError(f'{args.annotations}: no expression could be made; nothing is written.')
     write_jsonl(args.out, records, args.overwrite)
     print(f'{args.out}: {len(records):,} lines, {counts.expressions.total():,} expressions')
+    return 0
+
+
+def _write_given_phrases(args: argparse.Namespace) -> int:
+    from mmuniqrnet.analysis.describe.given_phrases import coco_to_records, phrases_by_category
+    from mmuniqrnet.analysis.describe.records import write_jsonl
+    from mmuniqrnet.datasets.annotation_files import load_json, require_file
+    from mmuniqrnet.datasets.objects import Repairs
+    from mmuniqrnet.utils.errors import UserError
+
+    unused = {
+        '--images': args.images,
+        '--kinds': args.kinds,
+        '--no-target': args.no_target,
+        '--annotated': args.annotated,
+        '--fill-boxes': args.fill_boxes,
+        '--several': args.several,
+        '--per-object': args.per_object != PER_OBJECT,
+        '--language': args.language != LANGUAGE,
+        '--seed': args.seed != 0,
+    }
+    for option, value in unused.items():
+        if value:
+            raise UserError(f'{option} has no effect with --phrases.')
+    require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
+    repairs = Repairs()
+    phrases = phrases_by_category(args.phrases)
+    records = coco_to_records(load_json(args.annotations), phrases, not args.ambiguous, args.split, repairs)
+    write_jsonl(args.out, records, args.overwrite)
+    for sentence in repairs.sentences():
+        print(f'{args.annotations}: {sentence}')
+    expressions = sum(len(record['expressions']) for record in records)
+    print(f'{args.out}: {len(records):,} lines, {expressions:,} expressions')
     return 0

@@ -7,7 +7,7 @@ import pytest
 from helpers.tools import run_dataset_tool
 
 from mmuniqrnet.analysis.coco_subset import write_without_images
-from mmuniqrnet.analysis.coco_to_jsonl import coco_to_records
+from mmuniqrnet.analysis.describe.given_phrases import coco_to_records
 from mmuniqrnet.datasets.objects import Repairs
 from mmuniqrnet.utils.errors import UserError
 

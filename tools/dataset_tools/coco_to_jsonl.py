@@ -4,13 +4,15 @@
 
 ``phrases.json`` is ``{"cup": ["the cup", "a mug"], ...}``. A phrase for a category does not tell apart two objects of
 it, so only objects that are the only one of their category in their image are taken; ``--ambiguous`` takes all.
+``mmuniqrnet describe --phrases`` does the same; this tool stays for one release.
 The exit status is 1 if the written file has problems.
 """
 
 import argparse
 from collections.abc import Sequence
 
-from mmuniqrnet.analysis.coco_to_jsonl import coco_to_records, phrases_by_category, write_jsonl
+from mmuniqrnet.analysis.describe.given_phrases import coco_to_records, phrases_by_category
+from mmuniqrnet.analysis.describe.records import write_jsonl
 from mmuniqrnet.datasets import validate_jsonl
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.datasets.objects import Repairs

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmuniqrnet.datasets.random_words import Draw
+
 from .fits import members
-from .language import Draw
 from .meanings import Facts, Meaning, Noun
 from .phrases import Phrases
 
@@ -25,6 +26,7 @@ REASONS = (
     'is a crowd',
     'too small',
     'its category is not annotated completely',
+    'is the only one of its category',
     'a crowd of its category is in the image',
     'another box of its category is at its place',
     'nothing tells it apart by a margin',
@@ -45,14 +47,16 @@ def generator(seed: int, name: str) -> np.random.Generator:
 
 
 def describe_object(
-    facts: Facts, target: int, kinds: Sequence[str], count: int, rng: np.random.Generator
+    facts: Facts, target: int, kinds: Sequence[str], count: int, rng: np.random.Generator, several: bool = False
 ) -> tuple[list[Written], str]:
     """Up to ``count`` different expressions for an object, of different kinds where there are several.
+
+    With ``several``, the only object of a category in its picture has none.
 
     Returns:
         The expressions, and ``DESCRIBED``, or why there is none (one of ``REASONS``).
     """
-    reason = _unfit(facts, target)
+    reason = _unfit(facts, target, several)
     if reason:
         return [], reason
     phrases, draw = Phrases(facts.language, rng), Draw(rng)
@@ -71,7 +75,7 @@ def describe_object(
         if len(found) == count:
             break
         left = left or dict(weights)
-        kind = _weighted(left, draw)
+        kind = draw.weighted(left)
         meaning = draw.pick(by_kind[kind])
         text = phrases.write(meaning)
         if text.lower() not in found:
@@ -80,12 +84,7 @@ def describe_object(
     return list(found.values()), DESCRIBED
 
 
-def _weighted(weights: dict[str, float], draw: Draw) -> str:
-    bounds = np.cumsum(list(weights.values()))
-    return list(weights)[int(np.searchsorted(bounds, draw.rng.random() * bounds[-1], side='right'))]
-
-
-def _unfit(facts: Facts, target: int) -> str:
+def _unfit(facts: Facts, target: int, several: bool) -> str:
     """Why an object is not described at all; '' if it may be."""
     thing = facts.picture.things[target]
     if thing.crowd:
@@ -94,18 +93,21 @@ def _unfit(facts: Facts, target: int) -> str:
     share = (x2 - x1) * (y2 - y1) / (facts.picture.width * facts.picture.height)
     if max(x2 - x1, y2 - y1) < LEAST_SIDE or share < LEAST_SHARE:
         return REASONS[1]
-    return '' if facts.picture.knows(thing.category) else REASONS[2]
+    if not facts.picture.knows(thing.category):
+        return REASONS[2]
+    alone = sum(other.category == thing.category for other in facts.picture.things) == 1
+    return REASONS[3] if several and alone else ''
 
 
 def _why_none(facts: Facts, target: int) -> str:
     things = facts.picture.things
     category = things[target].category
     if any(things[i].category == category for i in members(facts.crowds)):
-        return REASONS[3]
+        return REASONS[4]
     same = [other for i, other in enumerate(things) if i != target and other.category == category]
     if any(_iou(things[target].box, other.box) >= SAME_BOX for other in same):
-        return REASONS[4]
-    return REASONS[5]
+        return REASONS[5]
+    return REASONS[6]
 
 
 def _iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -60,7 +60,9 @@ SURE = {'whole': 0.6, 'upper': 0.6, 'lower': 0.65}  # of a part's pixels, strict
 LOOSELY = 0.75  # of a part's pixels, loosely, besides
 MAYBE, MAYBE_NO_HUE = 0.1, 0.3  # of the pixels of a part, loosely
 ELSEWHERE = 0.15  # of the pixels of the box, strictly
+LEAST_PIXELS = 40
 LEAST_SIDE = 16  # pixels; colours of smaller objects are uncertain
+LEAST_SURE = 22  # and of those that have a sure colour
 LEAST_HEIGHT = 48  # pixels of a person, to tell halves apart
 GREY_PICTURE = 0.12  # a picture in which 95 % of the pixels are less saturated has no colours
 DARK_PICTURE = 0.3  # in a picture of which half of the pixels are darker, nothing is surely black
@@ -82,6 +84,16 @@ MAY_BE = {
 }
 
 
+Where = tuple[tuple[float, float], tuple[float, float]]
+
+
+class _Maps(NamedTuple):
+    """[H, W, colours] bool: which pixels have which colours."""
+
+    strict: np.ndarray
+    loose: np.ndarray
+
+
 class Colours:
     """The colours of the objects of one picture.
 
@@ -98,6 +110,7 @@ class Colours:
             wearers: The categories of which halves are told, as those of clothes.
         """
         hsv = _hsv(np.asarray(pixels.convert('RGB')))
+        maps = _Maps(*(np.stack([_within(hsv, table[colour]) for colour in COLOURS], -1) for table in (STRICT, LOOSE)))
         count = len(picture.things)
         self.sure: dict[str, list[str | None]] = {part: [None] * count for part in PARTS}
         self.maybe: dict[str, list[frozenset[str]]] = {part: [frozenset(COLOURS)] * count for part in PARTS}
@@ -109,15 +122,16 @@ class Colours:
             x1, y1, x2, y2 = _whole(thing.box, hsv.shape)
             if min(x2 - x1, y2 - y1) < LEAST_SIDE or thing.crowd:
                 continue
-            patch, mask = hsv[y1:y2, x1:x2], None
+            patch, mask = _Maps(maps.strict[y1:y2, x1:x2], maps.loose[y1:y2, x1:x2]), None
             if thing.mask is not None:
                 mask = mask_utils.decode(to_rle(thing.mask, picture.height, picture.width))[y1:y2, x1:x2] > 0
             wears = thing.category in wearers
             for part in PARTS:
                 self.maybe[part][i] = _maybe(patch, mask, part)
                 where = _where(thing, picture, part) if wears != (part == 'whole') else None
-                if where is not None and not _covered(i, picture, where):
-                    colour = _main_colour(_region(patch, mask, where), part)
+                seen = where is not None and min(x2 - x1, y2 - y1) >= LEAST_SURE
+                if seen and where is not None and not _covered(i, picture, where):
+                    colour = _main_colour(patch, mask, where, part)
                     self.sure[part][i] = None if dark and colour == 'black' else colour
 
     def fit(self, group: Fit, part: str, colour: str) -> Fit:
@@ -125,9 +139,6 @@ class Colours:
         sure = sum(1 << i for i, own in enumerate(self.sure[part]) if own == colour)
         maybe = sum(1 << i for i, own in enumerate(self.maybe[part]) if colour in own)
         return Fit(group.sure & sure, group.maybe & (maybe | sure))
-
-
-Where = tuple[tuple[float, float], tuple[float, float]]
 
 
 def _where(thing: Thing, picture: Picture, part: str) -> Where | None:
@@ -170,39 +181,36 @@ def _within(hsv: np.ndarray, limits: Range) -> np.ndarray:
     return hue & (hsv[..., 1] >= dull) & (hsv[..., 1] <= vivid) & (hsv[..., 2] >= dark) & (hsv[..., 2] <= light)
 
 
-def _maybe(patch: np.ndarray, mask: np.ndarray | None, part: str) -> frozenset[str]:
+def _maybe(patch: _Maps, mask: np.ndarray | None, part: str) -> frozenset[str]:
     """The colours of which a part has more than a few pixels, or the box many."""
-    pixels, everywhere = _region(patch, mask, MAY_BE[part]), _region(patch, mask, MAY_BE['whole'])
-    if len(pixels) < 30:
+    loose, everywhere = _region(patch.loose, mask, MAY_BE[part]), _region(patch.strict, mask, MAY_BE['whole'])
+    if len(loose) < LEAST_PIXELS:
         return frozenset(COLOURS)
     found = set()
-    for colour in COLOURS:
-        least = MAYBE_NO_HUE if colour in NO_HUE else MAYBE
-        elsewhere = colour not in NO_HUE and _within(everywhere, STRICT[colour]).mean() >= ELSEWHERE
-        if elsewhere or _within(pixels, LOOSE[colour]).mean() >= least:
+    for colour, share, elsewhere in zip(COLOURS, loose.mean(0), everywhere.mean(0)):
+        dull = colour in NO_HUE
+        if share >= (MAYBE_NO_HUE if dull else MAYBE) or (not dull and elsewhere >= ELSEWHERE):
             found.add(colour)
     return frozenset(found)
 
 
-def _main_colour(pixels: np.ndarray, part: str) -> str | None:
-    """The colour that nearly all pixels [n, 3] have; None if there is none."""
-    if len(pixels) < 50:
+def _main_colour(patch: _Maps, mask: np.ndarray | None, where: Where, part: str) -> str | None:
+    """The colour that nearly all pixels of a part have; None if there is none."""
+    strict, loose = _region(patch.strict, mask, where), _region(patch.loose, mask, where)
+    if len(strict) < LEAST_PIXELS:
         return None
-    for colour in COLOURS:
-        if part != 'whole' and colour in WHOLE_ONLY:
-            continue
-        strictly, loosely = (_within(pixels, table[colour]).mean() for table in (STRICT, LOOSE))
-        if strictly >= SURE[part] and loosely >= LOOSELY:
+    for colour, strictly, loosely in zip(COLOURS, strict.mean(0), loose.mean(0)):
+        if strictly >= SURE[part] and loosely >= LOOSELY and (part == 'whole' or colour not in WHOLE_ONLY):
             return colour
     return None
 
 
-def _region(patch: np.ndarray, mask: np.ndarray | None, where: Where) -> np.ndarray:
-    """The pixels [n, 3] in a part of a box, given by rows and columns; with a mask, only the object's."""
-    height, width = patch.shape[:2]
+def _region(flags: np.ndarray, mask: np.ndarray | None, where: Where) -> np.ndarray:
+    """The pixels [n, colours] in a part of a box, given by rows and columns; with a mask, only the object's."""
+    height, width = flags.shape[:2]
     (top, bottom), (left, right) = where
     part = slice(int(height * top), round(height * bottom)), slice(int(width * left), round(width * right))
-    return patch[part].reshape(-1, 3) if mask is None else patch[part][mask[part]]
+    return flags[part].reshape(-1, flags.shape[-1]) if mask is None else flags[part][mask[part]]
 
 
 def _covered(i: int, picture: Picture, where: Where) -> bool:

@@ -1,6 +1,6 @@
 """Which objects a word or phrase fits: surely, or perhaps. Sets of objects are bit sets (bit i = object i)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,12 @@ NOTHING = Fit(0, 0)
 
 def bits(flags: np.ndarray) -> int:
     """A bool vector as a bit set."""
-    return sum(1 << int(i) for i in np.flatnonzero(flags))
+    return bits_of(np.flatnonzero(flags))
+
+
+def bits_of(indices: Iterable[int]) -> int:
+    """Indices, each once, as a bit set."""
+    return sum(1 << int(i) for i in indices)
 
 
 def members(group: int) -> Iterator[int]:

@@ -1,9 +1,10 @@
 """The words and forms of a language, read from a data file, and phrases made of them.
 
-A file has ``article`` (may be empty), ``wearers`` (categories that wear clothes), ``carried`` (categories of things
-that people carry), ``terms``, ``colours`` and ``forms``. A term is ``{"singular": [...], "plural": [...], "covers":
-[categories], "may_cover": [categories]}``: words, the categories that they surely name, and others that a reader might
-also understand. A word or form that is listed twice is drawn twice as often. ``languages/english.json`` is an example.
+A file has ``article`` (may be empty), ``aliases`` (other names that data sets have for a category), ``wearers``
+(categories that wear clothes), ``carried`` (categories of things that people carry), ``colors``, ``ordinals``,
+``forms``, ``plural_forms`` and ``terms``. A term is ``{"singular": [...], "plural": [...], "covers": [categories],
+"may_cover": [categories]}``: words, the categories that they surely name, and others that a reader might also
+understand. A word or form that is listed twice is drawn twice as often. ``languages/english.json`` is an example.
 """
 
 import string
@@ -11,8 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
 from mmuniqrnet.utils.errors import UserError
@@ -72,6 +71,7 @@ class Language:
     plural_forms: tuple[str, ...]
     wearers: frozenset[str] = frozenset()
     carried: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     listed: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,8 +107,8 @@ def parse_language(content: Any, where: str) -> Language:
     Raises:
         UserError: It is malformed; the message names the key.
     """
-    keys = {'article', 'terms', 'colors', 'ordinals', 'forms', 'plural_forms', 'wearers', 'carried'}
-    if not isinstance(content, dict) or not keys >= set(content) >= keys - {'wearers', 'carried'}:
+    keys = {'article', 'terms', 'colors', 'ordinals', 'forms', 'plural_forms', 'wearers', 'carried', 'aliases'}
+    if not isinstance(content, dict) or not keys >= set(content) >= keys - {'wearers', 'carried', 'aliases'}:
         raise UserError(f'{where} should be a JSON object with {", ".join(sorted(keys))}.')
     if not isinstance(content['article'], str):
         raise UserError(f'{where}: "article" should be a string, which may be empty.')
@@ -134,6 +134,7 @@ def parse_language(content: Any, where: str) -> Language:
         plural_forms=plural,
         wearers=_categories(content.get('wearers', []), where, 'wearers'),
         carried=_categories(content.get('carried', []), where, 'carried'),
+        aliases=_aliases(content.get('aliases', {}), where),
     )
 
 
@@ -144,6 +145,12 @@ def _term(content: Any, where: str) -> Term:
     covers, may_cover = (_categories(content.get(key, []), where, key) for key in ('covers', 'may_cover'))
     plural = _words(content['plural'], where, 'plural') if content.get('plural') else ()
     return Term(_words(content['singular'], where, 'singular'), plural, covers, may_cover)
+
+
+def _aliases(value: Any, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise UserError(f'{where}: "aliases" should be an object, from other names of categories to names.')
+    return {plain_name(other): plain_name(name) for other, name in value.items()}
 
 
 def _words(value: Any, where: str, key: str) -> tuple[str, ...]:
@@ -170,16 +177,3 @@ def _check_form(form: str, needed: set[str], optional: set[str], where: str) -> 
     if not needed <= names <= needed | optional:
         wanted = ' and '.join(f'{{{name}}}' for name in sorted(needed))
         raise UserError(f'{where}: the form "{form}" should have {wanted}, and no other braces.')
-
-
-class Draw:
-    """Random choices from one generator."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-
-    def pick(self, options: Sequence[Any]) -> Any:
-        return options[int(self.rng.random() * len(options))]
-
-    def chance(self, probability: float) -> bool:
-        return bool(self.rng.random() < probability)

@@ -89,8 +89,8 @@ class Facts:
         return category in term.all_categories or (general and category not in self.language.listed)
 
     def complete(self, term: Term) -> bool:
-        """Whether all objects that the term may name are annotated, as far as the file has their categories."""
-        return all(
+        """Whether all objects that the term names are annotated, and those that it may name, if the file has them."""
+        return all(map(self.picture.knows, term.covers)) and all(
             self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
         )
 
@@ -100,7 +100,8 @@ class Facts:
         if not group.sure:
             return Fit(0, group.maybe)
         if meaning.said == 'place':
-            return self.places.place(group, meaning.spot)
+            found = self.places.place(group, meaning.spot)
+            return found if self._other_reading(meaning) in (None, found.only) else NOTHING
         if meaning.said == 'size':
             return self.places.size(group, meaning.spot)
         if meaning.said == 'order':
@@ -110,6 +111,16 @@ class Facts:
             anchor = self.group(meaning.anchor).only
             return NOTHING if anchor is None else self.neighbours.related(group, meaning.spot, anchor)
         return group
+
+    def _other_reading(self, meaning: Meaning) -> int | None:
+        """What "the left person in front" is if it is read as "the front person on the left", and the other way."""
+        term, by, value = meaning.noun
+        if by == 'half' and meaning.spot in ('front', 'back'):
+            return self.places.place(self.group(Noun(term, 'row', meaning.spot)), value).only
+        side = meaning.spot.removeprefix('far ').removesuffix('most')
+        if by == 'row' and side in ('left', 'right'):
+            return self.places.place(self.group(Noun(term, 'half', side)), value).only
+        return None
 
     def meanings(self, target: int, kinds: tuple[str, ...] = KINDS) -> list[Meaning]:
         """All meanings of these kinds that fit the object alone."""

@@ -4,14 +4,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from mmuniqrnet.datasets.random_words import Draw
+
 from .choice import Written
 from .colours import COLOURS, PARTS, WHOLE_ONLY
 from .fits import members
-from .language import Draw, Term
 from .meanings import Facts, Meaning, Noun, relations_between
 from .phrases import Phrases
-from .places import CORNERS, MOST_COUNTED
+from .places import CORNERS
 
+FEW = 3  # where more are annotated, one more may have been overlooked: no higher number is said to be missing
 MARGIN = 0.03  # from the middle line to the nearest edge of an object that is on the other side
 
 
@@ -38,7 +40,8 @@ def describe_nothing(facts: Facts, kinds: Sequence[str], count: int, rng: np.ran
 
 def _absent(facts: Facts) -> Iterator[Meaning]:
     """Meanings that fit nothing."""
-    terms = [term for term in facts.language.terms if facts.complete(term) and _in_file(facts, term)]
+    own = (term for category in sorted(facts.picture.categories) for term in facts.language.terms_of(category))
+    terms = [term for term in dict.fromkeys([*facts.language.terms, *own]) if facts.complete(term)]
     groups = {term: facts.group(Noun(term)).maybe for term in terms}
     missing = [term for term in terms if not groups[term]]
     present = [term for term in terms if groups[term] and not groups[term] & facts.crowds]
@@ -55,7 +58,7 @@ def _absent(facts: Facts) -> Iterator[Meaning]:
             yield from (
                 Meaning(noun, 'place', side) for side in ('left', 'right') if _all_outside(facts, group, [side])
             )
-        if 2 <= group.bit_count() < MOST_COUNTED:
+        if 2 <= group.bit_count() <= FEW:
             total = group.bit_count()
             counts = [n for n in (total + 1, total + 2) if n <= len(facts.language.ordinals)]
             yield from (Meaning(noun, 'order', side, n) for side in ('left', 'right') for n in counts)
@@ -64,11 +67,6 @@ def _absent(facts: Facts) -> Iterator[Meaning]:
             for other in missing
             for relation in relations_between(facts.language, min(term.covers), min(other.covers))
         )
-
-
-def _in_file(facts: Facts, term: Term) -> bool:
-    """Whether the file has all categories of the term, so that its absence is known."""
-    return bool(term.covers & facts.picture.categories)
 
 
 def _absent_colours(facts: Facts, noun: Noun) -> Iterator[Meaning]:

@@ -5,7 +5,9 @@ from itertools import product
 
 import numpy as np
 
-from .language import Draw, Language, Term
+from mmuniqrnet.datasets.random_words import Draw
+
+from .language import Language, Term
 from .meanings import Meaning, Noun
 
 

@@ -10,7 +10,7 @@ from pycocotools import mask as mask_utils
 
 from mmuniqrnet.structures.masks import to_rle
 
-from .fits import NOTHING, Fit, bits, members
+from .fits import NOTHING, Fit, bits, bits_of, members
 from .scene import Picture
 
 GAP = 0.05  # least distance of two centres
@@ -160,14 +160,20 @@ class Places:
         depth = self._depth(side)
         return Fit(group.sure & bits(depth >= 2 * HALF), group.maybe & bits(depth > -HALF))
 
-    def row(self, group: Fit, row: str) -> Fit:
-        """The front or back row, of two or more: each object in front is clearly nearer than each one behind."""
-        objects = sorted(members(group.sure), key=lambda i: -self.area[i])
+    def row(self, group: Fit, place: str) -> Fit:
+        """The front or back row, of two or more.
+
+        Each object in front is clearly nearer than each one behind, and no two of a row differ as much in height.
+        """
+        objects = sorted(members(group.sure), key=lambda i: -self.side[i, 1])
+        height = [self.side[i, 1] for i in objects]
         for cut in range(1, len(objects)) if group.sure == group.maybe else ():
             front, back = objects[:cut], objects[cut:]
-            if all(self._nearer(i, j) for i in front for j in back):
-                chosen = sum(1 << i for i in (front if row == 'front' else back))
-                return Fit(chosen, chosen) if len(front if row == 'front' else back) > 1 else NOTHING
+            least = height[cut - 1] / max(height[cut], 1e-9)
+            alike = height[0] < least * height[cut - 1] and height[cut] < least * height[-1]
+            if alike and all(self._nearer(i, j) for i in front for j in back):
+                row = front if place == 'front' else back
+                return Fit(bits_of(row), bits_of(row)) if len(row) > 1 else NOTHING
         return NOTHING
 
     def number(self, group: Fit, side: str, count: int) -> Fit:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from mmuniqrnet.datasets.random_words import Draw
 from mmuniqrnet.structures.masks import Mask, to_rle, union_of_rles, with_text_counts
 
 from .choice import Written
 from .fits import members
-from .language import Draw
 from .meanings import Facts, Meaning, Noun
 from .phrases import Phrases
 from .scene import Picture, Thing

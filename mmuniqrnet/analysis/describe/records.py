@@ -1,5 +1,6 @@
 """Lines of JSON for ``ReferJsonlDataset`` from a file in COCO's format, and a count of what could be described."""
 
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from PIL import Image
 from mmuniqrnet.datasets.objects import Repairs
 from mmuniqrnet.structures.masks import with_text_counts
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 from mmuniqrnet.utils.tables import text_table
 
 from .choice import DESCRIBED, REASONS, WEIGHTS, Written, describe_object, generator
@@ -73,6 +75,7 @@ def describe(
     seed: int = 0,
     annotated: Collection[str] = (),
     fill_boxes: bool = False,
+    several: bool = False,
     split: str | None = None,
     where: str = 'the annotations',
     repairs: Repairs | None = None,
@@ -89,6 +92,7 @@ def describe(
         seed: Another seed draws other expressions; the result depends on nothing else.
         annotated: See :func:`read_pictures`.
         fill_boxes: For plurals: boxes take the place of masks that are missing.
+        several: Describe only objects that share their image with another one of their category.
         split: Value of ``split`` in the lines; None = no such key.
         where: The file's name, for messages.
         repairs: Counts what is changed in boxes and masks.
@@ -107,10 +111,10 @@ def describe(
         raise UserError(f'kinds should be some of {", ".join(ALL_KINDS)}, not {", ".join(kinds) or "none"}.')
     counts = Counts()
     records: list[dict] = []
-    for picture in read_pictures(coco, where, annotated, repairs):
+    for picture in read_pictures(coco, where, annotated, repairs, language.aliases):
         colours = None if images is None else _colours(picture, images, language)
         writer = _Writer(Facts(picture, language, colours), generator(seed, picture.file_name), split, counts)
-        records += writer.lines([kind for kind in WEIGHTS if kind in kinds], per_object, no_target)
+        records += writer.lines([kind for kind in WEIGHTS if kind in kinds], per_object, no_target, several)
         if PLURAL in kinds:
             records += writer.plurals(per_object, fill_boxes)
     return records, counts
@@ -126,12 +130,12 @@ class _Writer:
             self.end['split'] = split  # type: ignore[assignment]
         counts.pictures += 1
 
-    def lines(self, kinds: Sequence[str], per_object: int, no_target: float) -> Iterator[dict]:
+    def lines(self, kinds: Sequence[str], per_object: int, no_target: float, several: bool) -> Iterator[dict]:
         if not kinds:
             return
         written = 0
         for target, thing in enumerate(self.facts.picture.things):
-            found, outcome = describe_object(self.facts, target, kinds, per_object, self.rng)
+            found, outcome = describe_object(self.facts, target, kinds, per_object, self.rng, several)
             self.counts.count(thing, outcome)
             if found:
                 written += len(found)
@@ -174,3 +178,14 @@ def _colours(picture: Picture, folder: str, language: Language) -> Colours:
             f'{picture.width}x{picture.height}.'
         )
     return Colours(picture, pixels, language.wearers)
+
+
+def write_jsonl(path: str, records: Sequence[Mapping], overwrite: bool = False) -> None:
+    """Write one record per line.
+
+    Raises:
+        OverwriteError: The file exists and ``overwrite`` is False.
+    """
+    with atomic_path(refuse_overwriting(path, overwrite)) as part, part.open('w', encoding='utf-8') as file:
+        for record in records:
+            file.write(json.dumps(record, ensure_ascii=False) + '\n')

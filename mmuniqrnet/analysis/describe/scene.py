@@ -55,7 +55,11 @@ def plain_name(name: str) -> str:
 
 
 def read_pictures(
-    coco: Mapping, where: str = 'the annotations', annotated: Collection[str] = (), repairs: Repairs | None = None
+    coco: Mapping,
+    where: str = 'the annotations',
+    annotated: Collection[str] = (),
+    repairs: Repairs | None = None,
+    aliases: Mapping[str, str] = {},
 ) -> list[Picture]:
     """The pictures of a COCO file that have an object, in the order of ``images``.
 
@@ -68,6 +72,7 @@ def read_pictures(
         where: Its name, for messages.
         annotated: The only categories that are annotated on any image, by name; empty = all.
         repairs: Counts what is changed in boxes and masks.
+        aliases: Other names of categories, from such a name to the one that is used.
 
     Raises:
         UserError: The annotations are malformed, a box or mask cannot be read, or ``annotated`` names a category that
@@ -75,9 +80,13 @@ def read_pictures(
     """
     check_coco(coco, where, categories=True, unique=('images', 'categories'))
     repairs = Repairs() if repairs is None else repairs
-    names = {category['id']: plain_name(category['name']) for category in coco['categories']}
+    names = {category['id']: _one_name(category['name'], aliases) for category in coco['categories']}
     known = frozenset(names.values())
-    everywhere = _known_names(annotated, known, where, 'the annotated categories') if annotated else None
+    everywhere = (
+        _known_names([_one_name(name, aliases) for name in annotated], known, where, 'the annotated categories')
+        if annotated
+        else None
+    )
     by_image: dict[Any, list[Mapping]] = {}
     for annotation in coco['annotations']:
         by_image.setdefault(annotation['image_id'], []).append(annotation)
@@ -87,7 +96,11 @@ def read_pictures(
         if not own:
             continue
         width, height = _size(image, where)
-        limits = [limit for limit in (everywhere, _annotated_of(image, own, names, known, where)) if limit is not None]
+        limits = [
+            limit
+            for limit in (everywhere, _annotated_of(image, own, names, known, where, aliases))
+            if limit is not None
+        ]
         things = tuple(_thing(annotation, image, names, repairs) for annotation in own)
         key = os.path.normpath(image['file_name'])
         if key in merged:
@@ -120,16 +133,17 @@ def _size(image: Mapping, where: str) -> tuple[int, int]:
 
 
 def _annotated_of(
-    image: Mapping, own: list[Mapping], names: Mapping, known: frozenset[str], where: str
+    image: Mapping, own: list[Mapping], names: Mapping, known: frozenset[str], where: str, aliases: Mapping[str, str]
 ) -> frozenset[str] | None:
     """The categories that this image says are annotated; None if it says nothing."""
     name, limits = image['file_name'], []
     if image.get('persons_only'):
-        limits.append(_known_names(['person'], known, where, f'"persons_only" of image {name}'))
+        limits.append(_known_names([_one_name('person', aliases)], known, where, f'"persons_only" of image {name}'))
     if 'annotated_categories' in image:
         listed = image['annotated_categories']
         if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
             raise UserError(f'{where}: "annotated_categories" of image {name} should be a list of category names.')
+        listed = [_one_name(one, aliases) for one in listed]
         limits.append(_known_names(listed, known, where, f'"annotated_categories" of image {name}'))
     if 'neg_category_ids' in image:
         present = {annotation['category_id'] for annotation in own}
@@ -139,8 +153,13 @@ def _annotated_of(
     return frozenset.intersection(*limits) if limits else None
 
 
+def _one_name(name: str, aliases: Mapping[str, str]) -> str:
+    plain = plain_name(name)
+    return aliases.get(plain, plain)
+
+
 def _known_names(given: Collection[str], known: frozenset[str], where: str, what: str) -> frozenset[str]:
-    wanted = frozenset(map(plain_name, given))
+    wanted = frozenset(given)
     if wanted - known:
         raise UserError(
             f'{where}: {what}: there is no category {", ".join(sorted(wanted - known))}; the categories are '

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..random_words import Draw
 from .facts import Facts, Meaning, Noun
 from .scene import COLORS, SHAPES, Layout
 
@@ -85,44 +86,38 @@ class Wording:
     """Puts meanings into words, with synonyms, word order, articles and a few capital letters drawn from ``rng``."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
+        self.draw = Draw(rng)
 
     def __call__(self, meaning: Meaning) -> str:
         noun = meaning.noun
         if meaning.kind != 'attribute':
-            form = self._pick(FORMS[meaning.kind][meaning.spot])
+            form = self.draw.pick(FORMS[meaning.kind][meaning.spot])
         elif None in noun:
-            form = self._pick(ALONE_FORMS)
+            form = self.draw.pick(ALONE_FORMS)
         else:
-            form = self._pick(BOTH_FORMS)
+            form = self.draw.pick(BOTH_FORMS)
         text = form.format(
             np=self._noun_phrase(noun),
-            shape='' if noun.shape is None else self._pick(SHAPE_NAMES[noun.shape]),
-            color='' if noun.color is None else self._pick(COLOR_NAMES[noun.color]),
+            shape='' if noun.shape is None else self.draw.pick(SHAPE_NAMES[noun.shape]),
+            color='' if noun.color is None else self.draw.pick(COLOR_NAMES[noun.color]),
             anchor=self._anchor(meaning.anchor),
         )
-        if meaning.kind == 'place' and noun == (None, None) and self._chance(0.2):
+        if meaning.kind == 'place' and noun == (None, None) and self.draw.chance(0.2):
             # People also say just "top left" for whatever is there.
             text = meaning.spot
-        elif self._chance(0.4):
+        elif self.draw.chance(0.4):
             text = f'{ARTICLE} {text}'
-        return text.capitalize() if self._chance(0.08) else text
+        return text.capitalize() if self.draw.chance(0.08) else text
 
     def _noun_phrase(self, noun: Noun) -> str:
-        shape = self._pick(ANYTHING if noun.shape is None else SHAPE_NAMES[noun.shape])
-        return shape if noun.color is None else f'{self._pick(COLOR_NAMES[noun.color])} {shape}'
+        shape = self.draw.pick(ANYTHING if noun.shape is None else SHAPE_NAMES[noun.shape])
+        return shape if noun.color is None else f'{self.draw.pick(COLOR_NAMES[noun.color])} {shape}'
 
     def _anchor(self, noun: Noun | None) -> str:
         if noun is None:
             return ''
         phrase = self._noun_phrase(noun)
-        return phrase if noun.shape is not None and self._chance(0.2) else f'{ARTICLE} {phrase}'
-
-    def _pick(self, options: Sequence[str]) -> str:
-        return options[int(self.rng.random() * len(options))]
-
-    def _chance(self, probability: float) -> bool:
-        return self.rng.random() < probability
+        return phrase if noun.shape is not None and self.draw.chance(0.2) else f'{ARTICLE} {phrase}'
 
 
 def describe(
@@ -167,8 +162,7 @@ def draw_kind(
     """
     left = list(kinds)
     while left:
-        bounds = np.cumsum([KIND_WEIGHTS[kind] for kind in left])
-        kind = left[int(np.searchsorted(bounds, rng.random() * bounds[-1], side='right'))]
+        kind = Draw(rng).weighted({kind: KIND_WEIGHTS[kind] for kind in left})
         if kind not in meanings:
             meanings[kind] = facts.meanings(target, kind)
         if meanings[kind]:

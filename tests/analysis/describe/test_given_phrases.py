@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mmuniqrnet.analysis.coco_to_jsonl import coco_to_records, phrases_by_category
+from mmuniqrnet.analysis.describe.given_phrases import coco_to_records, phrases_by_category
 from mmuniqrnet.datasets import ReferJsonlDataset
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MINI = ROOT.parent / 'shared' / 'data' / 'refcoco_mini'
 
 SQUARE = [[2.0, 3.0, 12.5, 3.0, 12.5, 11.0, 2.0, 11.0]]
@@ -98,3 +98,12 @@ def test_real_annotations(tmp_path):
         per_image.setdefault((annotation['image_id'], annotation['category_id']), []).append(annotation)
     single = [group[0] for group in per_image.values() if len(group) == 1 and not group[0]['iscrowd']]
     assert len(items) == len(single) > 5
+
+
+def test_the_old_place_of_the_functions_works():
+    from mmuniqrnet.analysis import coco_to_jsonl
+
+    with pytest.warns(DeprecationWarning, match='use mmuniqrnet.analysis.describe.given_phrases.coco_to_records'):
+        assert coco_to_jsonl.coco_to_records is coco_to_records
+    with pytest.warns(DeprecationWarning, match='use mmuniqrnet.analysis.describe.records.write_jsonl'):
+        assert coco_to_jsonl.write_jsonl
