@@ -19,7 +19,7 @@ from .fiftyone import read_fiftyone, write_fiftyone
 from .jsonl import read_jsonl, write_jsonl
 from .label_studio import LOCAL_FILES, read_label_studio, write_label_studio
 from .predictions import read_answers, read_predictions
-from .records import LabelledObject
+from .records import LabelledObject, check_record
 
 FORMATS = ('jsonl', 'coco', 'label-studio', 'cvat', 'fiftyone')
 PREDICTIONS = ('predictions', 'answers')
@@ -82,6 +82,7 @@ def convert(
     if not objects:
         raise UserError(f'{source} has no object with an expression.')
     for one in objects:
+        check_record(one)
         _rename(one, options, read_as)
     _add_sizes(objects, options, needed=write_as in SIZED)
     if read_as in PREDICTIONS:
