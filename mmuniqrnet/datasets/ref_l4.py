@@ -122,6 +122,8 @@ class RefL4Dataset(BaseReferringDataset):
         ):
             if not isinstance(row[key], kind) or row[key] == '':
                 raise UserError(f'"{key}" should be {what}, not {row[key]!r}')
+        if not isinstance(row.get('bbox_id'), int | str | None):
+            raise UserError(f'"bbox_id" should be an id, not {row["bbox_id"]!r}')
         if not isinstance(row['caption'], str) or not row['caption'].strip():
             raise UserError(f'"caption" of id {row["id"]} should be an expression, not {row["caption"]!r}')
         sides = row['height'], row['width']

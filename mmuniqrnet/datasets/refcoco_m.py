@@ -130,7 +130,7 @@ class RefCOCOMDataset(BaseReferringDataset):
 def _add_sizes(image: dict[str, Any], sample: Any) -> None:
     """Set the image's height and width, which only its masks have, from the first of them."""
     mask = sample.get('mask') if isinstance(sample, Mapping) else None
-    if not mask:
+    if not isinstance(mask, Mapping):
         raise UserError(f'a sample has no mask: {str(sample)[:80]}')
     if 'height' not in image:
         image['height'], image['width'] = rle_size(mask)

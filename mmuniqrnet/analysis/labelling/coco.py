@@ -11,7 +11,7 @@ from mmuniqrnet.datasets.objects import Repairs, read_object
 from mmuniqrnet.structures.masks import mask_area, mask_to_box, with_text_counts
 from mmuniqrnet.utils.errors import UserError
 
-from .records import EXPRESSION, LABEL, NO_TARGET, LabelledObject, by_image, without_empty
+from .records import EXPRESSION, LABEL, NO_TARGET, LabelledObject, by_image, check_size, without_empty
 
 
 def read_coco(path: Path) -> tuple[list[LabelledObject], list[str]]:
@@ -26,6 +26,8 @@ def read_coco(path: Path) -> tuple[list[LabelledObject], list[str]]:
     require_file(str(path), 'the file', "annotations in COCO's format")
     content = load_json(str(path))
     check_coco(content, str(path))
+    for image in content['images']:
+        check_size(image.get('width'), image.get('height'), f'{path}, image {image["id"]}')
     images, repairs, objects = {image['id']: image for image in content['images']}, Repairs(), []
     for number, annotation in enumerate(content['annotations']):
         where = f'{path}, annotation {annotation.get("id", f"number {number}")}'

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from mmuniqrnet.datasets.objects import Repairs, clip_box
-from mmuniqrnet.datasets.pictures import check_picture
+from mmuniqrnet.datasets.pictures import Picture, check_picture
 from mmuniqrnet.structures.box_formats import Layout, Units
 from mmuniqrnet.structures.masks import mask_to_box
+from mmuniqrnet.structures.rle import rle_size
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
@@ -19,7 +19,7 @@ from .fiftyone import read_fiftyone, write_fiftyone
 from .jsonl import read_jsonl, write_jsonl
 from .label_studio import LOCAL_FILES, read_label_studio, write_label_studio
 from .predictions import read_answers, read_predictions
-from .records import LabelledObject
+from .records import LabelledObject, check_record
 
 FORMATS = ('jsonl', 'coco', 'label-studio', 'cvat', 'fiftyone')
 PREDICTIONS = ('predictions', 'answers')
@@ -79,13 +79,14 @@ def convert(
     if unnamed:
         notes.append(f'{len(unnamed):,} object(s) without expression are left out')
         objects = [one for one in objects if one.expressions]
-    if not objects:
-        raise UserError(f'{source} has no object with an expression.')
     for one in objects:
+        check_record(one)
         _rename(one, options, read_as)
     _add_sizes(objects, options, needed=write_as in SIZED)
     if read_as in PREDICTIONS:
-        _fit_boxes(objects, notes)
+        objects = _fit_boxes(objects, notes)
+    if not objects:
+        raise UserError(f'{source} has no object with an expression.')
     with atomic_path(path) as part:
         part.write_text(_text(objects, write_as, read_as in PREDICTIONS, path.stem), encoding='utf-8')
     if write_as in ('jsonl', 'cvat') and any(one.score is not None for one in objects):
@@ -136,9 +137,12 @@ def _rename(one: LabelledObject, options: Options, read_as: str) -> None:
 
 def _add_sizes(objects: Sequence[LabelledObject], options: Options, needed: bool) -> None:
     """Add missing sizes of images, and compare the others with the files; add the prefix, which files do not have."""
+    pictures: dict[str, Picture] = {}
     for one in objects:
         if options.images is not None:
-            picture = check_picture(os.path.join(options.images, one.image), whole=False)
+            if one.image not in pictures:
+                pictures[one.image] = check_picture(os.path.join(options.images, one.image), whole=False)
+            picture = pictures[one.image]
             found = picture.width, picture.height
             if one.upright and picture.orientation != 1:
                 raise UserError(
@@ -158,6 +162,11 @@ def _add_sizes(objects: Sequence[LabelledObject], options: Options, needed: bool
                     f'{one.width}x{one.height}{turned}.'
                 )
             one.width, one.height = found
+        if isinstance(one.mask, dict) and one.height and rle_size(one.mask) != (one.height, one.width):
+            raise UserError(
+                f'{one.where}: its mask has size {list(rle_size(one.mask))} (height, width), but the image has '
+                f'{one.width}x{one.height} pixels.'
+            )
         one.image = options.add_prefix + (quote(one.image) if options.add_prefix.startswith(LOCAL_FILES) else one.image)
     if needed:
         for one in objects:
@@ -165,17 +174,17 @@ def _add_sizes(objects: Sequence[LabelledObject], options: Options, needed: bool
                 one.size  # noqa: B018  (raises)
 
 
-def _fit_boxes(objects: list[LabelledObject], notes: list[str]) -> None:
-    """Boxes of predictions inside their images: annotations that reach out would be refused."""
-    for one in list(objects):
-        if one.box is None:
-            continue
-        height, width = one.size
-        try:
+def _fit_boxes(objects: Sequence[LabelledObject], notes: list[str]) -> list[LabelledObject]:
+    """The objects, their boxes inside their images: annotations that reach out would be refused."""
+    kept = []
+    for one in objects:
+        if one.box is not None:
+            height, width = one.size
             clipped = [min(max(side, 0.0), float(limit)) for side, limit in zip(one.box, (width, height) * 2)]
-            one.box = clip_box(clipped, width, height, Repairs(), 'the box')
-        except UserError:
-            one.box = None if one.mask is None else mask_to_box(one.mask)
+            has_area = clipped[0] < clipped[2] and clipped[1] < clipped[3]
+            one.box = clipped if has_area else None if one.mask is None else mask_to_box(one.mask)
             if one.box is None:
-                objects.remove(one)
                 notes.append(f'{one.where}: the box has no area inside the image and is left out')
+                continue
+        kept.append(one)
+    return kept

@@ -14,7 +14,17 @@ from mmuniqrnet.datasets.objects import Repairs, clip_box, is_numbers
 from mmuniqrnet.structures.masks import decode_mask, encode_mask, is_polygon, tight_box
 from mmuniqrnet.utils.errors import UserError, first_line
 
-from .records import EXPRESSION, LABEL, NO_TARGET, LabelledObject, by_image, join_shapes, size_of, without_empty
+from .records import (
+    EXPRESSION,
+    LABEL,
+    NO_TARGET,
+    LabelledObject,
+    by_image,
+    check_size,
+    join_shapes,
+    size_of,
+    without_empty,
+)
 
 SHAPES = ('box', 'polygon', 'mask')
 UNREADABLE = ('polyline', 'points', 'cuboid', 'ellipse', 'skeleton')
@@ -34,6 +44,7 @@ def read_cvat(path: Path) -> tuple[list[LabelledObject], list[str]]:
             raise UserError(f'{path}: image {image.get("id")} has no name.')
         where = f'{path}, image {name}'
         width, height = (_number(image, key, where, whole=True) for key in ('width', 'height'))
+        check_size(int(width), int(height), where)
         split = image.get('subset')
         groups: dict[str, list[ET.Element]] = {}
         for number, shape in enumerate(image):

@@ -21,7 +21,7 @@ from mmuniqrnet.structures.masks import decode_mask, encode_mask, mask_to_box, t
 from mmuniqrnet.structures.overlap import resize_nearest
 from mmuniqrnet.utils.errors import UserError
 
-from .records import NO_TARGET, LabelledObject, by_image
+from .records import NO_TARGET, LabelledObject, by_image, check_size, without_empty
 
 ANNOTATIONS, PREDICTIONS = 'ground_truth', 'predictions'
 EMBEDDED = 'fiftyone.core.fields.EmbeddedDocumentField(fiftyone.core.{})'
@@ -45,26 +45,41 @@ def read_fiftyone(path: Path) -> tuple[list[LabelledObject], list[str]]:
         image = sample.get('filepath')
         if not isinstance(image, str) or not image:
             raise UserError(f'{where} has no "filepath".')
-        size, tags = sample.get('metadata') or {}, sample.get('tags') or []
+        size, tags = _member(sample, 'metadata', dict, where), _member(sample, 'tags', list, where)
         if not size.get('width') or not size.get('height'):
             raise UserError(f'{where} has no size: call compute_metadata() of the data set before it is written.')
+        check_size(size['width'], size['height'], where)
         common: dict[str, Any] = dict(
-            width=size.get('width'), height=size.get('height'), split=tags[0] if len(tags) == 1 else None
+            width=size['width'], height=size['height'], split=tags[0] if len(tags) == 1 else None
         )
         found: dict[Any, LabelledObject] = {}
-        for index, detection in enumerate((sample.get(name) or {}).get('detections', [])):
+        detections = _member(_member(sample, name, dict, where), 'detections', list, where)
+        for index, detection in enumerate(detections):
             one = _read_detection(detection, LabelledObject(f'{where}, detection {index}', image, **common), repairs)
             key = detection.get('ref_id')
+            if not isinstance(key, int | str | None):
+                raise UserError(f'{one.where}: "ref_id" should be a number or a text.')
             first = found.setdefault((key,) if key is not None else index, one)
             if first is not one:
                 if (first.box, first.mask) != (one.box, one.mask):
                     raise UserError(f'{one.where} has the ref_id {key} of another object.')
                 first.expressions += one.expressions
         objects += found.values()
-        nothing = [one.get('label') for one in (sample.get(NO_TARGET) or {}).get('classifications', [])]
+        rows = _member(_member(sample, NO_TARGET, dict, where), 'classifications', list, where)
+        if not all(isinstance(row, dict) and isinstance(row.get('label'), str) for row in rows):
+            raise UserError(f'{where}: the classifications of "{NO_TARGET}" should have a "label".')
+        nothing = without_empty([row['label'] for row in rows])
         if nothing:
             objects.append(LabelledObject(where, image, nothing, **common))
     return objects, repairs.sentences()
+
+
+def _member(node: Mapping, key: str, kind: type, where: str) -> Any:
+    """The value of a key, an object or a list; an empty one if it is missing or null."""
+    value = node.get(key)
+    if value is not None and not isinstance(value, kind):
+        raise UserError(f'{where}: "{key}" should be {"an object" if kind is dict else "a list"}.')
+    return kind() if value is None else value
 
 
 def _field_of(samples: Sequence[Mapping], path: Path) -> str:
@@ -110,10 +125,10 @@ def _read_detection(detection: Any, one: LabelledObject, repairs: Repairs) -> La
 
 def _unpack(value: Any) -> np.ndarray:
     """The array that FiftyOne wrote: NumPy's file format, compressed, in base 64."""
-    text = value.get('$binary', {}).get('base64') if isinstance(value, dict) else value
     try:
+        text = value['$binary']['base64'] if isinstance(value, dict) else value
         array = np.load(io.BytesIO(zlib.decompress(base64.b64decode(text))), allow_pickle=False)
-    except (TypeError, ValueError, zlib.error, EOFError, OSError):
+    except (KeyError, TypeError, ValueError, zlib.error, EOFError, OSError):
         raise UserError('"mask" is not an array as FiftyOne writes it') from None
     if array.ndim != 2 or not array.size:
         raise UserError(f'"mask" should have two dimensions, not {list(array.shape)}')

@@ -11,7 +11,7 @@ from mmuniqrnet.structures.masks import with_text_counts
 from mmuniqrnet.structures.rle import rle_size
 from mmuniqrnet.utils.errors import UserError
 
-from .records import LabelledObject
+from .records import LabelledObject, check_size
 
 SHOWN = 3
 
@@ -34,6 +34,7 @@ def read_jsonl(path: Path, images: str | None = None) -> list[LabelledObject]:
     objects = []
     for number, record in found.records:
         width, height = record['size'] or (None, None)
+        check_size(width, height, f'{path}, line {number}')
         one = LabelledObject(
             f'{path}, line {number}',
             record['image'],
@@ -48,6 +49,7 @@ def read_jsonl(path: Path, images: str | None = None) -> list[LabelledObject]:
             one.mask = read_mask_file(instance['mask_path'], height, width)
         if isinstance(one.mask, dict) and width is None:
             one.height, one.width = rle_size(one.mask)
+            check_size(one.width, one.height, one.where)
         objects.append(one)
     return objects
 

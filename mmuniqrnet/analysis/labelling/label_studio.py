@@ -16,7 +16,7 @@ from mmuniqrnet.structures.masks import decode_mask, encode_mask, is_polygon
 from mmuniqrnet.utils.errors import UserError
 
 from .brush_rle import decode_brush, encode_brush
-from .records import EXPRESSION, LABEL, NO_TARGET, LabelledObject, by_image, join_shapes, without_empty
+from .records import EXPRESSION, LABEL, NO_TARGET, LabelledObject, by_image, check_size, join_shapes, without_empty
 
 MODEL_VERSION = 'mmuniqrnet'
 KINDS = dict(
@@ -106,7 +106,7 @@ def _connected(names: list[str], results: Sequence[Mapping], where: str) -> list
         if str(result.get('type', '')).lower() != 'relation':
             continue
         ends = result.get('from_id'), result.get('to_id')
-        if any(end not in group for end in ends):
+        if any(not isinstance(end, str) or end not in group for end in ends):
             raise UserError(f'{where}: a relation connects {ends[0]} and {ends[1]}, which are not both regions.')
         first, second = group[ends[0]], group[ends[1]]  # type: ignore[index]
         if first is not second:
@@ -120,8 +120,9 @@ def _join(regions: Sequence[tuple[str, dict]], where: str, repairs: Repairs) -> 
     size = None
     for kind, result in regions:
         width, height = result.get('original_width'), result.get('original_height')
-        if not isinstance(width, int) or not isinstance(height, int) or min(width, height) < 1:
+        if not isinstance(width, int) or not isinstance(height, int):
             raise UserError(f'{where}: "original_width" and "original_height" should be the size of the image.')
+        check_size(width, height, where)
         if size not in (None, (height, width)):
             raise UserError(f'{where}: its parts name different sizes of the image.')
         size = height, width

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from mmuniqrnet.datasets.annotation_files import load_json, require_file
-from mmuniqrnet.datasets.objects import is_numbers
 from mmuniqrnet.evaluation.predictions_file import IDS, Predictions
 from mmuniqrnet.structures.answers import best_index
 from mmuniqrnet.structures.box_formats import Layout, Units
 from mmuniqrnet.structures.masks import encode_mask, mask_area
 from mmuniqrnet.utils.errors import UserError
 
-from .records import LabelledObject
+from .records import LabelledObject, check_size
 
 
 def read_predictions(
@@ -63,6 +62,7 @@ def _read_questions(path: str) -> list[dict[str, Any]]:
             item = None
         if not isinstance(item, dict) or any(key not in item for key in (*IDS, 'img_path', 'text', 'height', 'width')):
             raise UserError(f'{path}, line {number}: this is no line that mmuniqrnet score --questions writes.')
+        check_size(item['width'], item['height'], f'{path}, line {number}')
         items.append(item)
     if not items:
         raise UserError(f'{path} has no lines.')
@@ -85,14 +85,19 @@ def read_answers(path: Path) -> tuple[list[LabelledObject], list[str]]:
         where = f'{path}, answer {number}'
         if not isinstance(answer.get('image'), str) or not isinstance(answer.get('expression'), str):
             raise UserError(f'{where} has no path of an image ("image"), or no "expression".')
-        mask = answer.get('mask') if answer.get('mask') and mask_area(answer['mask']) else None
+        mask = answer.get('mask')
+        try:
+            mask = mask if isinstance(mask, dict) and mask_area(mask) else None
+        except UserError as error:
+            raise UserError(f'{where}: {error}.') from None
         if 'error' in answer or (answer.get('box') is None and mask is None):
             left += 1
             continue
         size = answer.get('size')
-        if not is_numbers(size) or len(size) != 2:
-            raise UserError(f'{where}: "size" should be the height and width of the image, not {size!r}.')
-        height, width = map(int, size)
+        if not isinstance(size, list) or len(size) != 2:
+            raise UserError(f'{where}: "size" should be the height and width of the image, not {size!r:.60}.')
+        height, width = size
+        check_size(width, height, where)
         one = LabelledObject(where, answer['image'], [answer['expression']], answer.get('box'), mask, width, height)
         one.score, one.upright = answer.get('score'), answer.get('frame') == 'upright'
         objects.append(one)

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from mmuniqrnet.datasets.objects import is_numbers
 from mmuniqrnet.structures.masks import Mask, Polygons, mask_to_box, to_rle, union_of_rles, with_text_counts
 from mmuniqrnet.utils.errors import UserError
 
@@ -10,6 +12,8 @@ from mmuniqrnet.utils.errors import UserError
 LABEL = 'referent'
 # Name of the attribute or field with the expressions, and of what holds expressions that match nothing.
 EXPRESSION, NO_TARGET = 'expression', 'no_target'
+# More than any photograph has. Masks are allocated with the size that a file gives.
+MAX_PIXELS = 2**29
 # Pixels. A box that differs less from that around the mask is not written in addition to the mask.
 SAME_BOX = 1e-6
 
@@ -68,6 +72,25 @@ class LabelledObject:
         """The mask as an RLE that JSON can hold; it must have one."""
         assert self.mask is not None
         return with_text_counts(to_rle(self.mask, *self.size))
+
+
+def check_size(width: Any, height: Any, where: str) -> None:
+    """Raise UserError unless these are the sides of an image in pixels, or both are None."""
+    if width is None and height is None:
+        return
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side > 0 for side in (width, height))
+    if not whole or width * height > MAX_PIXELS:
+        raise UserError(f'{where}: the size of the image cannot be {width!r:.20} x {height!r:.20} pixels.')
+
+
+def check_record(one: LabelledObject) -> None:
+    """Raise UserError unless split, score and box are of the right type."""
+    if not isinstance(one.split, str | None):
+        raise UserError(f'{one.where}: the split should be a text, not {one.split!r:.40}.')
+    if one.score is not None and not is_numbers([one.score]):
+        raise UserError(f'{one.where}: the score should be a number, not {one.score!r:.40}.')
+    if one.box is not None and not (is_numbers(one.box) and len(one.box) == 4):
+        raise UserError(f'{one.where}: the box should be four numbers, not {one.box!r:.60}.')
 
 
 def by_image(objects: Sequence[LabelledObject]) -> list[list[LabelledObject]]:

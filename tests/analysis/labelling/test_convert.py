@@ -183,3 +183,23 @@ def test_answers_of_the_inferencer_become_pre_annotations(lines):
     path.write_text('{"predictions": [{"image": 3}]}')
     with pytest.raises(UserError, match='answer 0 has no path of an image'):
         convert(path, lines.with_name('new'), 'answers', 'jsonl', Options())
+
+
+def test_predictions_without_area_in_the_image_are_told(asked):
+    rows = [dict(sent_id=0, box=[60, 2, 80, 20]), dict(sent_id=1, box=[60, 2, 80, 20], mask=encode_mask(ring()))]
+    asked.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    options = Options(questions=str(asked.with_name('ask.jsonl')))
+    objects, notes = convert(asked, asked.with_name('out'), 'predictions', 'coco', options)
+    assert [(one.expressions, one.box) for one in objects] == [(['text 1'], [10, 10, WIDTH, HEIGHT])]
+    assert 'expression 0: the box has no area inside the image and is left out' in ' '.join(notes)
+    asked.write_text(json.dumps(rows[0]))
+    with pytest.raises(UserError, match='has no object with an expression'):
+        convert(asked, asked.with_name('new'), 'predictions', 'coco', options)
+
+
+def test_a_mask_of_another_size_than_its_image_is_named(lines):
+    path = lines.with_name('predictions.json')
+    answer = dict(image='3.png', expression='a', size=[20, 20], frame='stored', mask=encode_mask(ring()))
+    path.write_text(json.dumps(dict(predictions=[answer])))
+    with pytest.raises(UserError, match=r'answer 0: its mask has size \[37, 53\] .*, but the image has 20x20 pixels'):
+        convert(path, lines.with_name('out'), 'answers', 'cvat', Options())

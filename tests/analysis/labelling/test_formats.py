@@ -321,3 +321,21 @@ def test_coco_with_expressions(annotation, tmp_path):
 def test_coco_odd_annotations_are_named(annotation, sentence, tmp_path):
     with pytest.raises(UserError, match=f'instances.json, annotation 8: {sentence}'):
         read_coco(coco(tmp_path, **annotation))
+
+
+@pytest.mark.parametrize(
+    'change, sentence',
+    [
+        (dict(metadata=dict(width=2**20, height=2**20)), 'sample 0: the size of the image cannot be 1048576 x 1048576'),
+        (dict(metadata=dict(width=40.5, height=30)), 'sample 0: the size of the image cannot be 40.5 x 30 pixels'),
+        (dict(tags='val'), 'sample 0: "tags" should be a list'),
+        (
+            dict(no_target=dict(classifications=[3])),
+            'sample 0: the classifications of "no_target" should have a "label"',
+        ),
+    ],
+)
+def test_fiftyone_odd_samples_are_named(change, sentence, tmp_path):
+    """Masks would be allocated with the size that the file gives."""
+    with pytest.raises(UserError, match=sentence):
+        read_fiftyone(fiftyone(tmp_path, [DETECTION], **change))
