@@ -61,6 +61,7 @@ class Facts:
         self.neighbours = Neighbours(self.places, picture.width)
         self.crowds = sum(1 << i for i, thing in enumerate(picture.things) if thing.crowd)
         self._groups: dict[Noun, Fit] = {}
+        self._complete: dict[Term, bool] = {}
 
     def group(self, noun: Noun) -> Fit:
         """The objects that a noun fits; nothing is sure where other objects of these categories may be present."""
@@ -90,9 +91,11 @@ class Facts:
 
     def complete(self, term: Term) -> bool:
         """Whether all objects that the term names are annotated, and those that it may name, if the file has them."""
-        return all(map(self.picture.knows, term.covers)) and all(
-            self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
-        )
+        if term not in self._complete:
+            self._complete[term] = all(map(self.picture.knows, term.covers)) and all(
+                self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
+            )
+        return self._complete[term]
 
     def fit(self, meaning: Meaning) -> Fit:
         """The objects that a meaning fits."""
