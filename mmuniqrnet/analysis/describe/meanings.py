@@ -10,6 +10,7 @@ from .neighbours import RELATIONS, Neighbours
 from .places import MOST_COUNTED, PLACES, SIZES, Places
 from .scene import Picture
 
+MOST_COUNTED_IN_ROW = 3  # of a front or back row
 LEAST_ANCHOR = 0.002  # the part of the image that the box of a neighbour must cover to be named
 KINDS = ('name', 'place', 'order', 'size', 'color', 'relation', 'combined')
 
@@ -180,7 +181,7 @@ class Facts:
                         continue
                     places = ('left', 'right', 'leftmost', 'rightmost', 'far left', 'far right', 'middle')
                     yield from (Meaning(part, 'place', place) for place in places)
-                    numbers = range(1, min(total, len(self.language.ordinals)) + 1)
+                    numbers = range(1, min(total, MOST_COUNTED_IN_ROW, len(self.language.ordinals)) + 1)
                     yield from (Meaning(part, 'order', side, n) for side in ('left', 'right') for n in numbers)
 
     def _anchors(self, target: int) -> list[tuple[Noun, tuple[str, ...]]]:
