@@ -18,7 +18,7 @@ INSTALL = @$(RUN) -m pip install --quiet --disable-pip-version-check -r
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help python env env-ops env-report lint check test test-slow test-web test-ray demo web docs clean
+.PHONY: help python env env-ops env-report lint check test test-slow test-web test-ray demo web docs release clean
 
 help:
 	@echo 'make demo        make a data set, train on it (a quarter of an hour on 2 CPU cores), test and draw'
@@ -33,6 +33,7 @@ help:
 	@echo 'make test-web    the web page in a headless Chromium (apt-get install chromium chromium-driver)'
 	@echo 'make test-ray    the tests of `mmuniqrnet ground --ray` on two workers (installs Ray: 500 MB)'
 	@echo 'make docs        the documentation as a site, in docs/_build'
+	@echo 'make release     sdist and wheel in dist/, from a checkout without changes'
 	@echo 'make clean       remove what these commands made: $(VENV), caches and docs/_build'
 	@echo
 	@echo 'Each sets up the environment first, once. Settings:'
@@ -94,6 +95,14 @@ docs: env
 	$(INSTALL) requirements/docs.txt
 	$(RUN) -m sphinx -W --keep-going -b html docs docs/_build
 	@echo 'open docs/_build/index.html'
+
+release: env
+	@test -z "$$(git status --porcelain)" || { \
+	  echo 'This checkout has changes (`git status`): build a release from a clone without any.' >&2; exit 1; }
+	$(INSTALL) requirements/release.txt
+	rm -rf build dist
+	$(RUN) -m build --no-isolation --outdir dist .
+	$(RUN) -m twine check --strict dist/*
 
 clean:
 	@"$(PYTHON)" tools/make_env.py --venv "$(VENV)" --remove

@@ -4,7 +4,11 @@ The pages are Markdown that GitHub shows as well, so only MyST extensions are on
 """
 
 import re
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from notebook_pages import to_markdown
 
 ROOT = Path(__file__).resolve().parent.parent
 # Pages at the top of the repository, and the pages of the site that show them.
@@ -16,6 +20,7 @@ copyright = f'2026, {author}'
 release = version = re.search(r"__version__ = '(.+?)'", (ROOT / 'mmuniqrnet' / 'version.py').read_text()).group(1)
 
 extensions = ['myst_parser', 'sphinx.ext.autodoc', 'sphinx.ext.napoleon', 'sphinx.ext.viewcode']
+source_suffix = {'.md': 'markdown', '.ipynb': 'markdown'}  # notebooks: see show_notebooks
 exclude_patterns = ['_build']
 html_theme = 'furo'
 html_title = f'mmuniqrnet {release}'
@@ -36,6 +41,12 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 
+def show_notebooks(app, docname: str, source: list[str]) -> None:
+    """Read a notebook as Markdown."""
+    if app.env.doc2path(docname).suffix == '.ipynb':
+        source[0] = to_markdown(source[0])
+
+
 def show_top_pages(app, docname: str, source: list[str]) -> None:
     """Put the pages at the top of the repository into the site, and make links to them lead there."""
     text = source[0]
@@ -49,6 +60,7 @@ def show_top_pages(app, docname: str, source: list[str]) -> None:
 
 
 def setup(app) -> None:
+    app.connect('source-read', show_notebooks)
     app.connect('source-read', show_top_pages)
     # napoleon's say on private members, none of which are shown here, fails on methods that mmcv's decorators wrap.
     for listener in app.events.listeners['autodoc-skip-member']:

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from .commands import describe, get, score
+from .commands import convert, describe, get, score, serve
 from .version import __version__
 
 EDGES = ('x1', 'y1', 'x2', 'y2')
@@ -20,10 +20,12 @@ DESCRIPTION = """Find the object that an expression names: its box and its mask.
   mmuniqrnet scene scene.png                     make an example image, and print expressions for its objects
   mmuniqrnet ground scene.png "the red star"     find the box and the mask of the object that is named
   mmuniqrnet web                                 the same as ground, on a web page
+  mmuniqrnet serve                               the same as ground, for programs, over HTTP
   mmuniqrnet get refcoco                         download the annotations of RefCOCO from the Hugging Face hub
   mmuniqrnet describe instances.json train.jsonl make expressions from boxes and categories
   mmuniqrnet score found.jsonl --data CONFIG     evaluate the predictions of any system
   mmuniqrnet compare one.jsonl other.jsonl       compare two evaluations
+  mmuniqrnet convert IN OUT --from F --to F      labels from and for Label Studio, CVAT, FiftyOne, COCO
   mmuniqrnet env                                 versions, problems of the environment, and how to fix them"""
 
 
@@ -95,6 +97,8 @@ def make_parser() -> argparse.ArgumentParser:
     get.add_parsers(commands)
     describe.add_parsers(commands)
     score.add_parsers(commands)
+    convert.add_parsers(commands)
+    serve.add_parsers(commands)
     commands.add_parser('web', help='the same as ground, on a web page', add_help=False)
     commands.add_parser('env', help='versions, problems of the environment, and how to fix them').set_defaults(run=env)
     return parser

@@ -26,6 +26,7 @@ VALUES = dict(FILE='some/weights.pth', FOLDER='some/folder', DIR='some/data/', N
 # What a base offers and a config on it replaces by something else: the option is refused there.
 REPLACED = {
     'configs/eval_all_uniqrnet_swin-b.py': {'model.backbone.init_cfg.checkpoint'},
+    'configs/eval_corrected-labels_uniqrnet_swin-b.py': {'model.backbone.init_cfg.checkpoint'},
     'configs/uniqrnet_swin-b_mixed.py': {f'{part}_dataloader.dataset.data_root' for part in ('train', 'val', 'test')},
 }
 

@@ -1,37 +1,51 @@
 import ast
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from mmengine.config import Config
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from mmuniqrnet.apis import UniQRNetInferencer
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope='module')
-def source(tmp_path_factory) -> Path:
-    """What a source distribution would hold, by building one and unpacking it."""
+def archive(tmp_path_factory) -> Path:
+    """A source distribution."""
     folder = tmp_path_factory.mktemp('sdist')
     done = subprocess.run(
-        [sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', folder, 'sdist', '--formats=tar', '-d', folder],
+        [sys.executable, 'setup.py', '-q', 'egg_info', '--egg-base', folder, 'sdist', '--formats=gztar', '-d', folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    (archive,) = folder.glob('*.tar')
-    subprocess.run(['tar', 'xf', archive, '-C', folder], check=True)
-    return folder / archive.name.removesuffix('.tar')
+    (archive,) = folder.glob('*.tar.gz')
+    return archive
+
+
+@pytest.fixture(scope='module')
+def source(archive: Path) -> Path:
+    """What a source distribution holds, unpacked."""
+    subprocess.run(['tar', 'xf', archive, '-C', archive.parent], check=True)
+    return archive.parent / archive.name.removesuffix('.tar.gz')
 
 
 @pytest.fixture(scope='module')
 def wheel(source: Path) -> zipfile.ZipFile:
+    """The wheel made from the source distribution."""
     done = subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', source, '--no-deps', '--no-build-isolation', '-q', '-w', source.parent],
         capture_output=True,
@@ -81,6 +95,49 @@ def test_wheel_is_tidy(wheel):
     assert any(name.endswith('/LICENSE') for name in wheel.namelist())
 
 
+def files_of(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        members = [member for member in tar if member.isfile()]
+        return {member.name.partition('/')[2]: tar.extractfile(member).read() for member in members}
+
+
+def test_sdist_has_what_make_needs_and_no_more(archive):
+    names = set(files_of(archive))
+    tops = {name.split('/')[0] for name in names}
+    assert tops == {
+        *('CITATION.cff', 'LICENSE', 'MANIFEST.in', 'Makefile', 'PKG-INFO', 'README.md', 'configs', 'mmuniqrnet'),
+        *('model-index.yml', 'pyproject.toml', 'requirements', 'setup.cfg', 'setup.py', 'tools'),
+    }
+    assert 'mmuniqrnet/weights/uniqrnet_swin-nano_refshapes.safetensors' in names
+    assert not [name for name in names if name.startswith('mmuniqrnet/.mim')]
+
+
+def test_neither_has_private_files_or_keys(archive, wheel):
+    known = {'.py', '.pyi', '.txt', '.md', '.yml', '.toml', '.cfg', '.cff', '.in', '.sh', '.json', '.safetensors'}
+    known |= {'.typed', '', '.ttf'}  # '': LICENSE, Makefile and the files of the metadata
+    files = files_of(archive) | {name: wheel.read(name) for name in wheel.namelist() if not name.endswith('/')}
+    for name, content in files.items():
+        parts = Path(name).parts
+        assert Path(name).suffix in known, name
+        assert not [part for part in parts if part.startswith('.') and part != '.mim'], name
+        assert not re.search(rb'-----BEGIN [A-Z ]*PRIVATE KEY|\bhf_[A-Za-z0-9]{30}|\bpypi-AgE|/root/', content), name
+
+
+def test_description_is_the_readme(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
+    metadata = wheel.read(name).decode()
+    assert 'Description-Content-Type: text/markdown' in metadata and 'License: Apache-2.0' in metadata
+    assert metadata.rstrip().endswith((ROOT / 'README.md').read_text().rstrip())
+
+
+@pytest.mark.slow
+def test_twine_accepts_both(archive, wheel):
+    pytest.importorskip('twine', reason='needs twine, of requirements/release.txt')
+    command = [sys.executable, '-m', 'twine', 'check', '--strict', archive, wheel.filename]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count('PASSED') == 2, done.stdout
+
+
 def test_version_is_the_same_everywhere(wheel):
     (metadata,) = (name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
     version = re.search(r'^Version: (.+)$', wheel.read(metadata).decode(), re.MULTILINE)[1]
@@ -122,6 +179,57 @@ def test_installed_package_shows_mmengine_and_mim_its_configs_and_tools(source, 
     assert (folder / '.mim' / 'configs' / 'uniqrnet_swin-nano_refshapes.py').read_text()
     assert (folder / '.mim' / 'tools' / 'train.py').read_text()
     assert (folder / '.mim' / 'model-index.yml').read_text()
+
+
+@pytest.fixture(params=['sdist', 'wheel'])
+def environment(request, archive, wheel, tmp_path) -> Path:
+    """A new environment with the package from the sdist or the wheel, and this environment's other packages."""
+    folder = tmp_path / 'venv'
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', folder], check=True)
+    (site,) = (folder / 'lib').glob('python*/site-packages')
+    (site / 'others.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    package = archive if request.param == 'sdist' else wheel.filename
+    pip = [sys.executable, '-m', 'pip', '--python', folder / 'bin' / 'python', 'install', '--quiet']
+    options = ['--no-deps', '--no-index', '--no-build-isolation', '--force-reinstall']
+    done = subprocess.run([*pip, *options, package], env=VARIABLES, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+# Without what would lead Python to this checkout.
+VARIABLES = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+
+LOOK_UP = """
+import json
+import mmuniqrnet
+from mmengine.config import Config
+from mmengine.utils import get_installed_path
+folder = get_installed_path('mmuniqrnet')
+config = Config.fromfile(f'{folder}/.mim/configs/uniqrnet_swin-t_refcoco.py')
+print(json.dumps([mmuniqrnet.__file__, folder, config.to_dict()]))
+"""
+
+
+@pytest.mark.slow
+def test_installed_package_works_in_another_folder(environment, tmp_path):
+    def run(*command: object) -> str:
+        done = subprocess.run(list(map(str, command)), env=VARIABLES, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    program, python = environment / 'bin' / 'mmuniqrnet', environment / 'bin' / 'python'
+    assert 'mmuniqrnet ground' in run(program, '--help')
+    file, folder, config = json.loads(run(python, '-W', 'ignore', '-c', LOOK_UP).splitlines()[-1])
+    assert file == f'{folder}/__init__.py' and Path(folder).is_relative_to(environment)
+    ours = Config.fromfile(ROOT / 'configs' / 'uniqrnet_swin-t_refcoco.py').to_dict()
+    assert config == json.loads(json.dumps(ours))
+    run(program, 'scene', 'scene.png')
+    (answer,) = json.loads(run(program, 'ground', 'scene.png', 'only heart', '--json', '--device', 'cpu'))[
+        'predictions'
+    ]
+    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    (expected,) = ask(str(tmp_path / 'scene.png'), 'only heart')['predictions']
+    assert answer['box'] == pytest.approx(expected['box'], abs=1e-3) and answer['mask'] == expected['mask']
 
 
 def test_model_index_names_every_config_and_only_existing_ones():
@@ -166,11 +274,12 @@ def test_no_stack_is_required_and_none_names_the_other():
 
 
 # Folders that are for an extra, whose packages they may import at the top: nothing else imports them there.
-EXTRA_OF = {'web': 'web', 'export': 'export'}
+EXTRA_OF = {'web': 'web', 'export': 'export', 'serving': 'serve'}
 
 
 def importable(requirements: list[str]) -> set[str]:
-    return {{'pillow': 'PIL'}.get(Requirement(text).name, Requirement(text).name) for text in requirements}
+    names = (Requirement(text).name.replace('-', '_') for text in requirements)
+    return {{'pillow': 'PIL'}.get(name, name) for name in names}
 
 
 def test_every_import_of_the_package_is_declared():

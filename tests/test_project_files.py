@@ -36,6 +36,19 @@ def test_workflows_run_commands_of_the_makefile():
         assert all(re.search(f'^{target}:', makefile, re.MULTILINE) for line in targets for target in line.split())
 
 
+def test_only_a_tag_publishes_and_without_a_password():
+    workflow = read('.github/workflows/release.yml')
+    assert workflow[True] == {'push': {'tags': ['v*']}}  # YAML 1.1 reads "on" as true
+    jobs = workflow['jobs']
+    assert jobs['publish']['needs'] == 'build' and jobs['publish']['environment'] == 'pypi'
+    assert jobs['publish']['permissions'] == {'id-token': 'write'}
+    assert workflow['permissions'] == {'contents': 'read'} and 'permissions' not in jobs['build']
+    text = (ROOT / '.github' / 'workflows' / 'release.yml').read_text()
+    assert 'secrets.' not in text and not re.search(r'^\s+password:', text, re.MULTILINE)
+    pins = (ROOT / 'requirements' / 'release.txt').read_text()
+    assert all(f'\n{name}==' in pins for name in ('build', 'twine'))
+
+
 def test_no_test_module_imports_another():
     modules = sorted((ROOT / 'tests').rglob('test_*.py'))
     names = {path.stem for path in modules}

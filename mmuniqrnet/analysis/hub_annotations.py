@@ -8,15 +8,16 @@ original.
 import hashlib
 import json
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmdet.datasets import CocoDataset
 
+from mmuniqrnet.datasets.parquet_files import parquet_rows
 from mmuniqrnet.structures.masks import xywh_to_xyxy
-from mmuniqrnet.utils.errors import MissingFileError, UserError
+from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.hub import HubAddress, download
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 from mmuniqrnet.version import __version__
@@ -60,19 +61,6 @@ def fetch_parquet(name: str, revision: str | None) -> tuple[list[Path], str]:
     return sorted(folder.rglob('*.parquet')), folder.name
 
 
-def list_parquet(path: str | Path) -> list[Path]:
-    """The parquet files of a folder and of the folders in it, or the one file.
-
-    Raises:
-        MissingFileError: There are none.
-    """
-    path = Path(path).expanduser()
-    files = [path] if path.is_file() else sorted(path.rglob('*.parquet')) if path.is_dir() else []
-    if not files:
-        raise MissingFileError(f'{path}: there is no parquet file.')
-    return files
-
-
 def convert(
     name: str, files: Sequence[Path], out: str | Path, origin: Mapping[str, Any], overwrite: bool = False
 ) -> list[str]:
@@ -102,7 +90,7 @@ def convert(
     images: dict[int, dict] = {}
     annotations: dict[int, dict] = {}
     repeated = 0
-    for where, row in _rows(files):
+    for where, row in parquet_rows(files, COLUMNS, ' or '.join(_repos()), optional=('bbox', 'file_name')):
         ref, image, annotation = _read_row(row, where, OFFICIAL_COUNTS[known.name])
         if ref['ref_id'] in refs:
             if refs[ref['ref_id']] != ref:
@@ -130,32 +118,6 @@ def convert(
         second.write_bytes(pickle.dumps(list(refs.values()), protocol=2))
         third.write_text(json.dumps(source, indent=2) + '\n', encoding='utf-8')
     return [f'{repeated} rows were there twice with the same content; each is written once'] if repeated else []
-
-
-def _rows(files: Sequence[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of all files, each with where it is."""
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError("parquet files are read by pyarrow: pip install 'mmuniqrnet[hub]'.") from None
-    for path in files:
-        try:
-            file = pyarrow.parquet.ParquetFile(path)
-        except (pyarrow.ArrowInvalid, OSError) as error:
-            raise UserError(f'{path} is not a readable parquet file ({error}).') from None
-        lacking = [column for column in COLUMNS if column not in file.schema_arrow.names]
-        if lacking:
-            raise UserError(
-                f'{path} lacks the column(s) {", ".join(lacking)}: is it a file of {" or ".join(_repos())}? It has '
-                f'{", ".join(file.schema_arrow.names)}.'
-            )
-        wanted = [column for column in (*COLUMNS, 'bbox', 'file_name') if column in file.schema_arrow.names]
-        number = 0
-        for batch in file.iter_batches(batch_size=2048, columns=wanted):
-            for row in batch.to_pylist():
-                yield f'{path.name}, row {number}', row
-                number += 1
 
 
 def _read_row(row: Mapping[str, Any], where: str, splits: Mapping[str, Any]) -> tuple[dict, dict, dict]:

@@ -1,6 +1,7 @@
 """Answers as dictionaries, in pixels of the original images, and the folder they are written to."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def to_dict(question: Question, sample: DetDataSample, refuse_below: float | Non
         unknown_words=sample.get('unknown_words'),
     )
     return answer | dict(gates=sample.gates) if 'gates' in sample else answer
+
+
+def refuse(predictions: Sequence[Mapping[str, Any]], below: float | None) -> list[dict[str, Any]]:
+    """The predictions as the inferencer gives them with ``refuse_below=below``, from those with nothing refused."""
+    return [
+        dict(p, refused=True, box=None, mask=None) if is_refused(p.get('score'), below) else dict(p)
+        for p in predictions
+    ]
 
 
 def failure(question: Question, error: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmuniqrnet.structures.masks import Mask, as_mask, is_polygon, mask_area
 from mmuniqrnet.structures.rle import rle_size, run_lengths
@@ -43,7 +43,7 @@ class Repairs:
         return said
 
 
-def is_numbers(value: Any) -> bool:
+def is_numbers(value: Any) -> TypeGuard[list[float]]:
     """Whether this is a list of finite numbers."""
     return isinstance(value, list | tuple) and all(
         isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value

@@ -19,8 +19,9 @@ SHARED_COLUMNS = ('Acc@0.5', 'oIoU', 'mIoU')
 
 ASK = """## Ask it
 
+This needs the Python package mmuniqrnet, which is installed from its repository: it is not on PyPI yet.
+
 ```sh
-pip install mmuniqrnet
 mmuniqrnet ground photo.jpg "the man left of the door" --weights hf://{repo}
 ```
 

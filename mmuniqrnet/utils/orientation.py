@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import UserError
+from .few_reads import FewReads
 
 Orientation: TypeAlias = Literal['upright', 'stored']
 TAG = 0x0112
@@ -37,8 +38,8 @@ def check_orientation(orientation: str) -> None:
         raise UserError(f"orientation should be 'upright' or 'stored', not {orientation!r}.")
 
 
-def read_orientation(image: str | Path | Image.Image) -> ExifOrientation:
-    """The EXIF orientation of an image file, or of a PIL image.
+def read_orientation(image: str | Path | bytes | Image.Image) -> ExifOrientation:
+    """The EXIF orientation of an image file, of the content of one (bytes), or of a PIL image.
 
     A tag that is damaged, or has a value that EXIF does not define, is ignored, as all decoders do.
 
@@ -50,13 +51,14 @@ def read_orientation(image: str | Path | Image.Image) -> ExifOrientation:
             warnings.simplefilter('ignore')  # about damaged EXIF and large pictures
             if isinstance(image, Image.Image):
                 return _of_pil(image)
-            with Image.open(image) as opened:
-                if opened.format == 'PNG' and not _has_mark(Path(image)):
+            with Image.open(FewReads(image) if isinstance(image, bytes) else image) as opened:
+                if opened.format == 'PNG' and not _has_mark(image if isinstance(image, bytes) else Path(image)):
                     return ExifOrientation(1, False)  # to find it, Pillow would decode the whole file
                 return _of_pil(opened)
     except Image.DecompressionBombError:
+        name = 'the image' if isinstance(image, bytes) else image
         raise UserError(
-            f"{image} has too many pixels for its EXIF orientation to be read; use orientation='stored', "
+            f"{name} has too many pixels for its EXIF orientation to be read; use orientation='stored', "
             'or make it smaller.'
         ) from None
     except Exception:  # Pillow raises many types for damaged EXIF; decoding, which comes later, finds damaged images
@@ -80,6 +82,6 @@ def _of_pil(image: Image.Image) -> ExifOrientation:
     return ExifOrientation(value if known else 1, applied=image.format == 'TIFF')
 
 
-def _has_mark(path: Path) -> bool:
-    content = path.read_bytes()
+def _has_mark(image: Path | bytes) -> bool:
+    content = image if isinstance(image, bytes) else image.read_bytes()
     return any(mark in content for mark in PNG_MARKS)

@@ -1,11 +1,12 @@
 """From a picture and lines of text to predictions."""
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmuniqrnet.serving.limits import check_expressions
+from mmuniqrnet.serving.models import ask_without_refusal
 from mmuniqrnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,15 +24,10 @@ def phrases_of(text: str | None) -> list[str]:
     Raises:
         UserError: There is none, there are too many, or one is too long.
     """
-    phrases = [' '.join(line.split()) for line in (text or '').splitlines() if line.strip()]
+    phrases = [line for line in (text or '').splitlines() if line.strip()]
     if not phrases:
         raise UserError('There is no phrase yet: type what to look for, each phrase on a line of its own.')
-    if len(phrases) > MAX_PHRASES:
-        raise UserError(f'These are {len(phrases)} phrases: ask at most {MAX_PHRASES} at a time.')
-    for number, phrase in enumerate(phrases, 1):
-        if len(phrase) > MAX_CHARACTERS:
-            raise UserError(f'Phrase {number} has {len(phrase)} characters: shorten it to at most {MAX_CHARACTERS}.')
-    return phrases
+    return check_expressions(phrases, MAX_PHRASES, MAX_CHARACTERS, noun='phrase')
 
 
 def ask(
@@ -45,10 +41,8 @@ def ask(
         name: File name of the picture.
         phrases: One expression each.
     """
-    # No score is lower than 0: the page applies the threshold later, and again whenever it changes.
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore', UserWarning)  # of what is not read: the page's table says it
-        predictions = inferencer([picture], [list(phrases)], batch_size=BATCH_SIZE, refuse_below=0.0)['predictions']
+    # The page applies the threshold later, and again whenever it changes.
+    (predictions,) = ask_without_refusal(inferencer, [picture], [phrases], BATCH_SIZE)
     return [dict(prediction, image=name) for prediction in predictions]
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.specifiers import SpecifierSet
 
+from mmuniqrnet.serving.address import note_of
 from mmuniqrnet.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 INSTALL_WEB = "pip install 'mmuniqrnet[web]'"
 GRADIO = '>=6.31,<7'
-LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 # Gradio's greys and blue have less than the contrast of 4.5 to their background that WCAG 2 asks for.
 CONTRAST = dict(
     body_text_color_subdued='*neutral_500',
@@ -106,8 +106,9 @@ def serve(
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
     import gradio as gr
 
+    from mmuniqrnet.serving.uploads import PAGE_LIMITS
+
     from .page import Page
-    from .uploads import MAX_MEGABYTES
 
     blocks = Page(inferencer, folder, about, KEEP).blocks
     try:
@@ -119,7 +120,7 @@ def serve(
             inbrowser=False,
             quiet=True,
             prevent_thread_lock=True,
-            max_file_size=MAX_MEGABYTES * 2**20,
+            max_file_size=int(PAGE_LIMITS.megabytes * 2**20),
             state_session_capacity=VISITORS,
             run_history=False,
             enable_monitoring=False,
@@ -133,8 +134,8 @@ def serve(
         ) from error
     try:
         print(f'The page is at http://{host}:{port} (Ctrl+C stops it).', flush=True)
-        if host not in LOOPBACK:
-            print('Anyone who can reach this machine can use it, without a password.', flush=True)
+        if note := note_of(host):
+            print(note, flush=True)
         ended.wait()
     finally:
         # uvicorn would wait for every browser that still shows the page, or print a trace for it

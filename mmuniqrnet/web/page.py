@@ -12,7 +12,9 @@ import cv2
 import gradio as gr
 import numpy as np
 
+from mmuniqrnet.apis.outputs import refuse
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
+from mmuniqrnet.serving.uploads import PAGE_LIMITS, read_upload
 from mmuniqrnet.utils.errors import sentence_of
 
 from .asking import ask, gates_of, phrases_of, reading_notes
@@ -23,11 +25,9 @@ from .results import (
     gate_pictures,
     labels_of,
     opacity_of,
-    refuse,
     table_rows,
     write_files,
 )
-from .uploads import LIMITS, read_upload
 
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer
@@ -114,7 +114,7 @@ class Page:
                         elem_id='examples',
                     )
                     gr.Markdown(
-                        f'PNG, JPEG or WebP, {LIMITS}. Pictures stay on the machine that runs this page, in a '
+                        f'PNG, JPEG or WebP, {PAGE_LIMITS}. Pictures stay on the machine that runs this page, in a '
                         'temporary folder; they are removed after about an hour, and when the page is stopped.'
                     )
                 with gr.Column(scale=3):

@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 
 from mmuniqrnet.apis.inputs import Question
 from mmuniqrnet.apis.outputs import AnswerFolder
-from mmuniqrnet.structures.answers import is_refused
 from mmuniqrnet.structures.masks import area_share, decode_mask
 from mmuniqrnet.utils.io import safe_name
 from mmuniqrnet.visualization import heat_on_image
@@ -21,14 +20,6 @@ COLOURS = ('#d55e00', '#56b4e9', '#f0e442', '#009e73', '#cc79a7', '#0072b2', '#e
 HEADERS = ('', 'Phrase', 'Answer', 'Score', 'Box (x1, y1, x2, y2)', 'Mask')
 LONG_SIDE, GATE_LONG_SIDE = 1024, 480
 MASK_OPACITY = 0.5
-
-
-def refuse(predictions: Sequence[Mapping[str, Any]], below: float) -> list[dict[str, Any]]:
-    """The predictions as the inferencer gives them with ``refuse_below=below``."""
-    return [
-        dict(p, refused=True, box=None, mask=None) if is_refused(p.get('score'), below) else dict(p)
-        for p in predictions
-    ]
 
 
 def labels_of(phrases: Sequence[str]) -> list[str]:

@@ -4,8 +4,9 @@ import pytest
 from helpers.hub_samples import rows_of_refer, small_rows, write_parquet
 from helpers.paths import MINI, needs_mini
 
-from mmuniqrnet.analysis.hub_annotations import CATEGORIES, HUB_SETS, convert, fetch_parquet, list_parquet
+from mmuniqrnet.analysis.hub_annotations import CATEGORIES, HUB_SETS, convert, fetch_parquet
 from mmuniqrnet.datasets import ReferDataset
+from mmuniqrnet.datasets.parquet_files import list_parquet
 from mmuniqrnet.utils.errors import OverwriteError, UserError
 
 ORIGIN = {'repository': 'here', 'revision': 'abc'}

@@ -13,8 +13,8 @@ from config_parts import check_config, check_parts
 from pages import Block, Page
 from torch.distributed.run import parse_args as parse_torchrun
 
-# Programs that set up a machine or need several GPUs: read, never run.
-NEVER_RUN = ('make', 'pip', 'torchrun', 'tools/dist_train.sh', 'tools/dist_test.sh', 'source')
+# Programs that set up a machine, or need a daemon or several GPUs: read, never run.
+NEVER_RUN = ('docker', 'make', 'pip', 'torchrun', 'tools/dist_train.sh', 'tools/dist_test.sh', 'source')
 # What these scripts run, and the place of the number of GPUs among their words.
 DIST_SCRIPTS = {'tools/dist_train.sh': ('tools/train.py', 2), 'tools/dist_test.sh': ('tools/test.py', 3)}
 # What has to end with 1, since the tests' data is not complete, and what it has to say then.

@@ -16,7 +16,17 @@ from mmuniqrnet import registry
 
 PAGES = all_pages()
 # Options of other projects' tools.
-FOREIGN_OPTIONS = {'--shm-size', '--ipc', '--nproc_per_node', '--no-deps', '--no-build-isolation', '--pid', '--native'}
+FOREIGN_OPTIONS = {
+    '--shm-size',
+    '--ipc',
+    '--nproc_per_node',
+    '--no-deps',
+    '--no-build-isolation',
+    '--pid',
+    '--native',
+    '--user',
+    '--gpus',
+}
 
 
 def build(*arguments: object) -> subprocess.CompletedProcess:
@@ -34,6 +44,11 @@ def site(tmp_path_factory) -> Path:
 
 def test_site_shows_readme(site):
     assert 'referring expression comprehension' in (site / 'index.html').read_text()
+
+
+def test_site_shows_notebooks(site):
+    page = (site / 'notebooks' / 'ask.html').read_text()
+    assert 'Open in Colab' in page and 'UniQRNetInferencer' in page and 'execution_count' not in page
 
 
 def test_reference_has_every_public_class_and_function(site):

@@ -1,5 +1,6 @@
 """Miniatures of every data set that the configs read, and the configs at reduced size, for tests."""
 
+import importlib.util
 import json
 import pickle
 import shutil
@@ -16,6 +17,10 @@ from torch.overrides import TorchFunctionMode
 
 from mmuniqrnet.datasets.refshapes import make_refshapes
 from mmuniqrnet.registry import MODELS
+
+from .corrected_samples import make_corrected
+
+HAS_PYARROW = importlib.util.find_spec('pyarrow') is not None
 
 # BERT's configuration at the width that the reduced configs expect, without its weights.
 TINY_BERT = dict(model_type='bert', hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
@@ -47,6 +52,9 @@ def make_data(root: Path) -> Path:
     leaked = {ref['image_id'] for ref in refs if ref['split'] != 'train'} | {refs[0]['image_id']}
     (root / 'exclude.json').write_text(json.dumps(sorted(leaked)))
     make_referit(root, refs)
+    if HAS_PYARROW:
+        content = json.loads((shapes / 'instances.json').read_text())
+        make_corrected(root, refs, content, root / 'coco' / 'train2014')
     return root
 
 

@@ -1,4 +1,4 @@
-"""All ten evaluation sets in one go, through tools/test.py."""
+"""All evaluation sets of a config in one go, through tools/test.py: the ten of the literature, corrected labels."""
 
 import json
 import pickle
@@ -75,3 +75,28 @@ def test_one_table_with_a_row_a_set(data, tmp_path, capsys):
         for line in (tmp_path / 'work' / 'results.md').read_text().splitlines()
         if line.startswith('| ref')
     ] == SETS
+
+
+@pytest.mark.slow
+def test_corrected_labels_in_one_table(data, tmp_path):
+    pytest.importorskip('pyarrow')
+    cfg = reduce(Config.fromfile(ROOT / 'configs' / 'eval_corrected-labels_uniqrnet_swin-b.py'), data)
+    cfg.visualizer.name = 'test_corrected_labels'
+    cfg.dump(tmp_path / 'config.py')
+    init_default_scope('mmuniqrnet')
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict(), meta={}), tmp_path / 'epoch_1.pth')
+    DefaultScope._instance_dict.clear()
+
+    tool.main([str(tmp_path / 'config.py'), str(tmp_path / 'epoch_1.pth'), '--work-dir', str(tmp_path / 'work')])
+    rows = json.loads((tmp_path / 'work' / 'results.json').read_text())['rows']
+    found = {row['set']: row['N'] for row in rows}
+    counts = count(data)
+    # The files that the data were made with mark one expression of each set as wrong.
+    assert {name: n for name, n in found.items() if 'reviewed' in name} == {
+        name.replace('/', '_reviewed/'): n - 1
+        for name, n in counts.items()
+        if name.partition('/')[0] in ('refcoco', 'refcoco+', 'refcocog_umd') and not name.endswith('/train')
+    }
+    assert found['refcoco-m/val'] == found['ref-l4/val'] == found['ref-l4/test'] == counts['refcoco/val']
+    assert {row['set'] for row in rows if 'mIoU' not in row} == {'ref-l4/val', 'ref-l4/test'}
+    assert all(0 <= row['Acc@0.5'] <= 100 and 0 < row['text-blind'] <= 100 for row in rows)

@@ -10,11 +10,12 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mmuniqrnet.apis import UniQRNetInferencer
+from mmuniqrnet.apis.outputs import refuse
 from mmuniqrnet.models.layers.query_dynamic_attention import SpatialGate
+from mmuniqrnet.serving.uploads import read_upload
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.web.asking import BATCH_SIZE, MAX_PHRASES, ask, gates_of, phrases_of, reading_notes
-from mmuniqrnet.web.results import fit, gate_pictures, labels_of, opacity_of, refuse, table_rows, write_files
-from mmuniqrnet.web.uploads import read_upload
+from mmuniqrnet.web.results import fit, gate_pictures, labels_of, opacity_of, table_rows, write_files
 
 
 def grey(height, width):

@@ -1,4 +1,6 @@
+import io
 import struct
+import time
 import zlib
 
 import cv2
@@ -6,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmuniqrnet.serving.uploads import PAGE_LIMITS, decode_picture, read_upload
 from mmuniqrnet.utils.errors import UserError
-from mmuniqrnet.web.uploads import MAX_MEGABYTES, read_upload
 
 
 @pytest.fixture
@@ -39,6 +41,36 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
     picture = read_upload(tmp_path / 'a.jpg')
     assert picture.shape == (64, 32, 3)
     assert picture[:28, :, 0].min() > 200 and picture[36:, :, 0].max() < 60  # red on top
+
+
+def progressive(scans: int = 1) -> bytes:
+    """A JPEG whose last scan is there several times."""
+    file = io.BytesIO()
+    Image.new('RGB', (64, 32), 'red').save(file, 'JPEG', progressive=True)
+    content = file.getvalue()
+    last = content.rindex(b'\xff\xda')
+    return content[:last] + content[last:-2] * scans + content[-2:]
+
+
+def test_a_film_after_the_photograph_does_not_matter():
+    for end in (b'', b'\xff\xda' * 999):
+        assert decode_picture(progressive() + end, 'a.jpg').shape == (32, 64, 3)
+
+
+@pytest.mark.parametrize('kind', ['scans', 'segments', 'chunks'])
+def test_a_file_that_would_keep_a_decoder_busy_is_refused_at_once(kind, pixels):
+    start = progressive()[:2]
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, 'PNG')
+    content = dict(
+        scans=progressive(60_000),
+        segments=start + b'\xff\xfe\x00\x02' * 500_000 + progressive()[2:],
+        chunks=png.getvalue()[:33] + chunk(b'tEXt', b'a\x00b') * 100_000 + png.getvalue()[33:],
+    )[kind]
+    begin = time.process_time()
+    with pytest.raises(UserError, match=r'a\.jpg can not be read as a picture'):
+        decode_picture(content, 'a.jpg')
+    assert time.process_time() - begin < 0.2
 
 
 @pytest.mark.parametrize(
@@ -92,7 +124,7 @@ def test_a_photograph_cut_off_is_told(tmp_path, pixels):
 
 def test_a_large_file_is_not_even_opened(tmp_path):
     with open(tmp_path / 'big.png', 'wb') as file:
-        file.truncate((MAX_MEGABYTES + 2) * 2**20)
+        file.truncate((PAGE_LIMITS.megabytes + 2) * 2**20)
     with pytest.raises(UserError, match=r'big\.png has 22 MB'):
         read_upload(tmp_path / 'big.png')
 
