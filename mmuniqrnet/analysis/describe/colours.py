@@ -4,6 +4,7 @@ A pixel has a colour strictly, or loosely, or not. An object surely has a colour
 strictly; it may have one if a small part of its box has it loosely. Where nothing is certain, every colour may fit.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -88,7 +89,7 @@ Where = tuple[tuple[float, float], tuple[float, float]]
 
 
 class _Maps(NamedTuple):
-    """[H, W, colours] bool: which pixels have which colours."""
+    """[H, W] uint16, which colours each pixel has: bit c is set if it has colour c of ``COLOURS``."""
 
     strict: np.ndarray
     loose: np.ndarray
@@ -109,17 +110,19 @@ class Colours:
             pixels: The picture, of the size that the annotations refer to.
             wearers: The categories of which halves are told, as those of clothes.
         """
-        hsv = _hsv(np.asarray(pixels.convert('RGB')))
-        maps = _Maps(*(np.stack([_within(hsv, table[colour]) for colour in COLOURS], -1) for table in (STRICT, LOOSE)))
+        rgb = np.asarray(pixels.convert('RGB'))
+        channels = rgb.transpose(2, 0, 1)
+        high, low = channels.max(0), channels.min(0)
         count = len(picture.things)
         self.sure: dict[str, list[str | None]] = {part: [None] * count for part in PARTS}
         self.maybe: dict[str, list[frozenset[str]]] = {part: [frozenset(COLOURS)] * count for part in PARTS}
-        bright = hsv[..., 1][hsv[..., 2] > 0.2]
-        if not bright.size or float(np.percentile(bright, 95)) < GREY_PICTURE:
+        bright = high > 0.2 * 255
+        if not bright.any() or np.percentile(1 - low[bright] / high[bright], 95) < GREY_PICTURE:
             return
-        dark = float(np.median(hsv[..., 2])) < DARK_PICTURE
+        dark = np.median(high) < DARK_PICTURE * 255
+        maps = _maps_of(rgb)
         for i, thing in enumerate(picture.things):
-            x1, y1, x2, y2 = _whole(thing.box, hsv.shape)
+            x1, y1, x2, y2 = _whole(thing.box, rgb.shape)
             if min(x2 - x1, y2 - y1) < LEAST_SIDE or thing.crowd:
                 continue
             patch, mask = _Maps(maps.strict[y1:y2, x1:x2], maps.loose[y1:y2, x1:x2]), None
@@ -160,7 +163,7 @@ def _whole(box: tuple[float, ...], shape: tuple[int, ...]) -> tuple[int, int, in
 
 
 def _hsv(rgb: np.ndarray) -> np.ndarray:
-    """[H, W, 3] hue in degrees, saturation and value 0..1, as float32."""
+    """[..., 3] hue in degrees, saturation and value 0..1, as float32."""
     scaled = rgb.astype(np.float32) / 255
     high, low = scaled.max(-1), scaled.min(-1)
     spread = high - low
@@ -175,6 +178,23 @@ def _hsv(rgb: np.ndarray) -> np.ndarray:
     return np.stack([hue * 60, saturation, high], axis=-1)
 
 
+@lru_cache(maxsize=1)
+def _table() -> _Maps:
+    """The colours of all RGB values, in steps of 4 (6 bits each)."""
+    steps = np.arange(2, 256, 4, dtype=np.uint8)
+    hsv = _hsv(np.stack(np.meshgrid(steps, steps, steps, indexing='ij'), axis=-1).reshape(-1, 3))
+    values = 1 << np.arange(len(COLOURS), dtype=np.uint16)
+    flags = (np.stack([_within(hsv, table[colour]) for colour in COLOURS], -1) for table in (STRICT, LOOSE))
+    return _Maps(*(own @ values for own in flags))
+
+
+def _maps_of(rgb: np.ndarray) -> _Maps:
+    """The colours of the pixels [H, W, 3]."""
+    red, green, blue = (rgb >> 2).astype(np.int32).transpose(2, 0, 1)
+    index = (red << 12) | (green << 6) | blue
+    return _Maps(*(colours[index] for colours in _table()))
+
+
 def _within(hsv: np.ndarray, limits: Range) -> np.ndarray:
     (low, high), (dull, vivid), (dark, light) = limits
     hue = (hsv[..., 0] - low) % 360 <= high - low
@@ -187,7 +207,7 @@ def _maybe(patch: _Maps, mask: np.ndarray | None, part: str) -> frozenset[str]:
     if len(loose) < LEAST_PIXELS:
         return frozenset(COLOURS)
     found = set()
-    for colour, share, elsewhere in zip(COLOURS, loose.mean(0), everywhere.mean(0)):
+    for colour, share, elsewhere in zip(COLOURS, _shares(loose), _shares(everywhere)):
         dull = colour in NO_HUE
         if share >= (MAYBE_NO_HUE if dull else MAYBE) or (not dull and elsewhere >= ELSEWHERE):
             found.add(colour)
@@ -199,18 +219,25 @@ def _main_colour(patch: _Maps, mask: np.ndarray | None, where: Where, part: str)
     strict, loose = _region(patch.strict, mask, where), _region(patch.loose, mask, where)
     if len(strict) < LEAST_PIXELS:
         return None
-    for colour, strictly, loosely in zip(COLOURS, strict.mean(0), loose.mean(0)):
+    for colour, strictly, loosely in zip(COLOURS, _shares(strict), _shares(loose)):
         if strictly >= SURE[part] and loosely >= LOOSELY and (part == 'whole' or colour not in WHOLE_ONLY):
             return colour
     return None
 
 
+def _shares(pixels: np.ndarray) -> np.ndarray:
+    """The share of the pixels [n] that have each colour."""
+    counts = np.bincount(pixels, minlength=1 << len(COLOURS))
+    has = np.arange(len(counts))[:, None] >> np.arange(len(COLOURS)) & 1
+    return counts @ has / len(pixels)
+
+
 def _region(flags: np.ndarray, mask: np.ndarray | None, where: Where) -> np.ndarray:
-    """The pixels [n, colours] in a part of a box, given by rows and columns; with a mask, only the object's."""
-    height, width = flags.shape[:2]
+    """The pixels [n] in a part of a box, given by rows and columns; with a mask, only the object's."""
+    height, width = flags.shape
     (top, bottom), (left, right) = where
     part = slice(int(height * top), round(height * bottom)), slice(int(width * left), round(width * right))
-    return flags[part].reshape(-1, flags.shape[-1]) if mask is None else flags[part][mask[part]]
+    return flags[part].reshape(-1) if mask is None else flags[part][mask[part]]
 
 
 def _covered(i: int, picture: Picture, where: Where) -> bool:

@@ -10,6 +10,7 @@ from .neighbours import RELATIONS, Neighbours
 from .places import MOST_COUNTED, PLACES, SIZES, Places
 from .scene import Picture
 
+MOST_COUNTED_IN_ROW = 3  # of a front or back row
 LEAST_ANCHOR = 0.002  # the part of the image that the box of a neighbour must cover to be named
 KINDS = ('name', 'place', 'order', 'size', 'color', 'relation', 'combined')
 
@@ -61,6 +62,7 @@ class Facts:
         self.neighbours = Neighbours(self.places, picture.width)
         self.crowds = sum(1 << i for i, thing in enumerate(picture.things) if thing.crowd)
         self._groups: dict[Noun, Fit] = {}
+        self._complete: dict[Term, bool] = {}
 
     def group(self, noun: Noun) -> Fit:
         """The objects that a noun fits; nothing is sure where other objects of these categories may be present."""
@@ -90,9 +92,11 @@ class Facts:
 
     def complete(self, term: Term) -> bool:
         """Whether all objects that the term names are annotated, and those that it may name, if the file has them."""
-        return all(map(self.picture.knows, term.covers)) and all(
-            self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
-        )
+        if term not in self._complete:
+            self._complete[term] = all(map(self.picture.knows, term.covers)) and all(
+                self.picture.knows(category) for category in self.picture.categories if self._may_name(term, category)
+            )
+        return self._complete[term]
 
     def fit(self, meaning: Meaning) -> Fit:
         """The objects that a meaning fits."""
@@ -177,7 +181,7 @@ class Facts:
                         continue
                     places = ('left', 'right', 'leftmost', 'rightmost', 'far left', 'far right', 'middle')
                     yield from (Meaning(part, 'place', place) for place in places)
-                    numbers = range(1, min(total, len(self.language.ordinals)) + 1)
+                    numbers = range(1, min(total, MOST_COUNTED_IN_ROW, len(self.language.ordinals)) + 1)
                     yield from (Meaning(part, 'order', side, n) for side in ('left', 'right') for n in numbers)
 
     def _anchors(self, target: int) -> list[tuple[Noun, tuple[str, ...]]]:

@@ -112,7 +112,7 @@ class Places:
         return _sharp(group, depth >= least, depth > -HALF)
 
     def _in_the_middle(self, group: Fit) -> Fit:
-        """At the image's middle line, and in the middle of the row: as many on the left as on the right."""
+        """At the image's middle line, and in the middle of a row that it could be part of, by its height."""
         if group.maybe.bit_count() < 3:
             return NOTHING
         off = np.abs(self.centre[:, 0] - 0.5)
@@ -120,6 +120,8 @@ class Places:
         if found.only is None:
             return NOTHING
         i, others = found.only, [j for j in members(group.maybe) if j != found.only]
+        if self.side[i, 1] * COUNTABLE < self.side[others, 1].max():
+            return NOTHING
         left = sum(bool(self.before['left'][j, i]) for j in others)
         right = sum(bool(self.before['right'][j, i]) for j in others)
         return found if left + right == len(others) and abs(left - right) <= 1 else NOTHING
