@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     weights = work_dir / 'uniqrnet_efficientnet-lite0_photos.safetensors'
     run_script(
         TOOLS / 'publish.py', best, weights, '--results', work_dir / 'results.json', '--made-for', 'photographs',
-        '--words', words(photos), '--overwrite',
+        '--words', words(photos), '--half', '--overwrite',
     )  # fmt: skip
     print(f'\nTable:   {work_dir / "results.md"}\nWeights: {weights}')
 

@@ -1,7 +1,7 @@
 """Publish the weights of a training as one safetensors file:
 
     python tools/publish.py CHECKPOINT OUT.safetensors [--config CONFIG] [--command ...] [--results results.json]
-        [--words FILE | --words-from-data] [--made-for ...]
+        [--words FILE | --words-from-data] [--made-for ...] [--half]
     python tools/publish.py CHECKPOINT [FOLDER] --push ORG/NAME --license LICENCE [--dry-run] ...
 
 The file holds only the weights (those averaged by EMA, if there are any), and as metadata a config that needs no
@@ -42,6 +42,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--words-from-data', action='store_true', help="keep the words of the config's training data, which is read"
     )
     parser.add_argument('--made-for', metavar='TEXT', help='what pictures the weights are for, such as "street scenes"')
+    parser.add_argument('--half', action='store_true', help='write matrices and kernels in float16: half the size')
     parser.add_argument('--push', metavar='ORG/NAME', help='upload to the Hugging Face hub, with a model card')
     parser.add_argument('--license', metavar='LICENCE', help="of the weights, as the hub names it: 'apache-2.0'")
     parser.add_argument('--private', action='store_true', help='make the repository of --push private')
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         args.words,
         args.words_from_data,
         args.made_for,
+        args.half,
     )
     size = target.stat().st_size / 1e6
     print(f'{target}: {size:.1f} MB, weights {told["weights"]}, seed {told.get("seed", "not known")}')

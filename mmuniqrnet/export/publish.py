@@ -1,11 +1,12 @@
 """Publishing weights: one safetensors file that contains its config and how it was made."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
+from torch import Tensor
 
 from mmuniqrnet.apis.reading import words_of
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
@@ -15,6 +16,8 @@ from mmuniqrnet.evaluation.report import MARK
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 from mmuniqrnet.utils.io import refuse_overwriting
 from mmuniqrnet.version import __version__
+
+from .text_settings import with_text_settings
 
 
 def publish(
@@ -27,6 +30,7 @@ def publish(
     words: str | Path | None = None,
     words_from_data: bool = False,
     made_for: str | None = None,
+    half: bool = False,
 ) -> dict[str, str]:
     """Write the weights of a training as ``.safetensors``, with a config that needs no other file.
 
@@ -45,6 +49,8 @@ def publish(
             that the inferencer can report which words of an expression were not in the training text.
         words_from_data: Take these words from the training data of the config instead; the data must be present.
         made_for: The kind of pictures that the weights are for, in a few words.
+        half: Whether matrices and kernels are written in float16, at half the size; biases, norms and buffers are not.
+            Whatever loads the file has the type of the model, which is float32.
 
     Returns:
         The metadata of the file: ``config``, ``mmuniqrnet_version``, ``weights`` (whether they are averaged)
@@ -66,7 +72,7 @@ def publish(
     # of weights that were published before, what is not given again is kept
     before = meta if Path(source).suffix == '.safetensors' else {}
     known = dict(
-        config=inference_config(cfg).pretty_text,
+        config=with_text_settings(inference_config(cfg)).pretty_text,
         command=command or before.get('command'),
         words=_words(cfg, words, words_from_data) or before.get('words'),
         made_for=made_for or before.get('made_for'),
@@ -78,8 +84,23 @@ def publish(
         mmuniqrnet_version=__version__,
     )
     metadata = {name: str(value) for name, value in known.items() if value is not None}
-    write_checkpoint(dict(meta=metadata, state_dict=state), target)
+    write_checkpoint(dict(meta=metadata, state_dict=_halved(state) if half else state), target)
     return metadata
+
+
+def _halved(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with matrices and kernels in float16.
+
+    Raises:
+        UserError: If a value is beyond the range of float16.
+    """
+    out = {
+        name: value.half() if value.ndim > 1 and value.is_floating_point() else value for name, value in state.items()
+    }
+    for name, value in out.items():
+        if value.is_floating_point() and not value.isfinite().equal(state[name].isfinite()):
+            raise UserError(f'{name} has values beyond the range of float16: publish without --half.')
+    return out
 
 
 def _kind_of_weights(checkpoint: dict) -> str:

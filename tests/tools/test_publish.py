@@ -124,6 +124,26 @@ def test_it_answers_without_anything_else(published, trained, data, tmp_path, mo
     assert found == expected and ours.refuse_below == 0.01
 
 
+def test_half_the_size_and_almost_the_same_answers(trained, published, data, tmp_path):
+    publish.main([str(trained / 'iter_2.pth'), str(tmp_path / 'half.safetensors'), '--half'])
+    whole, half = weights_of(published), weights_of(tmp_path / 'half.safetensors')
+    assert (tmp_path / 'half.safetensors').stat().st_size < 0.55 * published.stat().st_size
+    for name, value in whole.items():
+        assert half[name].dtype == (torch.float16 if value.ndim > 1 and value.is_floating_point() else value.dtype)
+        assert torch.allclose(half[name].to(value.dtype), value, rtol=1e-3, atol=1e-7), name
+    image = next((data / 'images' / 'val').glob('*.png'))
+    asked = [
+        UniQRNetInferencer(weights=path, show_progress=False) for path in (published, tmp_path / 'half.safetensors')
+    ]
+    assert all(p.dtype == torch.float32 for p in asked[1].model.parameters())
+    one, other = (ask(image, 'heart')['predictions'][0] for ask in asked)
+    assert abs(one['score'] - other['score']) < 0.01
+    big = dict(state_dict={'a.weight': torch.full((2, 2), 1e6)}, meta=dict(cfg=asked[0].cfg.pretty_text))
+    torch.save(big, tmp_path / 'big.pth')
+    with pytest.raises(UserError, match='a.weight has values beyond the range of float16'):
+        publish.main([str(tmp_path / 'big.pth'), str(tmp_path / 'big.safetensors'), '--half'])
+
+
 def test_the_test_tool_and_load_from_read_it(published, trained, data, tmp_path):
     metrics = {}
     for path in (published, trained / 'iter_2.pth'):
