@@ -1,8 +1,7 @@
-"""The first part of the training of uniqrnet_efficientnet-lite0_photos.py: what things are, before which one.
+"""The first part of the training of uniqrnet_efficientnet-lite0_photos.py: what things are, before which one."""
 
-The expressions are names and plurals, each for all objects of a category on its photograph; where they have no masks,
-their boxes are filled. A short training finds people sooner so (docs/photos.md).
-"""
+# The expressions are names and plurals, each for all objects of a category on its photograph; where they have no masks,
+# their boxes are filled.
 
 _base_ = './uniqrnet_efficientnet-lite0_photos.py'
 

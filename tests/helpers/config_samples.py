@@ -52,6 +52,7 @@ def make_data(root: Path) -> Path:
     leaked = {ref['image_id'] for ref in refs if ref['split'] != 'train'} | {refs[0]['image_id']}
     (root / 'exclude.json').write_text(json.dumps(sorted(leaked)))
     make_referit(root, refs)
+    make_photos(root, refs)
     if HAS_PYARROW:
         content = json.loads((shapes / 'instances.json').read_text())
         make_corrected(root, refs, content, root / 'coco' / 'train2014')
@@ -86,6 +87,29 @@ def make_referit(root: Path, refs: list[dict]) -> None:
     (folder / 'referit_imsize.json').write_text(json.dumps(sizes))
 
 
+def make_photos(root: Path, refs: list[dict]) -> None:
+    """The same objects as the files that tools/photos.py writes; every mosaic is one picture."""
+    content = json.loads((root / 'refshapes' / 'instances.json').read_text())
+    images = {image['id']: image for image in content['images']}
+    annotations = {annotation['id']: annotation for annotation in content['annotations']}
+    folder = root / 'photos'
+    for images_of in (folder / 'images', folder / 'mosaics' / 'images'):
+        shutil.copytree(root / 'refshapes' / 'images', images_of)
+    lines: dict[str, list[str]] = dict(train=[], val=[])
+    for ref in refs:
+        annotation = annotations[ref['ann_id']]
+        x, y, w, h = annotation['bbox']
+        line = dict(
+            image=images[ref['image_id']]['file_name'],
+            expressions=[sentence['raw'] for sentence in ref['sentences']],
+            bbox=[x, y, x + w, y + h],
+            mask=annotation['segmentation'],
+        )
+        lines.get(ref['split'], []).append(json.dumps(line))
+    for name in ('train', 'names', 'mosaics', 'val', 'val_several'):
+        (folder / f'{name}.jsonl').write_text('\n'.join(lines['val' if name.startswith('val') else 'train']))
+
+
 def single_datasets(dataset: ConfigDict) -> list[ConfigDict]:
     """The data sets of a loader, whether or not they are concatenated."""
     return dataset.datasets if dataset.type == 'ConcatDataset' else [dataset]
@@ -117,7 +141,10 @@ def narrow(model: ConfigDict) -> None:
     model.text_encoder.update(model=TINY_BERT, tokenizer='mmuniqrnet:refshapes')
     channels = (16, 32, 64, 128)
     model.backbone.update(text_dim=32)
-    if 'body' in model.backbone:
+    if model.backbone.get('body', {}).get('type') == 'EfficientNetLite':
+        model.backbone.body.update(init_cfg=None)  # its widths are fixed
+        channels = tuple(model.neck.in_channels)
+    elif 'body' in model.backbone:
         # A block whose last norm starts at zero would not be trained in the first step.
         model.backbone.body.update(depth=18, base_channels=16, zero_init_residual=False, init_cfg=None)
     else:

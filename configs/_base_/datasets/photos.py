@@ -1,8 +1,6 @@
-"""Expressions that `mmuniqrnet describe` made from annotated photographs, and from mosaics of them, at 256 pixels.
+"""Expressions that `mmuniqrnet describe` made from annotated photographs, and from mosaics of them, at 256 pixels."""
 
-tools/photos.py writes the files, under data/photos.
-"""
-
+# tools/photos.py writes the files.
 # To change: train_dataloader.batch_size=N; the number of expressions of an image in a row, which share what is computed
 # before the first gate, train_dataloader.sampler.group_size=N.
 train_pipeline = [

@@ -1,7 +1,6 @@
-"""A small UniQRNet for photographs, on pre-trained parts: 256 pixels, EfficientNet-Lite0, two layers of MiniLM.
+"""A small UniQRNet for photographs, on pre-trained parts: 256 pixels, EfficientNet-Lite0, two layers of MiniLM."""
 
-Its two parts are made by tools/model_converters/photo_parts.py, which writes data/photo_parts.
-"""
+# tools/model_converters/photo_parts.py makes the two parts, in data/photo_parts.
 
 channels = (40, 112, 320)
 text_dim = 384
