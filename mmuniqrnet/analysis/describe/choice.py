@@ -22,14 +22,15 @@ SAME_BOX = 0.7  # IoU of two boxes of one category that are taken for two annota
 TRIES = 12
 
 DESCRIBED = 'described'
-REASONS = (
-    'is a crowd',
-    'too small',
-    'its category is not annotated completely',
-    'a crowd of its category is in the image',
-    'another box of its category is at its place',
-    'nothing tells it apart by a margin',
-)
+# Why an object has no expression, the first that applies, and what that means.
+REASONS = {
+    'crowd': 'it is a region with several objects (iscrowd)',
+    'too small': f'no side of its box has {LEAST_SIDE} pixels, or it has less than {LEAST_SHARE:.2%} of the image',
+    'partly annotated': 'not all objects of its category are annotated on the image',
+    'beside a crowd': 'a crowd of its category is on the image',
+    'same place': 'another box of its category is at its place',
+    'ambiguous': 'nothing that can be said tells it apart by a margin',
+}
 
 
 class Written(NamedTuple):
@@ -85,23 +86,23 @@ def _unfit(facts: Facts, target: int) -> str:
     """Why an object is not described at all; '' if it may be."""
     thing = facts.picture.things[target]
     if thing.crowd:
-        return REASONS[0]
+        return 'crowd'
     x1, y1, x2, y2 = thing.box
     share = (x2 - x1) * (y2 - y1) / (facts.picture.width * facts.picture.height)
     if max(x2 - x1, y2 - y1) < LEAST_SIDE or share < LEAST_SHARE:
-        return REASONS[1]
-    return '' if facts.picture.knows(thing.category) else REASONS[2]
+        return 'too small'
+    return '' if facts.picture.knows(thing.category) else 'partly annotated'
 
 
 def _why_none(facts: Facts, target: int) -> str:
     things = facts.picture.things
     category = things[target].category
     if any(things[i].category == category for i in members(facts.crowds)):
-        return REASONS[3]
+        return 'beside a crowd'
     same = [other for i, other in enumerate(things) if i != target and other.category == category]
     if any(_iou(things[target].box, other.box) >= SAME_BOX for other in same):
-        return REASONS[4]
-    return REASONS[5]
+        return 'same place'
+    return 'ambiguous'
 
 
 def _iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:

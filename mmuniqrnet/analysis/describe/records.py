@@ -57,7 +57,9 @@ class Counts:
         columns = ['category', 'objects', DESCRIBED, *(reason for reason in REASONS if total[reason])]
         kinds = [{'kind': kind, 'expressions': count} for kind, count in self.expressions.items()]
         kinds.append({'kind': 'all', 'expressions': self.expressions.total()})
-        return f'{text_table(rows, columns)}\n{text_table(kinds, ["kind", "expressions"])}'
+        meanings = [f'{reason}: {meaning}' for reason, meaning in REASONS.items() if total[reason]]
+        objects = [text_table(rows, columns), *meanings] if self.objects else []
+        return '\n'.join([*objects, text_table(kinds, ['kind', 'expressions'])])
 
     @staticmethod
     def _row(name: str, counter: Counter) -> dict[str, Any]:
