@@ -37,7 +37,6 @@ class Counts:
         expressions: By kind.
     """
 
-    pictures: int = 0
     objects: dict[str, Counter] = field(default_factory=dict)
     expressions: Counter = field(default_factory=Counter)
 
@@ -125,10 +124,9 @@ class _Writer:
 
     def __init__(self, facts: Facts, rng: np.random.Generator, split: str | None, counts: Counts) -> None:
         self.facts, self.rng, self.counts = facts, rng, counts
-        self.end = dict(width=facts.picture.width, height=facts.picture.height)
+        self.end: dict[str, Any] = dict(width=facts.picture.width, height=facts.picture.height)
         if split is not None:
-            self.end['split'] = split  # type: ignore[assignment]
-        counts.pictures += 1
+            self.end['split'] = split
 
     def lines(self, kinds: Sequence[str], per_object: int, no_target: float) -> Iterator[dict]:
         if not kinds:
