@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.config_samples import make_data
+from helpers.needs import needs_ops
 from helpers.paths import ROOT
 from mmdet.registry import DATASETS, MODELS
 from mmengine.config import Config
@@ -66,6 +67,7 @@ def test_it_is_mmdets_mask_rcnn_around_a_plain_swin(path):
     assert not [name for name, _ in model.named_parameters() if 'gates' in name]
 
 
+@needs_ops
 def test_it_trains_without_the_held_out_images_and_its_backbone_goes_on(data, tmp_path):
     cfg = Config.fromfile(CONFIGS[-1])
     cfg.model.backbone.update(SMALL, init_cfg=None)

@@ -19,6 +19,8 @@ from .network import ExportedNetwork, NetworkInputs
 DEFAULT_OPSET = 18
 # A protobuf file is limited to 2 GiB; larger weights are written to model.onnx.data, next to it.
 MAX_IN_ONE_FILE = 1800 * 2**20
+# torch.export of 2.6 cannot trace the text encoders of transformers 5.
+OLDEST_TORCH = '2.8'
 EXAMPLE_BATCH, EXAMPLE_LENGTH = 2, 5
 
 
@@ -28,8 +30,10 @@ def require_exporter() -> None:
     Raises:
         UserError: If torch is too old or a package is missing.
     """
-    if digit_version(torch.__version__) < digit_version('2.6.0'):
-        raise UserError(f'torch {torch.__version__} is too old to export this network; version 2.6 or later is needed.')
+    if digit_version(torch.__version__) < digit_version(OLDEST_TORCH):
+        raise UserError(
+            f'torch {torch.__version__} is too old to export this network; version {OLDEST_TORCH} or later is needed.'
+        )
     missing = []
     for name in ('onnx', 'onnxscript', 'onnxruntime'):
         try:

@@ -84,6 +84,11 @@ class Batcher:
         self._thread.start()
 
     @property
+    def is_running(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread runs, and is not stuck in a batch whose requests have all been given up long ago."""
         since = self._busy_since
@@ -114,10 +119,12 @@ class Batcher:
                 self._waiting.remove(job)
                 self.metrics.dropped.inc()
 
-    def close(self) -> None:
-        """Take no more requests, and end the thread when those in the queue are answered."""
+    def close(self, abandon: bool = False) -> None:
+        """Take no more requests, and end the thread when those in the queue are answered, or given up (abandon)."""
         with self._changed:
             self._closing = True
+            if abandon:
+                self._waiting.clear()
             self._changed.notify()
 
     def join(self, seconds: float) -> None:

@@ -22,8 +22,13 @@ FREE_PIECES, PIECE = 1000, 64
 
 
 class GuardedConnection(h11.Connection):
-    """h11's parser, which refuses bodies in very many pieces."""
+    """h11's parser, which refuses bodies in very many pieces.
 
+    Attributes:
+        in_body: Whether the head of a request was read, but not its end.
+    """
+
+    in_body = False
     _pieces = _bytes = 0
 
     def next_event(self) -> Any:
@@ -33,7 +38,9 @@ class GuardedConnection(h11.Connection):
             if self._pieces > FREE_PIECES and self._bytes < PIECE * self._pieces:
                 raise h11.RemoteProtocolError('the body comes in too many pieces')
         elif isinstance(event, h11.Request):
-            self._pieces = self._bytes = 0
+            self._pieces, self._bytes, self.in_body = 0, 0, True
+        elif isinstance(event, h11.EndOfMessage):
+            self.in_body = False
         return event
 
 
@@ -59,6 +66,7 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # pause_writing as soon as the client does not take what is written
         if len(self.connections) > self.most:
             self._refuse(503, 'Service Unavailable', 'There are too many connections: try again in 1 s.')
             return
@@ -80,19 +88,30 @@ class GuardedProtocol(H11Protocol):
     def on_response_complete(self) -> None:
         unread = self.conn.their_state is h11.SEND_BODY
         super().on_response_complete()
-        self._watch_write()
         if self.conn.trailing_data[0]:  # a part of the next head
             self._watch_head()
-        if unread and self._linger_timer is None:
+        if unread:
+            if self._linger_timer is not None:
+                self._linger_timer.cancel()
             self._linger_timer = self.loop.call_later(LINGER, self._end_linger, self.cycle)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_write()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self.write_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def send_400_response(self, msg: str) -> None:
         """What h11 can't read."""
-        self._refuse(400, 'Bad Request', 'This is not a valid HTTP request.')
+        if self.conn.in_body and self.cycle.response_started:
+            self.transport.close()  # of a body whose request has its answer
+        else:
+            self._refuse(400, 'Bad Request', 'This is not a valid HTTP request.')
 
     def _watch_head(self) -> None:
         """Start the deadline at the first byte of a head, and end it at the last."""
@@ -106,15 +125,6 @@ class GuardedProtocol(H11Protocol):
     def _head_is_late(self) -> None:
         self._head_timer = None
         self._refuse(408, 'Request Timeout', f'The head of the request was not complete after {self.head_seconds:g} s.')
-
-    def _watch_write(self) -> None:
-        if self._write_timer is None and self.transport.get_write_buffer_size():
-            self._write_timer = self.loop.call_later(self.write_seconds, self._write_is_late)
-
-    def _write_is_late(self) -> None:
-        self._write_timer = None
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
 
     def _end_linger(self, cycle: Any) -> None:
         self._linger_timer = None
@@ -132,5 +142,4 @@ class GuardedProtocol(H11Protocol):
             f'content-length: {len(content)}\r\nconnection: close\r\n\r\n'
         )
         self.transport.write(head.encode() + content)
-        self._watch_write()
         self.transport.close()

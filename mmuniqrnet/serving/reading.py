@@ -171,7 +171,7 @@ class Body:
 
     def _too_large(self, most: int) -> RequestError:
         return RequestError(
-            413, f'The request is too large: it may have {most} bytes, and a picture {self.limits.picture}.'
+            413, f'The request is too large: it may have {most / 2**20:.1f} MB, and a picture {self.limits.picture}.'
         )
 
 

@@ -3,6 +3,7 @@
 import logging
 import os
 import resource
+import socket
 import sys
 from types import FrameType
 
@@ -36,6 +37,14 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn's own would also raise the signal again at the end, and the status would not be 0.
         self._signals += 1
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        batcher = self.service.batcher
+        try:
+            super().run(sockets)
+        finally:
+            batcher.close(abandon=self.force_exit)
+            batcher.join(self.service.limits.timeout)
 
     async def on_tick(self, counter: int) -> bool:
         if self._signals and not self.service.closing.is_set():
@@ -82,14 +91,9 @@ def serve(model: ServedModel, limits: Limits, host: str, port: int) -> None:
     print(f'Serving {model.name} at http://{shown}:{address[1]} (Ctrl+C stops it).', flush=True)
     if note := note_of(host):
         print(note, flush=True)
-    batcher = server.service.batcher
-    try:
+    with listener:
         server.run(sockets=[listener])
-    finally:
-        batcher.close()
-        batcher.join(limits.timeout)
-        listener.close()
-    if batcher.is_alive:
+    if server.service.batcher.is_running:
         print('error: the model does not end.', file=sys.stderr, flush=True)
         os._exit(1)
 

@@ -19,6 +19,7 @@ FORMATS = ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP')
 MAX_SCANS, MAX_SEGMENTS = 50, 2000
 MARKER = re.compile(rb'\xff([\x02-\xcf\xd9-\xfe])')  # neither stuffing nor a marker without length, but for the end
 START_OF_SCAN, END_OF_IMAGE = b'\xda', b'\xd9'
+PNG_START, MAX_CHUNKS = b'\x89PNG\r\n\x1a\n', 100_000
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,21 @@ def picture_size(content: bytes, name: str, limits: PictureLimits = PAGE_LIMITS)
             warnings.simplefilter('ignore')  # of large pictures, for which we have a limit, and of damaged metadata
             with Image.open(FewReads(content), formats=FORMATS) as head:
                 width, height = head.size
-                is_jpeg = head.format in ('JPEG', 'MPO')
+                kind = head.format
     except Image.DecompressionBombError:
         raise UserError(f'{name} has too many pixels: a picture may have {limits}; save a smaller one.') from None
     except Exception:  # Pillow raises many types for files that were damaged on purpose
         raise _unreadable(name) from None
     if width * height > limits.megapixels * 1e6:
         raise UserError(f'{name} is {width} x {height} pixels: a picture may have {limits}; save a smaller one.')
-    if min(width, height) < 1 or (is_jpeg and not _has_few_scans(content)):
+    if min(width, height) < 1:
         raise _unreadable(name)
     if max(width, height) > limits.aspect * min(width, height):
         raise UserError(
             f'{name} is {width} x {height} pixels: one side may be at most {limits.aspect:g} times the other; cut it.'
         )
+    if kind in CHECKS and not CHECKS[kind](content):
+        raise _unreadable(name)
     return width, height
 
 
@@ -137,6 +140,25 @@ def _has_few_scans(content: bytes) -> bool:
             return False
         place = found.end() + max(2, int.from_bytes(content[found.end() : found.end() + 2], 'big'))
     return True
+
+
+def _has_whole_chunks(content: bytes) -> bool:
+    """Whether the chunks of a PNG are as long as they say, and it is not animated.
+
+    OpenCV takes the memory for a chunk before it sees that the file is shorter: up to 2 GB, which takes seconds.
+    """
+    place = len(PNG_START)
+    for _ in range(MAX_CHUNKS):
+        length, kind = int.from_bytes(content[place : place + 4], 'big'), content[place + 4 : place + 8]
+        place += 12 + length
+        if place > len(content) or kind == b'acTL':
+            return False
+        if kind == b'IEND':
+            return True
+    return False
+
+
+CHECKS = dict(JPEG=_has_few_scans, MPO=_has_few_scans, PNG=_has_whole_chunks)
 
 
 def _unreadable(name: str) -> UserError:

@@ -24,6 +24,7 @@ FOREIGN_OPTIONS = {
     '--no-build-isolation',
     '--pid',
     '--native',
+    '--strict',
     '--user',
     '--gpus',
 }

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from helpers.needs import needs_torch
 from helpers.poisoned import make_runner
 from helpers.tiny_model import (
     TEXT_DIM,
@@ -16,7 +17,6 @@ from helpers.tiny_model import (
 )
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
-from mmengine.utils import digit_version
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
@@ -26,10 +26,7 @@ from mmuniqrnet.models.gate_recording import record_gates
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.utils.errors import UserError
 
-pytestmark = pytest.mark.skipif(
-    digit_version(torch.__version__) < digit_version(OLDEST_TORCH),
-    reason=f'CompileBlocksHook needs torch {OLDEST_TORCH}',
-)
+pytestmark = needs_torch(OLDEST_TORCH, f'CompileBlocksHook needs torch {OLDEST_TORCH}')
 
 IMAGES = torch.randn(2, 3, 36, 44, generator=torch.Generator().manual_seed(0))
 SENTENCE = torch.randn(2, TEXT_DIM, generator=torch.Generator().manual_seed(1))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.export_samples import CANVAS, build, needs_exporter, save, small_config
+from helpers.needs import needs_torch
 from helpers.paths import ROOT
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from pycocotools import mask as mask_utils
@@ -18,7 +19,7 @@ from pycocotools import mask as mask_utils
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.export.check import prepare, refshapes_questions, turned
 from mmuniqrnet.export.network import ExportedNetwork, NetworkInputs
-from mmuniqrnet.export.writing import example_inputs
+from mmuniqrnet.export.writing import OLDEST_TORCH, example_inputs
 from mmuniqrnet.utils.errors import UserError
 
 # Run in a process of its own: no module of these can be imported there, and none of this project's.
@@ -285,6 +286,7 @@ def test_bad_arguments_are_said_in_a_sentence(arguments, message, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+@needs_torch(OLDEST_TORCH, f'torch {OLDEST_TORCH} is asked for first')
 def test_missing_packages_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('onnx', 'onnxscript'):

@@ -7,8 +7,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from mmengine.utils import digit_version
 
 from mmuniqrnet.config import load_config
+from mmuniqrnet.export.writing import OLDEST_TORCH
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
 
@@ -16,7 +18,10 @@ from .config_samples import reduce
 from .paths import ROOT
 
 MISSING = [name for name in ('onnx', 'onnxruntime', 'onnxscript') if find_spec(name) is None]
-needs_exporter = pytest.mark.skipif(bool(MISSING), reason=f"needs the extra 'export': {', '.join(MISSING)}")
+OLD = digit_version(torch.__version__) < digit_version(OLDEST_TORCH)
+needs_exporter = pytest.mark.skipif(
+    bool(MISSING) or OLD, reason=f"needs the extra 'export' ({', '.join(MISSING)}) and torch {OLDEST_TORCH}"
+)
 
 
 CANVAS = 64

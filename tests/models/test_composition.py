@@ -17,14 +17,12 @@ from helpers.composition_samples import (
     segmentor_batch,
 )
 from helpers.head_samples import BOTH, NO_BOX, NO_MASK
+from helpers.needs import needs_ops
 from helpers.paths import NANO_CONFIG
 from helpers.tiny_model import CHANNELS, DIM, batch_of, encoder_config, head_config, open_gates, tiny_model
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmuniqrnet.utils.mmcv_ops import mmcv_ops
-
-needs_ops = pytest.mark.skipif(mmcv_ops() != 'compiled', reason='needs mmcv with compiled ops: `make env OPS=1`')
 pytestmark = pytest.mark.filterwarnings('ignore:position encoding of key', 'ignore:torch.meshgrid', 'ignore:Default ``')
 
 

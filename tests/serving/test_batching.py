@@ -47,7 +47,7 @@ def test_requests_that_arrive_together_are_one_batch_and_each_gets_its_own_answe
 
 def test_a_batch_has_at_most_so_many_expressions():
     model = ToyModel()
-    with toy_server(model, wait=0.3, batch=4) as server:
+    with toy_server(model, wait=0.2, batch=4) as server:
         requests = [post(form(picture(seed=seed), ['one', 'two'])) for seed in range(5)]
         assert {answer.status for answer in ask_all(server.port, requests)} == {200}
         assert ask(server.port, post(form(picture(), list('abcdefg')))).status == 200  # larger than a batch
@@ -57,14 +57,14 @@ def test_a_batch_has_at_most_so_many_expressions():
 
 def test_the_same_picture_is_given_to_the_model_once():
     model = ToyModel()
-    with toy_server(model, wait=0.3) as server:
+    with toy_server(model, wait=0.2) as server:
         ask_all(server.port, [post(form(picture(), [text], f'{text}.png')) for text in 'abc'])
     assert [sorted(texts) for texts in model.calls[0]] == [['a', 'b', 'c']]
 
 
 def test_a_request_that_breaks_the_model_fails_alone(caplog):
     black = png(np.zeros((8, 8, 3), np.uint8))
-    with toy_server(ToyModel(), wait=0.3) as server:
+    with toy_server(ToyModel(), wait=0.2) as server:
         answers = ask_all(server.port, [post(form(one, ['a'])) for one in (picture(), black, picture(seed=1))])
         assert [answer.status for answer in answers] == [200, 500, 200]
         assert answers[1].json == dict(error="Internal error: the server's log says more.")
@@ -73,7 +73,7 @@ def test_a_request_that_breaks_the_model_fails_alone(caplog):
 
 
 def test_a_full_queue_is_told_with_a_time_to_wait():
-    with toy_server(ToyModel(0.2), wait=0, batch=1, queue=3) as server:
+    with toy_server(ToyModel(0.1), wait=0, batch=1, queue=3) as server:
         answers = ask_all(server.port, [post(form(picture(seed=seed), ['a'])) for seed in range(12)])
         statuses = [answer.status for answer in answers]
         assert set(statuses) == {200, 503} and 3 <= statuses.count(200) <= 5
@@ -83,18 +83,18 @@ def test_a_full_queue_is_told_with_a_time_to_wait():
 
 
 def test_an_answer_that_is_late_is_given_up():
-    model = ToyModel(0.3)
-    with toy_server(model, wait=0, batch=1, timeout=0.5) as server:
+    model = ToyModel(0.2)
+    with toy_server(model, wait=0, batch=1, timeout=0.35) as server:
         answers = ask_all(server.port, [post(form(picture(seed=seed), ['a'])) for seed in range(4)])
         late = [answer for answer in answers if answer.status == 504]
-        assert len(late) >= 2 and late[0].json == dict(error='There was no answer within 0.5 s.')
+        assert len(late) >= 2 and late[0].json == dict(error='There was no answer within 0.35 s.')
         assert ask(server.port, post(form(picture(), ['last']))).status == 200
     # at most the one that the model was at work on when its time was over was asked in vain
     assert len(model.calls) <= 3 and model.calls[-1] == [['last']]
 
 
 def test_a_model_that_hangs_is_seen():
-    with toy_server(ToyModel(0.8), timeout=0.1) as server:
+    with toy_server(ToyModel(0.5), timeout=0.05) as server:
         port = server.port
         assert ask(port, post(form(picture(), ['a']))).status == 504
         until(lambda: ask(port, get('/health/live')).status == 503)
@@ -103,7 +103,7 @@ def test_a_model_that_hangs_is_seen():
 
 
 def test_who_leaves_is_taken_out_of_the_queue():
-    model = ToyModel(0.3)
+    model = ToyModel(0.2)
     with toy_server(model, wait=0, batch=1) as server:
         port = server.port
         first = threading.Thread(target=ask, args=(port, post(form(picture(), ['first']))))
@@ -163,6 +163,20 @@ def test_at_the_end_the_queue_is_answered_and_new_requests_are_not():
         assert [read(connection).status for connection in waiting] == [200, 200, 200]
         start = time.monotonic()
     assert time.monotonic() - start < 2
+
+
+def test_a_second_signal_ends_it_at_once():
+    model = ToyModel(0.3)
+    with toy_server(model, wait=0, batch=1) as server:
+        waiting = [connect(server.port) for _ in range(6)]
+        for seed, connection in enumerate(waiting):
+            connection.sendall(post(form(picture(seed=seed), ['a'])))
+        until(lambda: metrics(server.port)['mmuniqrnet_active_requests'] == 6)
+        server.handle_exit(15, None)
+        server.handle_exit(15, None)
+    assert len(model.calls) <= 3
+    for connection in waiting:
+        connection.close()
 
 
 def test_who_does_not_take_the_answers_is_cut_off():

@@ -57,7 +57,7 @@ def test_a_film_after_the_photograph_does_not_matter():
         assert decode_picture(progressive() + end, 'a.jpg').shape == (32, 64, 3)
 
 
-@pytest.mark.parametrize('kind', ['scans', 'segments', 'chunks'])
+@pytest.mark.parametrize('kind', ['scans', 'segments', 'chunks', 'length'])
 def test_a_file_that_would_keep_a_decoder_busy_is_refused_at_once(kind, pixels):
     start = progressive()[:2]
     png = io.BytesIO()
@@ -65,6 +65,7 @@ def test_a_file_that_would_keep_a_decoder_busy_is_refused_at_once(kind, pixels):
     content = dict(
         scans=progressive(60_000),
         segments=start + b'\xff\xfe\x00\x02' * 500_000 + progressive()[2:],
+        length=png.getvalue()[:33] + b'\x7f\xff\xff\xf0' + png.getvalue()[37:],
         chunks=png.getvalue()[:33] + chunk(b'tEXt', b'a\x00b') * 100_000 + png.getvalue()[33:],
     )[kind]
     begin = time.process_time()
