@@ -2,6 +2,7 @@
 
 # The expressions are names and plurals, each for all objects of a category on its photograph; where they have no masks,
 # their boxes are filled.
+# To change: the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N
 
 _base_ = './uniqrnet_efficientnet-lite0_photos.py'
 

@@ -4,7 +4,8 @@
 
 channels = (40, 112, 320)
 text_dim = 384
-neck_width, width = 128, 192
+neck_width = 128
+width = 192
 model = dict(
     type='UniQRNet',
     data_preprocessor=dict(

@@ -22,15 +22,16 @@ SAME_BOX = 0.7  # IoU of two boxes of one category that are taken for two annota
 TRIES = 12
 
 DESCRIBED = 'described'
-REASONS = (
-    'is a crowd',
-    'too small',
-    'its category is not annotated completely',
-    'is the only one of its category',
-    'a crowd of its category is in the image',
-    'another box of its category is at its place',
-    'nothing tells it apart by a margin',
-)
+# Why an object has no expression, the first that applies, and what that means.
+REASONS = {
+    'crowd': 'it is a region with several objects (iscrowd)',
+    'too small': f'no side of its box has {LEAST_SIDE} pixels, or it has less than {LEAST_SHARE:.2%} of the image',
+    'partly annotated': 'not all objects of its category are annotated on the image',
+    'alone': 'it is the only one of its category on the image, and only others are wanted (--several)',
+    'beside a crowd': 'a crowd of its category is on the image',
+    'same place': 'another box of its category is at its place',
+    'ambiguous': 'nothing that can be said tells it apart by a margin',
+}
 
 
 class Written(NamedTuple):
@@ -88,26 +89,26 @@ def _unfit(facts: Facts, target: int, several: bool) -> str:
     """Why an object is not described at all; '' if it may be."""
     thing = facts.picture.things[target]
     if thing.crowd:
-        return REASONS[0]
+        return 'crowd'
     x1, y1, x2, y2 = thing.box
     share = (x2 - x1) * (y2 - y1) / (facts.picture.width * facts.picture.height)
     if max(x2 - x1, y2 - y1) < LEAST_SIDE or share < LEAST_SHARE:
-        return REASONS[1]
+        return 'too small'
     if not facts.picture.knows(thing.category):
-        return REASONS[2]
+        return 'partly annotated'
     alone = sum(other.category == thing.category for other in facts.picture.things) == 1
-    return REASONS[3] if several and alone else ''
+    return 'alone' if several and alone else ''
 
 
 def _why_none(facts: Facts, target: int) -> str:
     things = facts.picture.things
     category = things[target].category
     if any(things[i].category == category for i in members(facts.crowds)):
-        return REASONS[4]
+        return 'beside a crowd'
     same = [other for i, other in enumerate(things) if i != target and other.category == category]
     if any(_iou(things[target].box, other.box) >= SAME_BOX for other in same):
-        return REASONS[5]
-    return REASONS[6]
+        return 'same place'
+    return 'ambiguous'
 
 
 def _iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:

@@ -37,7 +37,6 @@ class Counts:
         expressions: By kind.
     """
 
-    pictures: int = 0
     objects: dict[str, Counter] = field(default_factory=dict)
     expressions: Counter = field(default_factory=Counter)
 
@@ -57,7 +56,9 @@ class Counts:
         columns = ['category', 'objects', DESCRIBED, *(reason for reason in REASONS if total[reason])]
         kinds = [{'kind': kind, 'expressions': count} for kind, count in self.expressions.items()]
         kinds.append({'kind': 'all', 'expressions': self.expressions.total()})
-        return f'{text_table(rows, columns)}\n{text_table(kinds, ["kind", "expressions"])}'
+        meanings = [f'{reason}: {meaning}' for reason, meaning in REASONS.items() if total[reason]]
+        objects = [text_table(rows, columns), *meanings] if self.objects else []
+        return '\n'.join([*objects, text_table(kinds, ['kind', 'expressions'])])
 
     @staticmethod
     def _row(name: str, counter: Counter) -> dict[str, Any]:
@@ -125,10 +126,9 @@ class _Writer:
 
     def __init__(self, facts: Facts, rng: np.random.Generator, split: str | None, counts: Counts) -> None:
         self.facts, self.rng, self.counts = facts, rng, counts
-        self.end = dict(width=facts.picture.width, height=facts.picture.height)
+        self.end: dict[str, Any] = dict(width=facts.picture.width, height=facts.picture.height)
         if split is not None:
-            self.end['split'] = split  # type: ignore[assignment]
-        counts.pictures += 1
+            self.end['split'] = split
 
     def lines(self, kinds: Sequence[str], per_object: int, no_target: float, several: bool) -> Iterator[dict]:
         if not kinds:
