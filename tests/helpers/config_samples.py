@@ -123,7 +123,10 @@ def reduce(cfg: Config, data: Path) -> Config:
         cfg[f'{part}_dataloader'].update(num_workers=0, persistent_workers=False)
         for dataset in single_datasets(cfg[f'{part}_dataloader'].dataset):
             dataset.data_root = str(data / Path(dataset.data_root).relative_to('data'))
-            for transform in [*dataset.pipeline, *(inner for one in dataset.pipeline for inner in one.get('transforms', []))]:
+            for transform in [
+                *dataset.pipeline,
+                *(inner for one in dataset.pipeline for inner in one.get('transforms', [])),
+            ]:
                 if 'scale' in transform:
                     transform.scale = (64, 64)
                 if 'scales' in transform:

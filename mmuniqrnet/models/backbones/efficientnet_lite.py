@@ -194,7 +194,9 @@ class EfficientNetLite(BaseModule):
         if self.init_cfg is None:
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, mode='fan_out')
+                    # torch's Kaiming initialisation counts the outputs of all groups.
+                    fan_out = module.out_channels * module.kernel_size[0] ** 2 / module.groups
+                    nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
         elif dict(self.init_cfg).get('type') == 'Pretrained' and self.init_cfg.get('checkpoint'):
             load_efficientnet_lite(self, self.init_cfg['checkpoint'])
         else:

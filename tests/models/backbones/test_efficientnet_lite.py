@@ -94,6 +94,16 @@ def test_padding_is_tensorflows(kernel, size):
         assert torch.allclose(out[i, j], (window * conv.weight[0, 0]).sum(), atol=1e-5)
 
 
+def test_random_weights_keep_the_size_of_what_passes():
+    torch.manual_seed(0)
+    model = EfficientNetLite(norm_eval=True)
+    model.init_weights()
+    depthwise = model.stages[2][1].depthwise.conv.weight
+    assert abs(depthwise.std() - (2 / 9) ** 0.5) < 0.02
+    with torch.no_grad():
+        assert all(0.1 < x.std() < 100 for x in model(torch.randn(2, 3, 64, 64)))
+
+
 def test_the_text_acts_between_the_stages():
     model = modulated(dict(type='EfficientNetLite'), gated_stages=(1, 2))
     assert model.gates_between
