@@ -78,7 +78,7 @@ def move_object(instance: Mapping[str, Any], size: tuple[int, int], cell: Cell, 
     offset = np.array([cell.x, cell.y])
     moved: dict[str, Any] = {}
     mask = instance.get('mask')
-    box = instance['bbox'] if 'bbox' in instance else mask_to_box(mask)
+    box = instance['bbox'] if 'bbox' in instance else mask_to_box(instance['mask'])
     (x1, y1), (x2, y2) = (np.reshape(box, (2, 2)) * scale + offset).tolist()
     moved['bbox'] = [x1, y1, x2 - x1, y2 - y1]
     moved['area'] = moved['bbox'][2] * moved['bbox'][3]

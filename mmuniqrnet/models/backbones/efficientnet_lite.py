@@ -15,7 +15,7 @@ from .seams import Seam, Tokens
 class BlockGroup(NamedTuple):
     """Blocks of one kind: the first one has the stride, the others keep the size."""
 
-    count: int
+    blocks: int
     kernel: int
     stride: int
     expansion: int
@@ -161,7 +161,7 @@ class EfficientNetLite(BaseModule):
             for group in groups:
                 is_last = group is STAGES[-1][-1]
                 # Rounded up, as in the family's scaling rule.
-                count = group.count if is_last else -int(-group.count * depth // 1)
+                count = group.blocks if is_last else -int(-group.blocks * depth // 1)
                 for j in range(count):
                     out = rounded(group.channels * width)
                     blocks.append(
