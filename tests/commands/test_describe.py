@@ -39,7 +39,7 @@ def test_the_file_and_the_report(coco, tmp_path, capsys):
 
 def test_the_tool_is_the_command(coco, tmp_path):
     outs = [tmp_path / 'tool.jsonl', tmp_path / 'command.jsonl']
-    assert load_tool('dataset_tools/describe').main([str(coco), str(outs[0]), '--kinds', 'place']) == 0
+    assert load_tool('dataset_tools/describe').main([str(coco), str(outs[0]), '--kinds', 'place']) is None
     assert run('describe', coco, outs[1], '--kinds', 'place') == 0
     assert lines(outs[0]) == lines(outs[1])
 
