@@ -91,6 +91,7 @@ def test_test_and_publishing_take_the_averaged_weights(trained, data, tmp_path):
     assert publish(checkpoint, tmp_path / 'a.safetensors')['weights'] == 'averaged over the training (EMA)'
 
 
+@pytest.mark.slow
 def test_resuming_goes_on_as_if_not_interrupted(data, tmp_path):
     """With averaged weights, balance, warm-up and both best checkpoints: bit by bit."""
     whole = small(FLAGSHIP, data, tmp_path / 'whole', options={'randomness.seed': 1})

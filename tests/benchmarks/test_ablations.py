@@ -181,6 +181,7 @@ def test_iterations_are_for_whole_trainings_only(ablations, tmp_path):
         ablations['run'].main(['--rows', 'joint', '--iterations', '2', '--results', str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_two_iterations_of_a_whole_training(ablations, tmp_path):
     row, sizes = 'crowded-nano-deep', dict(train=32, val=2)
     folder = tmp_path / 'work' / row / 'seed1'

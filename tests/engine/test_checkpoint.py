@@ -126,6 +126,7 @@ def follow_with_delay(rank: int, folder: str) -> None:
     torch.save(runs, f'{folder}/rank{rank}.pth')
 
 
+@pytest.mark.slow
 def test_ranks_stay_alike_when_hooks_look_later(tmp_path):
     run_two_ranks(follow_with_delay, tmp_path)
     one, two = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))

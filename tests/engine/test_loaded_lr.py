@@ -350,6 +350,7 @@ def run_rank(rank: int, folder: str, checkpoint: str) -> None:
     torch.save((type(run.model).__name__, rates(run), first), f'{folder}/rank{rank}.pth')
 
 
+@pytest.mark.slow
 def test_two_ranks_decide_the_same(files, tmp_path):
     run_two_ranks(run_rank, tmp_path, str(files['classifier']))
     (kind, one, weights), (_, other, same) = (torch.load(tmp_path / f'rank{rank}.pth') for rank in (0, 1))

@@ -221,6 +221,7 @@ def run_rank(rank, folder):
     torch.save(drawn, f'{folder}/drawn{rank}.pt')
 
 
+@pytest.mark.slow
 def test_of_two_ranks_the_first_draws_all_the_examples(tmp_path):
     run_two_ranks(run_rank, tmp_path)
     first, second = (torch.load(tmp_path / f'drawn{rank}.pt') for rank in (0, 1))
