@@ -1,12 +1,13 @@
 """Names for all objects of a kind: "people", "the dogs", or "the dog" where there is one; the target is the union."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mmuniqrnet.datasets.random_words import Draw
-from mmuniqrnet.structures.masks import Mask, to_rle, union_of_rles, with_text_counts
+from mmuniqrnet.structures.masks import Mask, encode_mask, to_rle, union_of_rles, with_text_counts
 
 from .choice import Written
 from .fits import members
@@ -55,7 +56,7 @@ def union(picture: Picture, group: int, fill_boxes: bool) -> Mapping[str, Any]:
     things = [picture.things[i] for i in members(group)]
     boxes = np.array([thing.box for thing in things])
     found: dict[str, Any] = dict(bbox=[*boxes[:, :2].min(0).tolist(), *boxes[:, 2:].max(0).tolist()])
-    masks = [_mask_of(thing, fill_boxes) for thing in things]
+    masks = [_mask_of(thing, picture, fill_boxes) for thing in things]
     given = [mask for mask in masks if mask is not None]
     if len(given) == len(masks):
         size = (picture.height, picture.width)
@@ -63,8 +64,11 @@ def union(picture: Picture, group: int, fill_boxes: bool) -> Mapping[str, Any]:
     return found
 
 
-def _mask_of(thing: Thing, fill_boxes: bool) -> Mask | None:
+def _mask_of(thing: Thing, picture: Picture, fill_boxes: bool) -> Mask | None:
     if thing.mask is not None or not fill_boxes:
         return thing.mask
     x1, y1, x2, y2 = thing.box
-    return [[x1, y1, x2, y1, x2, y2, x1, y2]]
+    # All pixels that the box touches: of a box of less than a pixel, nothing else would be left.
+    pixels = np.zeros((picture.height, picture.width), dtype=bool)
+    pixels[math.floor(y1) : math.ceil(y2), math.floor(x1) : math.ceil(x2)] = True
+    return encode_mask(pixels)

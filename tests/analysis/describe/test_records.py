@@ -44,6 +44,13 @@ def test_lines_are_read_by_the_data_set(tmp_path):
         write_jsonl(str(tmp_path / 'a.jsonl'), records)
 
 
+def test_a_box_of_less_than_a_pixel_is_filled_with_the_pixels_it_touches(tmp_path):
+    records, _ = made([('dog', (100.6, 50.7, 101.2, 51.3))], kinds=['plural'], fill_boxes=True)
+    assert [mask_utils.toBbox(record['mask']).tolist() for record in records] == [[100, 50, 2, 2]]
+    write_jsonl(str(tmp_path / 'a.jsonl'), records)
+    assert validate_jsonl(str(tmp_path / 'a.jsonl'), open_images=False) == []
+
+
 def test_several_leaves_out_what_is_alone():
     things = [MASKED, BARE, ('dog', (200, 150, 240, 200))]
     records, counts = made(things, several=True)
