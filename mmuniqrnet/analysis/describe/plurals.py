@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmuniqrnet.datasets.random_words import Draw
-from mmuniqrnet.structures.masks import Mask, encode_mask, to_rle, union_of_rles, with_text_counts
+from mmuniqrnet.structures.masks import Mask, encode_mask, mask_area, to_rle, union_of_rles, with_text_counts
 
 from .choice import Written
 from .fits import members
@@ -60,7 +60,9 @@ def union(picture: Picture, group: int, fill_boxes: bool) -> Mapping[str, Any]:
     given = [mask for mask in masks if mask is not None]
     if len(given) == len(masks):
         size = (picture.height, picture.width)
-        found['mask'] = with_text_counts(union_of_rles([to_rle(mask, *size) for mask in given], *size))
+        rle = union_of_rles([to_rle(mask, *size) for mask in given], *size)
+        if mask_area(rle):  # polygons between the centres of pixels cover none
+            found['mask'] = with_text_counts(rle)
     return found
 
 

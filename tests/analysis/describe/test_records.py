@@ -47,7 +47,10 @@ def test_lines_are_read_by_the_data_set(tmp_path):
 def test_a_box_of_less_than_a_pixel_is_filled_with_the_pixels_it_touches(tmp_path):
     records, _ = made([('dog', (100.6, 50.7, 101.2, 51.3))], kinds=['plural'], fill_boxes=True)
     assert [mask_utils.toBbox(record['mask']).tolist() for record in records] == [[100, 50, 2, 2]]
-    write_jsonl(str(tmp_path / 'a.jsonl'), records)
+    between = dict(segmentation=[[100.6, 50.6, 100.9, 50.6, 100.9, 50.9]])  # the centres of pixels are at .5
+    nothing, _ = made([('dog', (100.6, 50.6, 100.9, 50.9), between)], kinds=['plural'])
+    assert nothing and 'mask' not in nothing[0]
+    write_jsonl(str(tmp_path / 'a.jsonl'), [*records, *nothing])
     assert validate_jsonl(str(tmp_path / 'a.jsonl'), open_images=False) == []
 
 
