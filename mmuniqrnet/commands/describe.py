@@ -95,8 +95,12 @@ def describe(args: argparse.Namespace) -> int:
     kinds = args.kinds or KINDS
     if args.fill_boxes and PLURAL not in kinds:
         raise UserError('--fill-boxes has an effect with --kinds plural only.')
+    if set(kinds) == {PLURAL}:
+        for option, value in (('--several', args.several), ('--no-target', args.no_target)):
+            if value:
+                raise UserError(f'{option} has no effect on plural expressions: name other kinds as well (--kinds).')
     require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
-    refuse_overwriting(args.out, args.overwrite)
+    refuse_overwriting(args.out, args.overwrite, reads=[args.annotations])
     repairs = Repairs()
     records, counts = describe_all(
         load_json(args.annotations),
@@ -129,6 +133,7 @@ def _write_given_phrases(args: argparse.Namespace) -> int:
     from mmuniqrnet.datasets.annotation_files import load_json, require_file
     from mmuniqrnet.datasets.objects import Repairs
     from mmuniqrnet.utils.errors import UserError
+    from mmuniqrnet.utils.io import refuse_overwriting
 
     unused = {
         '--images': args.images,
@@ -145,6 +150,7 @@ def _write_given_phrases(args: argparse.Namespace) -> int:
         if value:
             raise UserError(f'{option} has no effect with --phrases.')
     require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
+    refuse_overwriting(args.out, args.overwrite, reads=[args.annotations, args.phrases])
     repairs = Repairs()
     phrases = phrases_by_category(args.phrases)
     records = coco_to_records(load_json(args.annotations), phrases, not args.ambiguous, args.split, repairs)
