@@ -34,12 +34,16 @@ def refuse_overwriting(
     if not str(path) or '\0' in str(path):
         raise UserError(f'{str(path)!r} is no name of a file to write.')
     path = Path(path).expanduser()
-    if path.exists() and not path.is_file():
+    try:
+        exists = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise UserError(f'{path} can not be written ({error.strerror}).') from None
+    if exists and not path.is_file():
         raise OverwriteError(f'{path} is {"a folder" if path.is_dir() else "a device"}: name a file to write.')
     for source in reads:
-        if source is not None and path.exists() and Path(source).expanduser().exists() and path.samefile(source):
+        if source is not None and exists and Path(source).expanduser().exists() and path.samefile(source):
             raise OverwriteError(f'{path} is also read, and would be lost: give another name.')
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise OverwriteError(f'{path} exists already: give another name{f", or {option}" if option else ""}.')
     if not path.parent.is_dir():
         raise UserError(f'{path} can not be written: there is no folder {path.parent}.')
