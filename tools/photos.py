@@ -38,7 +38,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/photos'), help='folder for all results (default: %(default)s)'
     )
-    parser.add_argument('--mosaics', type=positive_int, default=1500, metavar='N', help='mosaics (default: 1500)')
+    parser.add_argument(
+        '--mosaics', type=positive_int, default=1500, metavar='N', help='number of mosaics (default: 1500)'
+    )
     parser.add_argument(
         '--per-object', type=positive_int, default=8, metavar='N', help='most expressions of an object (default: 8)'
     )

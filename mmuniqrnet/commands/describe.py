@@ -13,8 +13,9 @@ def add_parsers(commands: Any) -> None:
         'describe',
         help='make expressions from the boxes and categories of detection data',
         description="Make expressions that single out one object each, from a file in COCO's format, with or without "
-        'masks, and write JSON Lines for ReferJsonlDataset. Only what is unambiguous by a margin over all annotated '
-        'objects of the image is written. Places, order, sizes and neighbours need no images; colours need --images.',
+        'masks, and write JSON Lines for ReferJsonlDataset. An expression is written only if it fits one object '
+        'by a margin, and no other annotated object of the image. Places, order, sizes and neighbours need no images; '
+        'colours need --images.',
     )
     add_arguments(parser)
     parser.set_defaults(run=describe)
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments; the tool in ``tools/dataset_tools`` has the same."""
     parser.add_argument('annotations', metavar='COCO.json', help="annotations in COCO's format")
     parser.add_argument('out', metavar='OUT.jsonl', help='the JSON Lines file to write')
-    parser.add_argument('--images', metavar='DIR', help='folder of the images; without it, no colours are said')
+    parser.add_argument('--images', metavar='DIR', help='folder of the images; without it, expressions have no colours')
     parser.add_argument(
         '--per-object',
         type=int,
@@ -68,11 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--phrases',
         metavar='FILE',
-        help='write these phrases instead, {"cup": ["the cup", "a mug"], ...}, for each object that is the only one of '
-        'its category in its image',
+        help='JSON file of phrases to write instead, {"cup": ["the cup", "a mug"], ...}, for each object that is the '
+        'only one of its category in its image',
     )
     parser.add_argument('--ambiguous', action='store_true', help='with --phrases: also for other objects')
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='another seed draws other expressions')
+    parser.add_argument(
+        '--seed', type=int, default=0, metavar='N', help='another seed draws other expressions (default: 0)'
+    )
     parser.add_argument('--split', metavar='NAME', help='write this split into every line')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
 
