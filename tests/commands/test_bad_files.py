@@ -89,6 +89,7 @@ def test_what_has_no_effect_on_plurals_is_said(files):
 
 @pytest.mark.parametrize('name', ['refcoco', 'refcoco-m', 'ref-l4'])
 def test_get_copies_nothing_of_files_that_it_cannot_read(files, name):
+    pytest.importorskip('pyarrow')
     (files / 'folder' / 'ref-l4-val.parquet').write_bytes(b'')
     assert 'is not a readable parquet file' in run('get', name, '--from', 'folder', '--out', 'data')
     assert not [path for path in (files / 'data').rglob('*') if path.is_file()]
@@ -96,6 +97,7 @@ def test_get_copies_nothing_of_files_that_it_cannot_read(files, name):
 
 
 def test_get_places_nothing_of_another_set_and_makes_its_folder(files):
+    pytest.importorskip('pyarrow')
     write_rows(files / 'folder' / 'a.parquet', [dict(image_id=1)])
     assert 'lacks the column(s) file_name, samples' in run('get', 'refcoco-m', '--from', 'folder', '--out', 'data')
     assert not (files / 'data').exists()
