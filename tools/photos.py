@@ -1,22 +1,30 @@
 """Train a small UniQRNet on annotated photographs without expressions: the whole workflow.
 
 It makes the pre-trained parts, mosaics and expressions, trains first on names and then on expressions, tests on the
-photographs kept back, and publishes the weights. An interrupted run continues where it stopped.
+photographs kept back, and publishes the weights. An interrupted run continues where it stopped, if it is started again
+with the same files and options; with others it is refused.
 """
 
 import argparse
+import json
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mmuniqrnet.config import CFG_OPTIONS_HELP, positive_int
-from mmuniqrnet.utils.errors import run_tool
+from mmuniqrnet.config import CFG_OPTIONS_HELP, add_cfg_options, load_config, positive_int
+from mmuniqrnet.datasets.annotation_files import load_json
+from mmuniqrnet.datasets.coco_files import check_coco
+from mmuniqrnet.utils.errors import MissingFileError, UserError, run_tool
+from mmuniqrnet.utils.made_from import digest, keep_made_from
 from mmuniqrnet.utils.steps import run_script, say_step
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
 NAMES = CONFIGS / 'uniqrnet_efficientnet-lite0_photos-names.py'
 EXPRESSIONS = CONFIGS / 'uniqrnet_efficientnet-lite0_photos.py'
+DATA = ('names', 'train', 'mosaics', 'val', 'val_several')
+SPECIAL = ',()[]"\''  # they have a meaning in the values of --cfg-options
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -30,11 +38,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/photos'), help='folder for all results (default: %(default)s)'
     )
-    parser.add_argument('--mosaics', type=positive_int, default=1500, metavar='N', help='mosaics (default: 1500)')
+    parser.add_argument(
+        '--mosaics', type=positive_int, default=1500, metavar='N', help='number of mosaics (default: 1500)'
+    )
     parser.add_argument(
         '--per-object', type=positive_int, default=8, metavar='N', help='most expressions of an object (default: 8)'
     )
-    parser.add_argument('--seed', type=int, default=0, help='seed of data and training (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, metavar='N', help='seed of data and training (default: 0)')
     # As text, to be passed on to both trainings and the test.
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=CFG_OPTIONS_HELP)
     return parser.parse_args(argv)
@@ -43,7 +53,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     photos, parts, work_dir = args.data_dir / 'photos', args.data_dir / 'photo_parts', args.work_dir
-    photos.mkdir(parents=True, exist_ok=True)
+    check_arguments(args)
+    keep_settings(args, photos)
 
     say_step('1/5  The pre-trained parts: EfficientNet-Lite0 and two layers of MiniLM')
     once(parts, lambda: run_script(TOOLS / 'model_converters/photo_parts.py', parts))
@@ -82,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = last_checkpoint(work_dir / 'names')
     train(EXPRESSIONS, work_dir, data_options(EXPRESSIONS, photos), [*options, f'load_from={first}'])
     say_step('5/5  Testing the best checkpoint, and publishing it')
-    best = max(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    best = best_checkpoint(work_dir)
     test = ('--cfg-options', *data_options(EXPRESSIONS, photos), *options)
     run_script(TOOLS / 'test.py', EXPRESSIONS, best, '--work-dir', work_dir, *test)
     weights = work_dir / 'uniqrnet_efficientnet-lite0_photos.safetensors'
@@ -93,9 +104,74 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f'\nTable:   {work_dir / "results.md"}\nWeights: {weights}')
 
 
+def check_arguments(args: argparse.Namespace) -> None:
+    """Check what the steps need before the first of them runs.
+
+    Raises:
+        UserError: A file or folder is missing, or an argument has no effect or is out of range.
+    """
+    for path in (args.train, args.val):
+        if not path.is_file():
+            raise MissingFileError(f"there is no file {path}: give annotations in COCO's format.")
+    if not args.images.is_dir():
+        raise MissingFileError(f'--images {args.images}: there is no such folder.')
+    if args.seed < 0:
+        raise UserError(f'--seed {args.seed}: it must be 0 or more.')
+    for option, folder in (('--data-dir', args.data_dir), ('--work-dir', args.work_dir)):
+        if set(str(folder)) & set(SPECIAL):
+            raise UserError(f'{option} {folder}: give a folder without {" ".join(SPECIAL)} in its path.')
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    if args.cfg_options:
+        options = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+        for config in (NAMES, EXPRESSIONS):
+            load_config(str(config), options)
+
+
+def keep_settings(args: argparse.Namespace, photos: Path) -> None:
+    """Write down what data and training are made from, or check that it is the same as before.
+
+    Raises:
+        UserError: A folder holds something that is made from something else.
+    """
+    data = {
+        'TRAIN.json': digest(args.train),
+        'VAL.json': digest(args.val),
+        '--images': str(args.images.resolve()),
+        '--mosaics': str(args.mosaics),
+        '--per-object': str(args.per_object),
+        '--seed': str(args.seed),
+    }
+    names = ('images', 'mosaics', *(f'{name}.jsonl' for name in DATA))
+    if not (photos / 'made_from.json').exists():
+        refuse_shared_images(args.train, args.val)
+    keep_made_from(photos, data, '--data-dir', names)
+    run = {**data, '--cfg-options': shlex.join(args.cfg_options)}
+    keep_made_from(args.work_dir, run, '--work-dir', ('names', 'last_checkpoint', 'finished'))
+
+
+def refuse_shared_images(train: Path, val: Path) -> None:
+    """Refuse to test on images that are trained on.
+
+    Raises:
+        UserError: The files name the same image, or are malformed.
+    """
+    images = []
+    for path in (train, val):
+        content = load_json(str(path))
+        check_coco(content, str(path), categories=True, unique=('images', 'categories'))
+        images.append({os.path.normpath(image['file_name']) for image in content['images']})
+    shared = images[0] & images[1]
+    if shared:
+        raise UserError(
+            f'{train} and {val} have {len(shared):,} image(s) in common, such as {min(shared)}: test on other images '
+            'than those of the training.'
+        )
+
+
 def once(path: Path, make: Callable[[], None]) -> None:
     """Call ``make`` unless what it makes is there; every tool writes its file or folder whole or not at all."""
-    if path.exists():
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
         print(f'{path} is there; delete it to make it again.', flush=True)
     else:
         make()
@@ -103,7 +179,7 @@ def once(path: Path, make: Callable[[], None]) -> None:
 
 def link(link_to: Path, images: Path) -> None:
     """Let ``link_to`` point to the folder of the images, which is not copied."""
-    if not link_to.exists():
+    if not link_to.is_symlink():
         link_to.symlink_to(os.path.abspath(images), target_is_directory=True)
 
 
@@ -132,13 +208,35 @@ def train(config: Path, work_dir: Path, data: Sequence[str], options: Sequence[s
 
 
 def last_checkpoint(work_dir: Path) -> Path:
-    return Path((work_dir / 'last_checkpoint').read_text().strip())
+    """The last checkpoint of a training.
+
+    Raises:
+        UserError: It is not there any more.
+    """
+    note = work_dir / 'last_checkpoint'
+    path = work_dir / Path(note.read_text().strip()).name if note.is_file() else note
+    if not path.is_file():
+        raise MissingFileError(f'{path} is missing: delete {work_dir} to train it again.')
+    return path
+
+
+def best_checkpoint(work_dir: Path) -> Path:
+    """The checkpoint with the best validation, of the last one if several are kept.
+
+    Raises:
+        UserError: There is none.
+    """
+    found = sorted(work_dir.glob('best_*.pth'), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise MissingFileError(
+            f'{work_dir} has no best_*.pth, because no validation ran: give another --work-dir, and a '
+            'train_cfg.val_interval of at most train_cfg.max_iters.'
+        )
+    return found[-1]
 
 
 def words(photos: Path) -> Path:
     """A text file of all expressions that were trained on."""
-    import json
-
     path = photos / 'words.txt'
     lines = [
         line for name in ('names', 'train', 'mosaics') for line in (photos / f'{name}.jsonl').open(encoding='utf-8')

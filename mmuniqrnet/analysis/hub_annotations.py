@@ -19,7 +19,7 @@ from mmuniqrnet.datasets.parquet_files import parquet_rows
 from mmuniqrnet.structures.masks import xywh_to_xyxy
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.hub import HubAddress, download
-from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
+from mmuniqrnet.utils.io import atomic_path, make_folder, refuse_overwriting
 from mmuniqrnet.version import __version__
 
 from .known_sets import KNOWN_SETS, OFFICIAL_COUNTS, KnownSet
@@ -83,7 +83,7 @@ def convert(
     """
     known = HUB_SETS[name].known
     targets = [Path(out, path) for path in (*known.files, f'{known.dataset_name}/{SOURCE}')]
-    targets[0].parent.mkdir(parents=True, exist_ok=True)
+    make_folder(targets[0].parent)
     for target in targets:
         refuse_overwriting(target, overwrite)
     refs: dict[int, dict] = {}

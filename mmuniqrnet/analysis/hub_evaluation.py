@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from mmuniqrnet.datasets import ref_l4, refcoco_m
 from mmuniqrnet.datasets.parquet_files import parquet_rows
 from mmuniqrnet.datasets.published_counts import REF_L4, REFCOCO_M, REVIEWED
 from mmuniqrnet.datasets.ref_l4 import RefL4Dataset
@@ -15,7 +16,7 @@ from mmuniqrnet.datasets.refcoco_m import ORIGIN, RefCOCOMDataset
 from mmuniqrnet.datasets.reviewed import load_review
 from mmuniqrnet.utils.errors import MissingFileError, UserError
 from mmuniqrnet.utils.hub import HubAddress, download
-from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
+from mmuniqrnet.utils.io import atomic_path, make_folder, refuse_overwriting
 from mmuniqrnet.version import __version__
 
 SOURCE, ARCHIVE = 'source.json', 'images.tar.gz'
@@ -28,17 +29,19 @@ class EvaluationSet(NamedTuple):
     Attributes:
         repo: Its name.
         patterns: The annotation files.
+        columns: What its parquet files must have.
         images: What holds the images, to be downloaded as well if they are wanted; empty if ``patterns`` have them.
     """
 
     repo: str
     patterns: tuple[str, ...]
+    columns: tuple[str, ...]
     images: tuple[str, ...] = ()
 
 
 EVALUATION_SETS = {
-    'refcoco-m': EvaluationSet('moondream/refcoco-m', ('*.parquet',)),
-    'ref-l4': EvaluationSet('JierunChen/Ref-L4', ('ref-l4-*.parquet', f'{REVIEWS}/*.json'), (ARCHIVE,)),
+    'refcoco-m': EvaluationSet('moondream/refcoco-m', ('*.parquet',), refcoco_m.COLUMNS),
+    'ref-l4': EvaluationSet('JierunChen/Ref-L4', ('ref-l4-*.parquet', f'{REVIEWS}/*.json'), ref_l4.COLUMNS, (ARCHIVE,)),
 }
 
 
@@ -71,16 +74,21 @@ def place(name: str, folder: Path, out: Path, origin: Mapping[str, Any], overwri
         The copies.
 
     Raises:
-        UserError: There is no parquet file, or a file exists already.
+        UserError: There is no parquet file, a file cannot be read, or one exists already.
     """
     files = [path for pattern in EVALUATION_SETS[name].patterns for path in sorted(folder.rglob(pattern))]
     if not any(path.suffix == '.parquet' for path in files):
         raise MissingFileError(
             f'{folder} has no {EVALUATION_SETS[name].patterns[0]}, the files of {EVALUATION_SETS[name].repo}.'
         )
+    for path in files:  # nothing is copied if one of them cannot be read
+        if path.suffix == '.json':
+            load_review(str(path))
+        else:
+            next(parquet_rows([path], EVALUATION_SETS[name].columns, EVALUATION_SETS[name].repo, batch_size=1), None)
     targets = [out / (f'{REVIEWS}/{path.name}' if path.suffix == '.json' else path.name) for path in files]
     for target in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
     for target in (*targets, out / SOURCE):
         refuse_overwriting(target, overwrite)
     hashes = {}
@@ -143,7 +151,7 @@ def write_images(name: str, folder: Path, out: Path) -> tuple[int, int]:
         UserError: There is no archive, a name is not that of a file, or an image has no content.
     """
     target = out / 'images'
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     written = there = 0
     for image, content in _images(name, folder, out):
         path = target / image

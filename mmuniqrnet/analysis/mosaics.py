@@ -18,6 +18,7 @@ from mmuniqrnet.utils.picture_files import read_image
 
 # Photographs in each row of a mosaic: two beside each other, two below each other, four.
 LAYOUTS = ((2,), (1, 1), (2, 2))
+SIDES = (32, 16384)  # pixels: the smallest and the largest mosaic
 # An image says by these that not all categories are annotated on it; only images that say the same are put together.
 LIMITS = ('persons_only', 'annotated_categories')
 # LVIS's lists differ from image to image, so its images cannot be put together.
@@ -118,14 +119,21 @@ def write_mosaics(
         The numbers of mosaics, of objects, and of photographs that were left out because of LVIS's lists.
 
     Raises:
-        UserError: The annotations are malformed, an image is missing or has another size, or the folder is not empty.
+        UserError: The annotations are malformed or have no objects, an image is missing or has another size, an
+            argument is out of range, or the folder is not empty.
     """
+    if not SIDES[0] <= side <= SIDES[1]:
+        raise UserError(f'the side of a mosaic should be from {SIDES[0]} to {SIDES[1]} pixels, not {side}.')
+    if seed < 0:
+        raise UserError(f'the seed should be 0 or more, not {seed}.')
     folder = Path(folder).expanduser()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f'{folder} exists and is not an empty folder: give another one.')
     require_file(annotations, 'the annotations', "images, annotations and categories in COCO's format")
     coco = load_json(annotations)
     check_coco(coco, annotations, categories=True, unique=('images', 'categories'))
+    if not coco['annotations']:
+        raise UserError(f'{annotations} has no annotations, so there is nothing to tell apart on a mosaic.')
     by_image: dict[Any, list[Mapping]] = {}
     for annotation in coco['annotations']:
         by_image.setdefault(annotation['image_id'], []).append(annotation)
@@ -145,7 +153,7 @@ def write_mosaics(
                     picture, (cell.width, cell.height), interpolation=cv2.INTER_AREA
                 )
                 for annotation in by_image.get(image['id'], []):
-                    instance = read_object(annotation, image, repairs)
+                    instance = _read_object(annotation, image, repairs)
                     moved = move_object(instance, size, cell, (width, height))
                     if moved is not None:
                         out['annotations'].append(
@@ -158,7 +166,8 @@ def write_mosaics(
                             )
                         )
             name = f'{number:06}.jpg'
-            cv2.imwrite(str(inside / 'images' / name), canvas[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+            if not cv2.imwrite(str(inside / 'images' / name), canvas[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
+                raise UserError(f'the mosaics can not be written into {folder.parent}: is the disk full?')
             limits = {key: group[0][key] for key in LIMITS if key in group[0]}
             parts = [image['file_name'] for image in group]
             out['images'].append(dict(id=number, file_name=name, width=width, height=height, mosaic_of=parts, **limits))
@@ -189,6 +198,13 @@ def _draw(
             fresh = [image for image in groups[which] if image['id'] not in known]
             left[which] = [fresh[i] for i in rng.permutation(len(fresh))] + left[which]
         yield number, [left[which].pop() for _ in range(sum(rows))], rows
+
+
+def _read_object(annotation: Mapping, image: Mapping, repairs: Repairs) -> dict[str, Any]:
+    try:
+        return read_object(annotation, image, repairs)
+    except UserError as error:
+        raise UserError(f'ann_id {annotation.get("id", "(none)")} on image {image["file_name"]}: {error}.') from None
 
 
 def _read(image: Mapping, folder: str | Path) -> np.ndarray:

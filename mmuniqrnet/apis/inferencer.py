@@ -280,7 +280,7 @@ def _keep_gates(samples: list[DetDataSample], recorded: dict[str, torch.Tensor])
 
 def _check_device(device: str | None) -> None:
     try:
-        kind = torch.device(device or 'cpu').type
+        kind = torch.device('cpu' if device is None else device).type
     except RuntimeError:
         raise UserError(f"there is no device {device!r}; name one as 'cpu' or 'cuda:0'.") from None
     if kind == 'cuda' and not torch.cuda.is_available():

@@ -48,7 +48,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
                 'if you trust the file, save its state dict alone.'
             ) from None
         raise CheckpointError(
-            f'{path} is damaged, or not a checkpoint that torch can read: {type(error).__name__}, {first_line(error)}'
+            f'{path} is damaged, or not a checkpoint that torch can read: {type(error).__name__}, '
+            # What torch writes after that is advice to switch off its check of the file.
+            f'{first_line(error).partition(". ")[0]}'
         ) from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} contains a {type(checkpoint).__name__}; a checkpoint is a dict.')

@@ -13,8 +13,9 @@ def add_parsers(commands: Any) -> None:
         'describe',
         help='make expressions from the boxes and categories of detection data',
         description="Make expressions that single out one object each, from a file in COCO's format, with or without "
-        'masks, and write JSON Lines for ReferJsonlDataset. Only what is unambiguous by a margin over all annotated '
-        'objects of the image is written. Places, order, sizes and neighbours need no images; colours need --images.',
+        'masks, and write JSON Lines for ReferJsonlDataset. An expression is written only if it fits one object '
+        'by a margin, and no other annotated object of the image. Places, order, sizes and neighbours need no images; '
+        'colours need --images.',
     )
     add_arguments(parser)
     parser.set_defaults(run=describe)
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments; the tool in ``tools/dataset_tools`` has the same."""
     parser.add_argument('annotations', metavar='COCO.json', help="annotations in COCO's format")
     parser.add_argument('out', metavar='OUT.jsonl', help='the JSON Lines file to write')
-    parser.add_argument('--images', metavar='DIR', help='folder of the images; without it, no colours are said')
+    parser.add_argument('--images', metavar='DIR', help='folder of the images; without it, expressions have no colours')
     parser.add_argument(
         '--per-object',
         type=int,
@@ -68,11 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--phrases',
         metavar='FILE',
-        help='write these phrases instead, {"cup": ["the cup", "a mug"], ...}, for each object that is the only one of '
-        'its category in its image',
+        help='JSON file of phrases to write instead, {"cup": ["the cup", "a mug"], ...}, for each object that is the '
+        'only one of its category in its image',
     )
     parser.add_argument('--ambiguous', action='store_true', help='with --phrases: also for other objects')
-    parser.add_argument('--seed', type=int, default=0, metavar='N', help='another seed draws other expressions')
+    parser.add_argument(
+        '--seed', type=int, default=0, metavar='N', help='another seed draws other expressions (default: 0)'
+    )
     parser.add_argument('--split', metavar='NAME', help='write this split into every line')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing file')
 
@@ -95,8 +98,12 @@ def describe(args: argparse.Namespace) -> int:
     kinds = args.kinds or KINDS
     if args.fill_boxes and PLURAL not in kinds:
         raise UserError('--fill-boxes has an effect with --kinds plural only.')
+    if set(kinds) == {PLURAL}:
+        for option, value in (('--several', args.several), ('--no-target', args.no_target)):
+            if value:
+                raise UserError(f'{option} has no effect on plural expressions: name other kinds as well (--kinds).')
     require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
-    refuse_overwriting(args.out, args.overwrite)
+    refuse_overwriting(args.out, args.overwrite, reads=[args.annotations])
     repairs = Repairs()
     records, counts = describe_all(
         load_json(args.annotations),
@@ -129,6 +136,7 @@ def _write_given_phrases(args: argparse.Namespace) -> int:
     from mmuniqrnet.datasets.annotation_files import load_json, require_file
     from mmuniqrnet.datasets.objects import Repairs
     from mmuniqrnet.utils.errors import UserError
+    from mmuniqrnet.utils.io import refuse_overwriting
 
     unused = {
         '--images': args.images,
@@ -145,6 +153,7 @@ def _write_given_phrases(args: argparse.Namespace) -> int:
         if value:
             raise UserError(f'{option} has no effect with --phrases.')
     require_file(args.annotations, 'the annotations', "images, annotations and categories in COCO's format")
+    refuse_overwriting(args.out, args.overwrite, reads=[args.annotations, args.phrases])
     repairs = Repairs()
     phrases = phrases_by_category(args.phrases)
     records = coco_to_records(load_json(args.annotations), phrases, not args.ambiguous, args.split, repairs)

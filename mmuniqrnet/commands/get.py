@@ -42,6 +42,8 @@ def get(args: argparse.Namespace) -> int:
 
     if args.source is not None and args.revision is not None:
         raise UserError('--revision is of the hub: leave it out with --from.')
+    if args.source == '':
+        raise UserError('--from is empty: name a parquet file or a folder.')
     if args.name in CORRECTED:
         return _get_corrected(args)
     if args.images:

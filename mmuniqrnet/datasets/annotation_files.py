@@ -47,8 +47,8 @@ def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> An
         object_hook: Called with every object; its result takes the object's place.
 
     Raises:
-        UserError: It is malformed (the message names line and column), or an object has a key twice, so that one
-            value would be lost.
+        UserError: It is no file, it is malformed (the message names line and column), or an object has a key twice, so
+            that one value would be lost.
     """
 
     def build(pairs: list[tuple[str, Any]]) -> Any:
@@ -61,6 +61,10 @@ def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> An
         with fileio.get_local_path(path) as local, open(local, 'rb') as file:
             text = decode_text(file.read())
         return json.loads(text, object_pairs_hook=build)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}).') from None
     except json.JSONDecodeError as error:
         raise UserError(
             f'{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; '

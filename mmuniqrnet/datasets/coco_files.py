@@ -40,8 +40,11 @@ def check_entries(entries: Iterable[Any], where: str, kind: str, keys: Sequence[
         for key in keys:
             is_id = key == 'id' or key.endswith('_id')
             wrong = not isinstance(entry[key], int | str) or isinstance(entry[key], bool) if is_id else False
-            if wrong or (key in ('file_name', 'name') and not (isinstance(entry[key], str) and entry[key])):
-                raise UserError(f'{where}: "{key}" of {kind} {number} is {str(entry[key])[:60]}.')
+            is_name = key in ('file_name', 'name')
+            if wrong or (
+                is_name and not (isinstance(entry[key], str) and entry[key].strip() and '\0' not in entry[key])
+            ):
+                raise UserError(f'{where}: "{key}" of {kind} {number} is {str(entry[key])[:60]!r}.')
 
 
 def repeated(ids: Iterable[Hashable]) -> list:
@@ -78,6 +81,11 @@ def check_coco(content: Any, where: str, categories: bool = False, unique: Itera
     """
     check_lists(content, where, ('images', 'annotations', *(['categories'] if categories else [])))
     check_entries(content['images'], where, 'image', ('id', 'file_name'))
+    for image in content['images']:
+        for key in ('width', 'height'):
+            side = image.get(key)
+            if side is not None and (not isinstance(side, int | float) or isinstance(side, bool) or not side > 0):
+                raise UserError(f'{where}: "{key}" of image {image["file_name"]} should be positive, not {side!r}.')
     keys = ('image_id', *(['category_id'] if categories else []), *(['id'] if 'annotations' in unique else []))
     check_entries(content['annotations'], where, 'annotation', keys)
     if categories:

@@ -249,8 +249,11 @@ class LineReader:
 def read_jsonl(path: str, reader: LineReader) -> Iterator[tuple[int, dict, list[str]]]:
     """Number, record and reasons of every line that is not blank."""
     require_file(path, 'ann_file', 'JSON Lines, one object per line')
-    with open(path, 'rb') as file:
-        lines = list(file)
+    try:
+        with open(path, 'rb') as file:
+            lines = list(file)
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}).') from None
     if lines and lines[0][:2] in (b'\xff\xfe', b'\xfe\xff') and b'\0' in lines[0]:
         yield 1, {}, ['not UTF-8 text, but UTF-16; save the file as UTF-8']
         return

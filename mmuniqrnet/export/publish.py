@@ -60,7 +60,7 @@ def publish(
     Raises:
         UserError: If a file can't be read or lacks something required, or the target can't be written.
     """
-    target = refuse_overwriting(target, overwrite)
+    target = refuse_overwriting(target, overwrite, reads=[source, words, results, config])
     if target.suffix != '.safetensors':
         raise CheckpointError(f'{target}: published weights are safetensors; give a name that ends in .safetensors.')
     if words is not None and words_from_data:
@@ -156,6 +156,8 @@ def _rows(path: str | Path) -> str:
         report = json.loads(Path(path).read_text(encoding='utf-8-sig'))
     except FileNotFoundError:
         raise UserError(f'there is no results file {path}.') from None
+    except OSError as error:
+        raise UserError(f'{path} cannot be read ({error.strerror}): give the results.json of tools/test.py.') from None
     except ValueError as error:
         raise UserError(f'{path} is not JSON ({error}): give the results.json that tools/test.py wrote.') from None
     if not isinstance(report, dict) or report.get('written_by') != MARK:

@@ -23,7 +23,8 @@ def read_image(path: str | Path, backend_args: dict | None = None) -> np.ndarray
         UserError: The file cannot be decoded.
     """
     # mmcv returns RGB for the flag 'color' only
-    image = mmcv.imfrombytes(get(path, backend_args=backend_args), flag='color_ignore_orientation')
+    content = get(path, backend_args=backend_args)
+    image = mmcv.imfrombytes(content, flag='color_ignore_orientation') if content else None
     if image is None:
         raise UserError(f'image {path} cannot be decoded.')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

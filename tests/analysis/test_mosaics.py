@@ -93,6 +93,25 @@ def test_a_seed_decides(photos):
     assert pictures[0] == pictures[1]
 
 
+def test_faulty_input_is_named_and_nothing_is_left(photos):
+    def refused(reason, annotations=None, **options):
+        coco = json.loads((photos / 'instances.json').read_text()) | (annotations or {})
+        (photos / 'faulty.json').write_text(json.dumps(coco))
+        before = sorted(photos.iterdir())
+        with pytest.raises(UserError, match=reason):
+            write_mosaics(str(photos / 'faulty.json'), photos, photos / 'x', 6, **options)
+        assert sorted(photos.iterdir()) == before
+
+    refused('has no annotations', dict(annotations=[]))
+    faulty = [dict(id=7, image_id=100 + i, category_id=1, bbox=None) for i in range(12)]
+    refused('ann_id 7 on image .*png: it has neither a box nor a usable mask', dict(annotations=faulty))
+    refused('from 32 to 16384 pixels, not 20', side=20)
+    refused('from 32 to 16384 pixels, not 1000000', side=1_000_000)
+    refused('the seed should be 0 or more, not -1', seed=-1)
+    (photos / '2.png').write_bytes(b'')
+    refused('2.png cannot be decoded')
+
+
 def test_what_is_refused(photos):
     def write(**changes):
         write_mosaics(

@@ -36,6 +36,7 @@ def parsed(*words: str) -> argparse.Namespace:
         ('--onnx a --weights b', '--onnx is a network by itself: leave out --weights and --config'),
         ('--weights nowhere.safetensors', r'nowhere\.safetensors'),
         ('--device nonsense', "there is no device 'nonsense'"),
+        ('--device=', "there is no device ''"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(words, sentence):

@@ -3,7 +3,14 @@ from pathlib import Path
 import pytest
 
 from mmuniqrnet.utils.errors import OverwriteError, UserError
-from mmuniqrnet.utils.io import atomic_path, refuse_overwriting, safe_name, temporary_folder_beside, unique_name
+from mmuniqrnet.utils.io import (
+    atomic_path,
+    make_folder,
+    refuse_overwriting,
+    safe_name,
+    temporary_folder_beside,
+    unique_name,
+)
 
 
 def test_an_existing_file_is_refused_and_left_as_it_is(tmp_path):
@@ -68,3 +75,25 @@ def test_names_differ_also_where_case_does_not_count():
     assert len({name.lower() for name in names}) == 4
     assert names[:3] == ['a.b.png', 'A.b-2.png', 'a.b-3.png']
     assert all(Path(name).suffix == '.png' for name in names)
+
+
+def test_what_is_read_is_never_replaced_and_only_files_are(tmp_path):
+    path = tmp_path / 'a.json'
+    path.write_text('mine')
+    (tmp_path / 'link.json').symlink_to(path)
+    for out in (path, tmp_path / 'link.json', f'{tmp_path}/../{tmp_path.name}/a.json'):
+        with pytest.raises(OverwriteError, match='is also read, and would be lost'):
+            refuse_overwriting(out, overwrite=True, reads=[None, tmp_path / 'gone', path])
+    assert refuse_overwriting(tmp_path / 'b.json', reads=[path, tmp_path / 'b.json']) == tmp_path / 'b.json'
+    for out, reason in ((tmp_path, 'is a folder'), ('/dev/null', 'is a device'), ('', 'no name'), ('a\0b', 'no name')):
+        with pytest.raises(UserError, match=reason):
+            refuse_overwriting(out, overwrite=True)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match=r'file/x can not be written \(Not a directory\)'):
+        atomic_path(tmp_path / 'file' / 'x').__enter__()
+    with pytest.raises(UserError, match=r'the folder .*file/x can not be made \(Not a directory\)'):
+        make_folder(tmp_path / 'file' / 'x')
+    assert make_folder(tmp_path / 'a' / 'b').is_dir() and make_folder(tmp_path / 'a' / 'b').is_dir()

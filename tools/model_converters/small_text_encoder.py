@@ -20,7 +20,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('model', help='lower-casing BERT: a folder, or a name on the Hugging Face hub')
     parser.add_argument('folder', type=Path, help='folder to write')
     parser.add_argument(
-        '--texts', type=Path, nargs='+', required=True, metavar='FILE', help='texts that it will read, one a line'
+        '--texts', type=Path, nargs='+', required=True, metavar='FILE', help='texts that it will read, one per line'
     )
     parser.add_argument(
         '--always', type=Path, nargs='+', default=[], metavar='FILE', help='texts of which every token is kept'

@@ -81,6 +81,9 @@ def read_pictures(
     check_coco(coco, where, categories=True, unique=('images', 'categories'))
     repairs = Repairs() if repairs is None else repairs
     names = {category['id']: _one_name(category['name'], aliases) for category in coco['categories']}
+    for category in coco['categories']:
+        if not names[category['id']]:
+            raise UserError(f'{where}: the name of category {category["id"]}, {category["name"]!r}, has no word.')
     known = frozenset(names.values())
     everywhere = (
         _known_names([_one_name(name, aliases) for name in annotated], known, where, 'the annotated categories')
@@ -117,9 +120,15 @@ def _thing(annotation: Mapping, image: Mapping, names: Mapping, repairs: Repairs
         instance = read_object(annotation, image, repairs)
     except UserError as error:
         raise UserError(f'ann_id {annotation.get("id", "(none)")} on image {image["file_name"]}: {error}.') from None
+    crowd = annotation.get('iscrowd', 0)
+    if crowd not in (0, 1):
+        raise UserError(
+            f'ann_id {annotation.get("id", "(none)")} on image {image["file_name"]}: "iscrowd" should be 0 or 1, not '
+            f'{crowd!r}.'
+        )
     mask = instance.get('mask')
     x1, y1, x2, y2 = instance['bbox'] if 'bbox' in instance else mask_to_box(instance['mask'])
-    return Thing(names[annotation['category_id']], (x1, y1, x2, y2), mask, bool(annotation.get('iscrowd', 0)))
+    return Thing(names[annotation['category_id']], (x1, y1, x2, y2), mask, bool(crowd))
 
 
 def _size(image: Mapping, where: str) -> tuple[int, int]:
@@ -137,6 +146,12 @@ def _annotated_of(
 ) -> frozenset[str] | None:
     """The categories that this image says are annotated; None if it says nothing."""
     name, limits = image['file_name'], []
+    if not isinstance(image.get('persons_only', False), bool):
+        raise UserError(f'{where}: "persons_only" of image {name} should be true or false.')
+    for key in ('neg_category_ids', 'not_exhaustive_category_ids'):
+        ids = image.get(key, [])
+        if not isinstance(ids, list) or not all(isinstance(one, int | str) for one in ids):
+            raise UserError(f'{where}: "{key}" of image {name} should be a list of ids of categories.')
     if image.get('persons_only'):
         limits.append(_known_names([_one_name('person', aliases)], known, where, f'"persons_only" of image {name}'))
     if 'annotated_categories' in image:

@@ -71,7 +71,7 @@ def convert(
     Raises:
         UserError: The file is malformed, an object cannot be held by the format, or ``target`` exists.
     """
-    path = refuse_overwriting(target, overwrite)
+    path = refuse_overwriting(target, overwrite, reads=[source, options.questions])
     objects, notes = _read(Path(source).expanduser(), read_as, options)
     unnamed = [one for one in objects if not one.expressions]
     if unnamed and not options.skip_unnamed:

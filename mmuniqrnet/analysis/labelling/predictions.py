@@ -55,7 +55,11 @@ def read_predictions(
 def _read_questions(path: str) -> list[dict[str, Any]]:
     require_file(path, '--questions', 'the expressions, which mmuniqrnet score --questions writes')
     items = []
-    for number, text in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), 1):
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f'{path} cannot be read as text in UTF-8 ({error}).') from None
+    for number, text in enumerate(lines, 1):
         try:
             item = json.loads(text)
         except ValueError:

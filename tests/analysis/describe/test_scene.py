@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from helpers.made_scenes import NAMES, coco_of
 
@@ -57,4 +59,31 @@ def test_what_is_wrong_is_said(change, reason):
     coco = coco_of([DOG])
     change(coco)
     with pytest.raises(UserError, match=reason):
+        read_pictures(coco)
+
+
+@pytest.mark.parametrize(
+    'image, object_, reason',
+    [
+        (dict(neg_category_ids=5), {}, '"neg_category_ids" of image a.jpg should be a list of ids'),
+        (dict(not_exhaustive_category_ids=None), {}, '"not_exhaustive_category_ids" of image a.jpg should be a list'),
+        (dict(persons_only='false'), {}, '"persons_only" of image a.jpg should be true or false'),
+        ({}, dict(iscrowd='no'), """ann_id 0 on image a.jpg: "iscrowd" should be 0 or 1, not 'no\'"""),
+        ({}, dict(bbox=None), 'ann_id 0 on image a.jpg: it has neither a box nor a usable mask'),
+        (dict(file_name='a\0b.jpg'), {}, '"file_name" of image 0 is'),
+        (dict(width='400'), {}, """"width" of image a.jpg should be positive, not '400\'"""),
+    ],
+)
+def test_wrong_types_are_named(image, object_, reason):
+    coco = coco_of([(*PERSON, object_)])
+    coco['images'][0].update(image)
+    with pytest.raises(UserError, match=re.escape(reason)):
+        read_pictures(coco)
+
+
+@pytest.mark.parametrize('name', [' ', '_', None, 3])
+def test_a_category_needs_a_name(name):
+    coco = coco_of([DOG])
+    coco['categories'][1]['name'] = name
+    with pytest.raises(UserError, match='category 1'):
         read_pictures(coco)

@@ -82,8 +82,12 @@ def test_sizes_are_taken_from_images_and_compared_with_them(lines):
 
 
 def test_nothing_is_replaced_and_bad_lines_are_named(lines):
-    with pytest.raises(OverwriteError, match='lines.jsonl exists already'):
-        convert(lines, lines, 'jsonl', 'coco', Options())
+    mine = lines.with_name('mine')
+    mine.write_text('mine')
+    with pytest.raises(OverwriteError, match='mine exists already'):
+        convert(lines, mine, 'jsonl', 'coco', Options())
+    with pytest.raises(OverwriteError, match='lines.jsonl is also read'):
+        convert(lines, lines, 'jsonl', 'coco', Options(), overwrite=True)
     bad = lines.with_name('bad.jsonl')
     bad.write_text('{"image": "3.png", "expressions": [], "bbox": [1, 2, 3, 4]}\n')
     with pytest.raises(UserError, match=r'bad.jsonl has 1 problem\(s\): line 1: "expressions" should be'):
