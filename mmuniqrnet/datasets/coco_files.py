@@ -44,7 +44,7 @@ def check_entries(entries: Iterable[Any], where: str, kind: str, keys: Sequence[
             if wrong or (
                 is_name and not (isinstance(entry[key], str) and entry[key].strip() and '\0' not in entry[key])
             ):
-                raise UserError(f'{where}: "{key}" of {kind} {number} is {str(entry[key])[:60]!r}.')
+                raise UserError(f'{where}: "{key}" of {kind} {number} is {repr(entry[key])[:60]}.')
 
 
 def repeated(ids: Iterable[Hashable]) -> list:
