@@ -83,9 +83,9 @@ def convert(
     """
     known = HUB_SETS[name].known
     targets = [Path(out, path) for path in (*known.files, f'{known.dataset_name}/{SOURCE}')]
-    make_folder(targets[0].parent)
     for target in targets:
-        refuse_overwriting(target, overwrite)
+        if target.exists():
+            refuse_overwriting(target, overwrite)
     refs: dict[int, dict] = {}
     images: dict[int, dict] = {}
     annotations: dict[int, dict] = {}
@@ -112,6 +112,7 @@ def convert(
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     written = datetime.now(timezone.utc).isoformat(timespec='seconds')
     source = dict(origin, sha256=hashes, written=written, written_by=f'mmuniqrnet {__version__}')
+    make_folder(targets[0].parent)  # only now, so that files that can not be read leave no empty folder
     # Renamed when the block ends, source.json last; each temporary file is complete by then.
     with atomic_path(targets[2]) as third, atomic_path(targets[1]) as second, atomic_path(targets[0]) as first:
         first.write_text(json.dumps(instances), encoding='utf-8')

@@ -89,7 +89,7 @@ def test_rows_that_contradict_themselves_are_named(change, says, tmp_path):
     rows[0] |= change
     with pytest.raises(UserError, match=says):
         convert('refcoco', list_parquet(write_parquet(rows, tmp_path / 'hub')), tmp_path, ORIGIN)
-    assert not list((tmp_path / 'refcoco').iterdir())
+    assert not (tmp_path / 'refcoco').exists()
 
 
 def test_other_files_are_refused_and_leave_nothing(tmp_path):
@@ -101,7 +101,10 @@ def test_other_files_are_refused_and_leave_nothing(tmp_path):
     rows = [{key: value for key, value in row.items() if key != 'raw_anns'} for row in small_rows()]
     with pytest.raises(UserError, match=r'lacks the column\(s\) raw_anns: is it a file of jxu124/refcoco'):
         convert('refcoco', list_parquet(write_parquet(rows, tmp_path / 'hub')), tmp_path / 'data', ORIGIN)
-    assert not list((tmp_path / 'data' / 'refcoco').iterdir())
+    assert not (tmp_path / 'data').exists()
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r'the folder .*file/refcoco can not be made \(Not a directory\)'):
+        convert('refcoco', list_parquet(write_parquet(small_rows(), tmp_path / 'good')), tmp_path / 'file', ORIGIN)
 
 
 def test_categories_have_cocos_numbers():

@@ -96,13 +96,11 @@ def test_get_copies_nothing_of_files_that_it_cannot_read(files, name):
     assert run('get', name, '--from', '') == 'error: --from is empty: name a parquet file or a folder.'
 
 
-def test_get_places_nothing_of_another_set_and_makes_its_folder(files):
+def test_get_places_nothing_of_another_set(files):
     pytest.importorskip('pyarrow')
     write_rows(files / 'folder' / 'a.parquet', [dict(image_id=1)])
     assert 'lacks the column(s) file_name, samples' in run('get', 'refcoco-m', '--from', 'folder', '--out', 'data')
     assert not (files / 'data').exists()
-    said = run('get', 'refcoco', '--from', 'folder', '--out', 'coco.json')
-    assert said == 'error: the folder coco.json/refcoco can not be made (Not a directory).'
 
 
 def test_published_weights_do_not_replace_what_they_are_made_of(files):
