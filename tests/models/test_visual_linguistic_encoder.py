@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -128,6 +130,44 @@ def test_places_are_told_apart(changes):
     mirrored = [x.flip(-1) for x in level]
     text = text_features()
     assert not torch.allclose(model(level, text, no_padding()).reg, model(mirrored, text, no_padding()).reg, atol=1e-4)
+
+
+def codes_by_hand(height, width, d):
+    """[height, width, d]: rows in the first half, columns in the second; sine and cosine take turns."""
+    code = torch.empty(height, width, d, dtype=torch.float64)
+    for y in range(height):
+        for x in range(width):
+            for half, value in enumerate(((y + 1) / height, (x + 1) / width)):
+                for i in range(d // 2):
+                    angle = value * 2 * math.pi / 10000 ** (2 * (i // 2) / (d // 2))
+                    code[y, x, half * d // 2 + i] = (math.sin, math.cos)[i % 2](angle)
+    return code.float()
+
+
+@pytest.mark.parametrize('changes', BOTH)
+def test_place_in_image_begins_as_nothing(changes):
+    plain, placed = encoder(**changes), encoder(place_in_image=True, **changes)
+    placed.load_state_dict(plain.state_dict(), strict=False)
+    inputs = neck_maps(), text_features(), no_padding()
+    assert torch.equal(plain(*inputs).reg, placed(*inputs).reg)
+
+
+def test_place_in_image_is_where_a_token_is_within_the_image():
+    model = encoder(norm_first=True, place_in_image=True)
+    torch.nn.init.normal_(model.place_proj.weight)
+    for layer in model.layers:
+        for linear in (layer.self_attn.out_proj, layer.linear2):
+            torch.nn.init.zeros_(linear.weight)
+            torch.nn.init.zeros_(linear.bias)
+    levels, padding = neck_maps(), torch.ones(2, CANVAS, CANVAS, dtype=torch.bool)
+    padding[0, :, :32] = False  # the left half of the canvas is the image
+    padding[1, 32:, 16:] = False  # three quarters of the lower half
+    found = model(levels, text_features(), padding).maps[0].permute(0, 2, 3, 1)
+    tokens = model.visual_proj(levels[2].permute(0, 2, 3, 1) + model.level_embed.weight[2])
+    expected = model.norm(tokens[0, :, :2] + model.place_proj(codes_by_hand(4, 2, DIM)))
+    assert torch.allclose(found[0, :, :2], expected, atol=1e-4)
+    expected = model.norm(tokens[1, 2:, 1:] + model.place_proj(codes_by_hand(2, 3, DIM)))
+    assert torch.allclose(found[1, 2:, 1:], expected, atol=1e-4)
 
 
 def test_gradients_reach_every_parameter():

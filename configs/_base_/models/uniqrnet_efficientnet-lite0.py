@@ -5,7 +5,7 @@
 channels = (40, 112, 320)
 text_dim = 384
 neck_width = 128
-width = 192
+width = 128
 model = dict(
     type='UniQRNet',
     data_preprocessor=dict(
@@ -60,13 +60,14 @@ model = dict(
             text_dim=text_dim,
             embed_dims=width,
             num_layers=3,
-            num_heads=6,
-            feedforward_dims=768,
+            num_heads=4,
+            feedforward_dims=512,
             dropout=0.0,
             num_text_tokens=20,
             num_levels=3,
-            levels=(1, 2),
+            levels=(1,),
             position='sine',
+            place_in_image=True,
             norm_first=True,
         ),
         box_branch=dict(type='BoxBranch', embed_dims=width, sees_reference=True),

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -169,6 +170,8 @@ class EfficientNetLite(BaseModule):
                     )
                     channels = out
             self.stages.append(nn.Sequential(*blocks))
+        # CPUs compute depthwise convolutions faster so; the values are the same.
+        self.to(memory_format=torch.channels_last)
         self._freeze()
 
     def _frozen_parts(self) -> list[nn.Module]:

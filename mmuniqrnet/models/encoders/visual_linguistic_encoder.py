@@ -116,6 +116,9 @@ class VisualLinguisticEncoder(BaseModule):
             has (40, 40) at stride 16.
         position: ``'learned'``: one embedding for each position of the sequence, as published, for one canvas size
             only. ``'sine'``: fixed two-dimensional codes for visual tokens and learned ones for [REG] and text.
+        place_in_image: Also add to each visual token a learned projection of a two-dimensional code of its place within
+            the image, without the padding of the canvas (our design). Positions as above act on queries and keys only,
+            from which a token learns slowly where it is.
         norm_first: Pre-norm layers and a final norm, instead of post-norm layers as published.
         half_residual: Keep the sequence between the layers' parts in autocast's dtype under autocast, and compute their
             norms in it with sums in float32, to save memory and time. Without autocast it changes nothing.
@@ -136,6 +139,7 @@ class VisualLinguisticEncoder(BaseModule):
         levels: Sequence[int] = (3, 4),
         level_sizes: Sequence[tuple[int, int]] = ((20, 20), (10, 10)),
         position: str = 'learned',
+        place_in_image: bool = False,
         norm_first: bool = False,
         half_residual: bool = False,
         init_cfg: dict | None = None,
@@ -161,6 +165,8 @@ class VisualLinguisticEncoder(BaseModule):
         self.reg_token = nn.Embedding(1, embed_dims)
         self.position = nn.Embedding(num_slots, embed_dims)
         self.sine = SinePositionalEncoding(embed_dims // 2, normalize=True) if position == 'sine' else None
+        self.place_code = SinePositionalEncoding(embed_dims // 2, normalize=True) if place_in_image else None
+        self.place_proj = nn.Linear(embed_dims, embed_dims) if place_in_image else None
         self.level_embed = nn.Embedding(num_levels, in_channels)
         self.visual_proj = nn.Linear(in_channels, embed_dims)
         self.text_proj = nn.Linear(text_dim, embed_dims)
@@ -172,6 +178,9 @@ class VisualLinguisticEncoder(BaseModule):
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
+        if self.place_proj is not None:
+            nn.init.zeros_(self.place_proj.weight)
+            nn.init.zeros_(self.place_proj.bias)
 
     def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> EncoderOutput:
         """Neck maps [B, in_channels, h, w], text, padding mask of the canvas [B, H, W] (True = padding)."""
@@ -216,8 +225,13 @@ class VisualLinguisticEncoder(BaseModule):
             [x.flatten(2).transpose(1, 2) + self.level_embed.weight[i] for i, x in zip(self.levels, chosen)], dim=1
         )  # [B, N, in_channels]
         reg = self.reg_token.weight.expand(batch, 1, -1)
-        x = torch.cat([reg, self.text_proj(text.tokens), self.visual_proj(visual)], dim=1)  # [B, 1 + L + N, d]
-        masks = [F.interpolate(padding_mask[:, None].float(), size=s).flatten(1).bool() for s in sizes]
+        outside = [F.interpolate(padding_mask[:, None].float(), size=s).squeeze(1).bool() for s in sizes]
+        visual = self.visual_proj(visual)
+        if self.place_proj is not None:
+            codes = torch.cat([self.place_code(mask).flatten(2) for mask in outside], dim=2).transpose(1, 2)
+            visual = visual + self.place_proj(codes.to(visual.dtype))
+        x = torch.cat([reg, self.text_proj(text.tokens), visual], dim=1)  # [B, 1 + L + N, d]
+        masks = [mask.flatten(1) for mask in outside]
         mask = torch.cat([text.padding_mask.new_zeros(batch, 1), text.padding_mask, *masks], dim=1)
         return x, self._positions(sizes, x), mask, sizes
 
