@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=7, help='seed of the data (default: %(default)s)')
     parser.add_argument('--out', default='docs/images/demo.png', help='file to write or replace (default: %(default)s)')
     args = parser.parse_args()
-    ask = UniQRNetInferencer(show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', show_progress=False)
     with tempfile.TemporaryDirectory() as folder:
         data = RefShapesDataset(data_root=f'{folder}/refshapes', split='val', seed=args.seed, num_images=dict(val=60))
         items = [data.get_data_info(index) for index in evenly_spread(len(data), ROWS * COLUMNS)]

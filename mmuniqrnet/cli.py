@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .commands import convert, describe, get, score, serve
+from .utils.shipped import DEFAULT_WEIGHTS_HELP
 from .version import __version__
 
 EDGES = ('x1', 'y1', 'x2', 'y2')
@@ -58,15 +59,13 @@ def make_parser() -> argparse.ArgumentParser:
     ground_parser = commands.add_parser(
         'ground',
         help='find the objects that expressions name in an image',
-        description='Find the objects that expressions name in an image. Without --weights a small model is used, '
-        'which is trained on the shapes of RefShapes only ("mmuniqrnet scene" makes such an image).',
+        description='Find the objects that expressions name in an image. Without --weights, a small model for '
+        'photographs is used; for images that "mmuniqrnet scene" made, a model for these scenes.',
     )
     ground_parser.add_argument('image', metavar='IMAGE', help='image file, or a folder of images')
     ground_parser.add_argument('expressions', metavar='EXPRESSION', nargs='*', help='such as "the red star"')
     ground_parser.add_argument('--config', help='config file (default: the one in the weights file)')
-    ground_parser.add_argument(
-        '--weights', help='checkpoint: .safetensors, .pth or hf://ORG/NAME (default: the small model)'
-    )
+    ground_parser.add_argument('--weights', help=DEFAULT_WEIGHTS_HELP)
     ground_parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
     ground_parser.add_argument(
         '--batch-size', type=int, default=16, metavar='N', help='expressions per batch (default: 16)'
@@ -158,18 +157,18 @@ def ground(args: argparse.Namespace) -> int:
         print(*lines, sep='\n')
         return status
     with _quiet():
+        from mmuniqrnet.apis.inferencer import UniQRNetInferencer, made_for_of
         from mmuniqrnet.apis.inputs import list_images
         from mmuniqrnet.apis.outputs import to_json
-
-        from .apis import UniQRNetInferencer
 
         images = list_images(args.image)
         progress = sys.stderr.isatty() and len(images) * len(args.expressions) > args.batch_size
         ask = UniQRNetInferencer(args.config, args.weights, args.device, show_progress=progress)
-        if ask.made_for:
-            model = 'the shipped model' if args.weights is None else args.weights
-            note = f'{model} was made for {ask.made_for}; its answers about other pictures are guesses'
-            print(f'note: {note}.', file=sys.stderr)
+        answering = [ask.for_image(image) for image in images]
+        for model in dict.fromkeys(answering):
+            if model.made_for:
+                note = f'{model.name} was made for {model.made_for}; its answers about other pictures are guesses'
+                print(f'note: {note}.', file=sys.stderr)
         answers = ask(
             images,
             [args.expressions] * len(images),
@@ -180,7 +179,7 @@ def ground(args: argparse.Namespace) -> int:
             draw=args.draw,
         )['predictions']
     if args.json:
-        print(to_json(answers, ask.made_for))
+        print(to_json(answers, made_for_of(answering)))
     else:
         print(table(answers, with_image=len(images) > 1))
         if args.out:
@@ -223,12 +222,11 @@ def scene(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise UserError(f'--seed {args.seed}: a seed is 0 or more.')
     with _quiet():
-        from PIL import Image
-
+        from mmuniqrnet.datasets.refshapes.scene_file import write_scene
         from mmuniqrnet.datasets.refshapes.writer import draw_scene
 
         picture, _, described = draw_scene(args.seed, 'val', 0)
-        Image.fromarray(picture[..., ::-1]).save(out)
+        write_scene(out, picture)
     texts = [expression.raw for expressions in described for expression in expressions]
     print(f'{out}: a scene with {len(described)} objects, which these expressions name one by one:')
     print('\n'.join(f'  {text}' for text in texts))

@@ -227,7 +227,7 @@ def test_installed_package_works_in_another_folder(environment, tmp_path):
     (answer,) = json.loads(run(program, 'ground', 'scene.png', 'only heart', '--json', '--device', 'cpu'))[
         'predictions'
     ]
-    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     (expected,) = ask(str(tmp_path / 'scene.png'), 'only heart')['predictions']
     assert answer['box'] == pytest.approx(expected['box'], abs=1e-3) and answer['mask'] == expected['mask']
 

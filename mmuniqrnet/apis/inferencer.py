@@ -1,6 +1,7 @@
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import ProgressBar
 
 from mmuniqrnet.checkpoints import check_fit, state_dict_of
+from mmuniqrnet.datasets.refshapes.scene_file import is_scene
 from mmuniqrnet.models import UniQRNet
 from mmuniqrnet.models.gate_recording import gate_maps, maps_on_image, record_gates
 from mmuniqrnet.structures import Placement
@@ -20,6 +22,7 @@ from mmuniqrnet.structures.answers import Answer, without_low_score
 from mmuniqrnet.structures.shared_images import image_rows, take_rows
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 from mmuniqrnet.utils.orientation import Orientation, check_orientation
+from mmuniqrnet.utils.shipped import SHAPES
 from mmuniqrnet.visualization import draw_answer
 
 from .image_pipeline import ImagePipeline
@@ -34,8 +37,8 @@ class UniQRNetInferencer(BaseInferencer):
 
     ::
 
-        ask = UniQRNetInferencer()  # the small model that is part of the package, for scenes of RefShapes
-        found = ask('scene.png', ['the red star', 'the blue ring'])['predictions']
+        ask = UniQRNetInferencer()  # the small model for photographs that is part of the package
+        found = ask('photo.jpg', ['the person on the left', 'the second car'])['predictions']
 
     Each image is decoded and prepared once, by the test pipeline of the config, and image features that do not depend
     on the text are computed once, for any number of expressions. So are text features of an expression about several
@@ -44,12 +47,15 @@ class UniQRNetInferencer(BaseInferencer):
     Args:
         model: A config or its file; None = the config inside the weights, which published weights and mmengine's
             checkpoints contain.
-        weights: A ``.safetensors`` or ``.pth`` file; None (only if ``model`` is None, too) = the shipped model.
+        weights: A ``.safetensors`` or ``.pth`` file, or the name of a shipped model, ``'photos'`` or ``'shapes'``. None
+            (only if ``model`` is None, too) = ``'photos'``, except for PNG files made by ``mmuniqrnet scene``, which
+            say so in their metadata: ``'shapes'`` answers about them.
         device: Such as ``'cuda:0'``; None = the best one available.
         scope: The registry scope for types without one; None = the config's ``default_scope``.
         show_progress: Whether to show a progress bar, on stderr.
 
     Attributes:
+        name: The weights as they were named; the predictions carry it as ``model``.
         made_for: The kind of pictures that the weights were made for, from their metadata; None if not given.
         words: The words of the training text, separated by white space, that are kept with the weights; None if there
             are none.
@@ -67,7 +73,11 @@ class UniQRNetInferencer(BaseInferencer):
         show_progress: bool = True,
     ) -> None:
         _check_device(device)
+        self._asks_others_about_scenes = weights is None
+        self._for_scenes: UniQRNetInferencer | None = None
+        self._device = device
         cfg, self._checkpoint, weights = config_and_checkpoint(model, weights)
+        self.name = weights
         meta = self._checkpoint.get('meta') or {}
         self.made_for, self.words = text_of(meta, 'made_for'), text_of(meta, 'words')
         scope = scope or cfg.default_scope
@@ -101,7 +111,7 @@ class UniQRNetInferencer(BaseInferencer):
                 one entry per image (an expression, or a list of them).
             batch_size: How many expressions go through the network at a time.
             return_datasamples: Whether the predictions are mmdet's ``DetDataSample`` with ``pred_instances`` in
-                original pixels, and ``refused`` and ``image_index`` as metainfo.
+                original pixels, and ``refused``, ``image_index`` and ``model`` as metainfo.
             return_gates: Whether to add the spatial gates.
             refuse_below: Answers with a lower score are refused; None = the value of the config's ``test_evaluator``,
                 or no refusal if it has none.
@@ -114,8 +124,9 @@ class UniQRNetInferencer(BaseInferencer):
 
         Returns:
             ``predictions``: one for each pair of image and expression, in the order of the inputs, image by image: the
-            dictionary of :func:`mmuniqrnet.apis.outputs.to_dict`, with the names of the files if there is an
-            ``out_dir``; or, after an error, a dictionary with ``error``. ``visualization``: as many pictures, RGB
+            dictionary of :func:`mmuniqrnet.apis.outputs.to_dict`, with ``model``, the name of the weights, and, if
+            there is an ``out_dir``, the names of the files; or, after an error, a dictionary with ``error``.
+            ``visualization``: as many pictures, RGB
             uint8, None after an error; empty if nothing is drawn.
 
         Warns:
@@ -131,25 +142,43 @@ class UniQRNetInferencer(BaseInferencer):
         check_orientation(orientation)
         images = self._inputs_to_list(inputs)
         asked = pair(images, expressions)
-        readings = {text: self.read(text) for texts in asked for text in texts if text.strip()}
-        warn_of_unread(readings, self.read, self.made_for)
-        threshold = self.refuse_below if refuse_below is None else refuse_below
+        answering = [self.for_image(image) for image in images]
         folder = AnswerFolder(out_dir) if out_dir else None
         bar = ProgressBar(sum(map(len, asked)), file=sys.stderr) if self.show_progress else None
         results: dict[str, list] = dict(predictions=[], visualization=[])
-        for batch in self.preprocess(images, asked, batch_size, orientation):
-            samples = self.forward(batch, batch_size, return_gates)
-            _keep_readings(samples, readings)
-            pictures = self.visualize(batch, samples, threshold) if draw else []
-            results['predictions'] += self.postprocess(batch, samples, pictures, threshold, return_datasamples, folder)
-            results['visualization'] += pictures
-            if bar is not None:
-                bar.update(len(batch.questions))
+        readings = {}
+        for model in dict.fromkeys(answering):
+            texts = [texts for one, texts in zip(answering, asked) if one is model]
+            readings[model] = {text: model.read(text) for text in chain(*texts) if text.strip()}
+            warn_of_unread(readings[model], model.read, model.made_for)
+        start = 0
+        for model, same in groupby(answering):
+            stop = start + len(list(same))
+            threshold = model.refuse_below if refuse_below is None else refuse_below
+            for batch in model.preprocess(images[start:stop], asked[start:stop], batch_size, orientation, start):
+                samples = model.forward(batch, batch_size, return_gates)
+                _keep_readings(samples, readings[model])
+                pictures = model.visualize(batch, samples, threshold) if draw else []
+                results['predictions'] += model.postprocess(
+                    batch, samples, pictures, threshold, return_datasamples, folder
+                )
+                results['visualization'] += pictures
+                if bar is not None:
+                    bar.update(len(batch.questions))
+            start = stop
         if bar is not None:
             print(file=sys.stderr)
         if folder is not None:
-            folder.finish(self.made_for)
+            folder.finish(made_for_of(answering))
         return results
+
+    def for_image(self, image: ImageInput) -> 'UniQRNetInferencer':
+        """What answers about an image: this inferencer, or that of the shapes if no weights were named; see above."""
+        if not (self._asks_others_about_scenes and is_scene(image)):
+            return self
+        if self._for_scenes is None:
+            self._for_scenes = UniQRNetInferencer(weights=SHAPES, device=self._device, show_progress=False)
+        return self._for_scenes
 
     def preprocess(
         self,
@@ -157,9 +186,10 @@ class UniQRNetInferencer(BaseInferencer):
         asked: list[list[str]],
         batch_size: int,
         orientation: Orientation = 'upright',
+        first: int = 0,
     ) -> Iterator[Batch]:
-        """Decode and prepare the images, each once."""
-        return batches(images, asked, self.pipeline, batch_size, orientation)
+        """Decode and prepare the images, each once; ``first`` is the number of the first of them."""
+        return batches(images, asked, self.pipeline, batch_size, orientation, first)
 
     @torch.no_grad()
     def forward(self, batch: Batch, batch_size: int, return_gates: bool = False) -> list[DetDataSample | None]:
@@ -225,10 +255,12 @@ class UniQRNetInferencer(BaseInferencer):
                 answer = failure(question, batch.errors[i] or 'there is no answer.')
             else:
                 answer = to_dict(question, sample, refuse_below)
+                if 'error' not in answer:
+                    answer['model'] = self.name
             if folder is not None:
                 answer = folder.add(question, answer, pictures[i] if pictures else None)
             if return_datasamples and sample is not None and 'error' not in answer:
-                sample.set_metainfo(dict(image_index=question.image_index, refused=answer['refused']))
+                sample.set_metainfo(dict(image_index=question.image_index, refused=answer['refused'], model=self.name))
                 predictions.append(sample)
             else:
                 predictions.append(answer)
@@ -262,6 +294,11 @@ class UniQRNetInferencer(BaseInferencer):
 
     def _init_visualizer(self, cfg: Config) -> None:
         """No visualizer: the inferencer itself returns and writes pictures, without mmengine's visualizer."""
+
+
+def made_for_of(answering: Sequence[UniQRNetInferencer]) -> str | None:
+    """What the models that answer were made for, each once; None if that is not known."""
+    return '; '.join(dict.fromkeys(model.made_for for model in answering if model.made_for)) or None
 
 
 def _keep_readings(samples: list[DetDataSample | None], readings: dict[str, Reading]) -> None:

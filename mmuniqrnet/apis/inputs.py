@@ -113,15 +113,16 @@ def batches(
     pipeline: ImagePipeline,
     batch_size: int,
     orientation: Orientation = 'upright',
+    first: int = 0,
 ) -> Iterator[Batch]:
     """All images with all their expressions: each image in one batch, each batch of ``batch_size`` or more questions.
 
     An image is therefore decoded and encoded only once, however many expressions refer to it, also if it is given
-    several times within a batch (a path, or the same object).
+    several times within a batch (a path, or the same object). ``first`` is the number of the first image.
     """
     batch = Batch()
     place_of: dict[str | int, int] = {}  # path, or id of the object -> place in the batch's images
-    for index, (image, expressions) in enumerate(zip(images, asked)):
+    for index, (image, expressions) in enumerate(zip(images, asked), first):
         name = str(image) if isinstance(image, str | Path) else index
         same = name if isinstance(name, str) else id(image)
         place, trouble = place_of.get(same), None

@@ -11,22 +11,31 @@ from mmuniqrnet.checkpoints import read_checkpoint
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
 from mmuniqrnet.config import load_config
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.shipped import PHOTOS, SHIPPED
 
-SHIPPED = 'uniqrnet_swin-nano_refshapes.safetensors'
 
+def shipped_weights(name: str) -> Path:
+    """The file of a small model that comes with the package.
 
-def shipped_weights() -> Path:
-    """The small model that comes with the package, trained on RefShapes.
+    Args:
+        name: ``'photos'``, trained on photographs, or ``'shapes'``, trained on RefShapes.
 
     Raises:
-        UserError: If its file is missing.
+        UserError: If there is no such model, or its file is missing.
     """
-    path = Path(str(files('mmuniqrnet') / 'weights' / SHIPPED))
+    if name not in SHIPPED:
+        raise UserError(f'there are no shipped weights {name!r}; name one of {", ".join(SHIPPED)}.')
+    path = Path(str(files('mmuniqrnet') / 'weights' / SHIPPED[name]))
     if not path.is_file():
         raise UserError(
             f'the shipped weights are missing ({path}): install the package again, or name weights of your own.'
         )
     return path
+
+
+def weights_file(weights: str | Path) -> str | Path:
+    """``weights``, or the file of a shipped model if it is the name of one."""
+    return shipped_weights(weights) if isinstance(weights, str) and weights in SHIPPED else weights
 
 
 def config_and_checkpoint(
@@ -36,7 +45,7 @@ def config_and_checkpoint(
 
     Args:
         model: A config or its file; None = the one that the weights contain.
-        weights: A checkpoint; None = the shipped one, if ``model`` is None, too.
+        weights: A checkpoint, or the name of a shipped one; None = ``'photos'``, if ``model`` is None, too.
 
     Raises:
         UserError: If one of them can't be read, a config is given without weights, or the weights contain no config.
@@ -44,8 +53,8 @@ def config_and_checkpoint(
     if weights is None:
         if model is not None:
             raise UserError('a model without weights gives random answers; name the checkpoint, too.')
-        weights = shipped_weights()
-    checkpoint = read_checkpoint(weights)
+        weights = PHOTOS
+    checkpoint = read_checkpoint(weights_file(weights))
     if model is None:
         model = config_of(checkpoint, weights)
         if model is None:

@@ -4,6 +4,8 @@ import argparse
 from importlib.util import find_spec
 from typing import Any
 
+from mmuniqrnet.utils.shipped import WEIGHTS_HELP
+
 INSTALL_SERVE = "pip install 'mmuniqrnet[serve]'"
 PACKAGES = ('fastapi', 'uvicorn', 'python_multipart', 'prometheus_client')
 
@@ -17,7 +19,7 @@ def add_parsers(commands: Any) -> None:
         'no authentication and no TLS.',
     )
     parser.add_argument('--config', help='config file (default: the one in the weights file)')
-    parser.add_argument('--weights', help='checkpoint: .safetensors, .pth or hf://ORG/NAME (default: the small model)')
+    parser.add_argument('--weights', help=f'{WEIGHTS_HELP}(default: photos)')
     parser.add_argument('--onnx', metavar='FOLDER', help='answer with an exported network instead, by onnxruntime')
     parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one; with --onnx: the CPU)")
     parser.add_argument(

@@ -63,6 +63,7 @@ class OnnxPredictor:
         from tokenizers import Tokenizer
 
         folder = Path(folder)
+        self.name = str(folder)
         for name in ('model.onnx', 'tokenizer.json', 'preprocess.json'):
             if not (folder / name).is_file():
                 raise FileNotFoundError(f'{folder} has no {name}; give the folder that tools/export.py wrote.')
@@ -103,8 +104,8 @@ class OnnxPredictor:
             (``'upright'`` or ``'stored'``: what size, box and mask refer to), ``box`` [x1, y1, x2, y2] in pixels,
             ``score``, ``refused``, ``mask``, the COCO API's compressed RLE, and ``unknown_words``, those of the
             expression that are not in the network's training text or have no token (None if the export has no list of
-            the training text's words and every word has a token). ``box`` and ``mask`` are None if the answer
-            is refused or the network has no such branch.
+            the training text's words and every word has a token); ``model``, the folder. ``box`` and ``mask`` are None
+            if the answer is refused or the network has no such branch.
 
         Raises:
             FileNotFoundError: If there is no such file.
@@ -128,7 +129,7 @@ class OnnxPredictor:
                 out = {key: value[i] for key, value in zip(self.outputs, values)}
                 question = dict(image=name, image_index=0, expression=expression)
                 answer = self._answer(out, placed, refuse_below)
-                answers.append(question | answer | dict(unknown_words=self.unknown_words(expression)))
+                answers.append(question | answer | dict(unknown_words=self.unknown_words(expression), model=self.name))
         return answers
 
     def place(self, image: ImageLike, orientation: str = 'upright') -> Placed:

@@ -74,7 +74,8 @@ class TorchModel:
 
     Args:
         config: Config file; None = the one that the weights carry.
-        weights: A ``.safetensors`` or ``.pth`` file, or ``hf://ORG/NAME``; None = the shipped model.
+        weights: A ``.safetensors`` or ``.pth`` file, ``hf://ORG/NAME``, or ``'photos'`` or ``'shapes'``, which come with
+            the package; None = ``'photos'``.
         device: Such as ``'cuda:0'``; None = a GPU if there is one.
 
     Raises:
@@ -85,7 +86,7 @@ class TorchModel:
         from mmuniqrnet.apis import UniQRNetInferencer
 
         self._inferencer = UniQRNetInferencer(config, weights, device, show_progress=False)
-        self.name = 'the shipped nano model' if weights is None else str(weights)
+        self.name = self._inferencer.name
         self.made_for = self._inferencer.made_for
         self.refuse_below = self._inferencer.refuse_below
 

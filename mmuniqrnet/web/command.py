@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from mmuniqrnet.serving.address import note_of
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.shipped import DEFAULT_WEIGHTS_HELP, SHIPPED
 
 if TYPE_CHECKING:
     from mmuniqrnet.apis import UniQRNetInferencer
@@ -39,9 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description='Ask about pictures on a web page that this machine serves. Nothing is sent elsewhere.',
     )
     parser.add_argument('--config', help='config file (default: the one that the weights carry)')
-    parser.add_argument(
-        '--weights', help='.pth or .safetensors file (default: the shipped model, which knows RefShapes)'
-    )
+    parser.add_argument('--weights', help=DEFAULT_WEIGHTS_HELP)
     parser.add_argument('--device', help="such as 'cpu' or 'cuda:0' (default: a GPU if there is one)")
     parser.add_argument(
         '--host', default='127.0.0.1', help='address to listen at (default: %(default)s, this machine only)'
@@ -76,13 +75,14 @@ def main(argv: list[str] | None = None) -> None:
 
     inferencer = UniQRNetInferencer(model=args.config, weights=args.weights, device=args.device, show_progress=False)
     with end_signals() as ended, tempfile.TemporaryDirectory(prefix='mmuniqrnet-web-') as folder:
-        about = about_model(args.config, args.weights, inferencer.made_for)
+        about = about_model(args.config, inferencer.name, inferencer.made_for)
         serve(inferencer, Path(folder), args.host, args.port, about, ended)
 
 
-def about_model(config: str | None, weights: str | None, made_for: str | None = None) -> str:
-    given = [Path(path).name for path in (config, weights) if path is not None]
-    name = ' with '.join(given) or 'the shipped nano model'
+def about_model(config: str | None, weights: str, made_for: str | None = None) -> str:
+    name = f'the shipped model “{weights}”' if weights in SHIPPED else Path(weights).name
+    if config is not None:
+        name = f'{Path(config).name} with {name}'
     return f'{name}, made for {made_for}; its answers about other pictures are guesses' if made_for else name
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import gradio as gr
 import numpy as np
 
 from mmuniqrnet.apis.outputs import refuse
+from mmuniqrnet.datasets.refshapes.scene_file import write_scene
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
 from mmuniqrnet.serving.uploads import PAGE_LIMITS, read_upload
 from mmuniqrnet.utils.errors import sentence_of
@@ -46,11 +46,13 @@ class Answers:
         picture: RGB uint8 [H, W, 3].
         predictions: The inferencer's dictionaries, one a phrase, none refused.
         notes: What the model did not read of each phrase.
+        model: The name of the model.
     """
 
     picture: np.ndarray
     predictions: list[dict[str, Any]]
     notes: list[list[str]]
+    model: str
 
     @property
     def labels(self) -> list[str]:
@@ -69,6 +71,7 @@ class Page:
 
     def __init__(self, inferencer: 'UniQRNetInferencer', folder: Path, about: str, keep: int = 3600) -> None:
         self.inferencer = inferencer
+        self.models: dict[str, UniQRNetInferencer] = {}  # those that have answered, by name
         self.folder = folder
         self.examples = self._examples()
         self.blocks = self._build(about, keep)
@@ -181,7 +184,7 @@ class Page:
         for number in range(1, EXAMPLES + 1):
             scene, _, described = draw_scene(EXAMPLE_SEED, 'val', number)
             path = self.folder / f'scene_{number}.png'
-            cv2.imwrite(str(path), scene)
+            write_scene(path, scene)
             phrases = [expression.raw for expressions in described for expression in expressions]
             examples.append([str(path), '\n'.join(phrases)])
         return examples
@@ -197,12 +200,15 @@ class Page:
             path, original = picture or (None, None)
             name = Path(original or path).name if path else ''
             pixels, phrases = read_upload(path, name), phrases_of(text)
-            predictions = ask(self.inferencer, pixels, name, phrases)
-            answers = Answers(pixels, predictions, [reading_notes(self.inferencer, phrase) for phrase in phrases])
+            model = self.inferencer.for_image(path)
+            self.models[model.name] = model
+            predictions = ask(model, pixels, name, phrases)
+            answers = Answers(pixels, predictions, [reading_notes(model, phrase) for phrase in phrases], model.name)
             shown = self.show(answers, below)
         except Exception as error:
             raise _as_shown(error) from error
-        status = f'{len(phrases)} phrase{"s" if len(phrases) > 1 else ""} asked in {time.perf_counter() - start:.1f} s.'
+        count, seconds = len(phrases), time.perf_counter() - start
+        status = f'{count} phrase{"s" if count > 1 else ""} asked in {seconds:.1f} s; the model is {model.name}.'
         if any(answers.notes):
             gr.Warning('The model did not understand everything: see the answers in the table.')
         choices = [('none', NO_GATES), *((label, index) for index, label in enumerate(answers.labels))]
@@ -218,7 +224,7 @@ class Page:
         opacities = [opacity_of(prediction, *shown.shape[:2]) for prediction in predictions]
         annotations = [pair for pair in zip(opacities, answers.labels) if pair[0] is not None]
         everything, *files = write_files(
-            Path(tempfile.mkdtemp(dir=self.folder)), predictions, shown, opacities, self.inferencer.made_for
+            Path(tempfile.mkdtemp(dir=self.folder)), predictions, shown, opacities, self.models[answers.model].made_for
         )
         return (
             gr.update(value=(shown, annotations), color_map=dict(zip(answers.labels, COLOURS))),
@@ -236,7 +242,7 @@ class Page:
         if answers is None or index == NO_GATES:
             return gr.update(value=None, visible=False)
         try:
-            gates = gates_of(self.inferencer, answers.picture, answers.predictions[index]['expression'])
+            gates = gates_of(self.models[answers.model], answers.picture, answers.predictions[index]['expression'])
         except Exception as error:
             raise _as_shown(error) from error
         return gr.update(value=gate_pictures(answers.picture, gates), visible=True)

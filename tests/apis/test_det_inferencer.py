@@ -22,13 +22,15 @@ def asked(tmp_path_factory) -> tuple[str, str, dict]:
     image, expressions = scene()
     path = str(tmp_path_factory.mktemp('picture') / 'scene.png')
     cv2.imwrite(path, image[..., ::-1])
-    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     return path, expressions[0], ask(path, expressions[0])['predictions'][0]
 
 
 def test_det_inferencer(asked, tmp_path):
     path, expression, answer = asked
-    ask = DetInferencer(str(NANO_CONFIG), str(shipped_weights()), device='cpu', scope='mmuniqrnet', show_progress=False)
+    ask = DetInferencer(
+        str(NANO_CONFIG), str(shipped_weights('shapes')), device='cpu', scope='mmuniqrnet', show_progress=False
+    )
     (found,) = ask(path, texts=expression, out_dir=str(tmp_path))['predictions']
     assert np.allclose(found['bboxes'][0], answer['box'], atol=0.01)
     assert found['scores'][0] == pytest.approx(answer['score'], abs=1e-4)
@@ -37,6 +39,6 @@ def test_det_inferencer(asked, tmp_path):
 
 def test_init_and_inference_detector(asked):
     path, expression, answer = asked
-    model = init_detector(str(NANO_CONFIG), str(shipped_weights()), device='cpu')
+    model = init_detector(str(NANO_CONFIG), str(shipped_weights('shapes')), device='cpu')
     found = inference_detector(model, path, text_prompt=expression).pred_instances
     assert np.allclose(found.bboxes[0].numpy(), answer['box'], atol=0.01)

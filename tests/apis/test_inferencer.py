@@ -306,7 +306,7 @@ def test_many_expressions_get_the_numbers_of_single_calls(scenes, share_images):
     """Of the shipped model: the masks of a trained network have steep edges, which do not magnify rounding."""
     cfg = nano_config()
     cfg.model.data_preprocessor.share_images = share_images
-    inferencer = UniQRNetInferencer(cfg, shipped_weights(), 'cpu', show_progress=False)
+    inferencer = UniQRNetInferencer(cfg, shipped_weights('shapes'), 'cpu', show_progress=False)
     (first, texts), (second, more) = scenes[:2]
     images, asked = [first, second[:50, :70], first.copy()], [texts, more, texts]  # arrays have no path
     together = inferencer(images, asked)['predictions']
@@ -517,7 +517,9 @@ def test_it_leaves_no_default_scope_behind(weights):
     assert DefaultScope._instance_dict == before
 
 
-def test_without_weights_the_shipped_ones_are_asked_for(monkeypatch):
-    monkeypatch.setattr('mmuniqrnet.apis.shipped.SHIPPED', 'gone.safetensors')
+def test_shipped_weights_that_are_missing_or_unknown(monkeypatch):
+    monkeypatch.setattr('mmuniqrnet.apis.shipped.SHIPPED', {'shapes': 'gone.safetensors'})
     with pytest.raises(UserError, match='the shipped weights are missing .*gone.safetensors'):
-        shipped_weights()
+        shipped_weights('shapes')
+    with pytest.raises(UserError, match="no shipped weights 'photo'; name one of shapes"):
+        shipped_weights('photo')

@@ -132,11 +132,11 @@ def test_weights_without_a_list_claim_nothing(tmp_path):
 
 
 def test_the_shipped_weights_know_the_words_of_refshapes():
-    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     assert ask.made_for == 'RefShapes: synthetic scenes of coloured shapes'
     assert {word.lower() for word in ask.words.split()} == set(lexicon())
     texts = [text for seed in range(10) for text in scene(seed)[1]]
     assert all(ask.read(text).unknown == [] for text in texts)
     assert ask.read('the flag on the left, a woman').unknown == ['flag', 'a', 'woman']
-    assert read_checkpoint(shipped_weights())['meta']['made_for'] == ask.made_for
+    assert read_checkpoint(shipped_weights('shapes'))['meta']['made_for'] == ask.made_for
     assert nano_config().model.text_encoder.tokenizer == ask.cfg.model.text_encoder.tokenizer

@@ -1,19 +1,16 @@
 """The model that comes with the package, on scenes that it was not trained on."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 from safetensors import safe_open
 
-import mmuniqrnet
-from mmuniqrnet.apis import UniQRNetInferencer
-from mmuniqrnet.apis.shipped import SHIPPED
+from mmuniqrnet.apis import UniQRNetInferencer, shipped_weights
 from mmuniqrnet.datasets.refshapes.writer import draw_scene
 
-PATH = Path(mmuniqrnet.__file__).parent / 'weights' / SHIPPED
+PATH = shipped_weights('shapes')
 SCENES = 25
 
 
@@ -38,7 +35,7 @@ def test_the_file_is_small_and_says_what_made_it():
 
 def test_answers_on_new_scenes_are_as_right_as_the_file_says():
     """Of other seeds than that of the data (0), scored in NumPy; within two standard errors of so few answers."""
-    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     pictures, layouts, described = zip(*(draw_scene(1, 'val', index) for index in range(SCENES)))
     asked = [[one.raw for expressions in scene for one in expressions] for scene in described]
     answers = ask([picture[..., ::-1] for picture in pictures], asked)['predictions']

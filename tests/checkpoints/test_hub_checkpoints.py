@@ -73,7 +73,7 @@ def test_what_the_cache_does_not_have_is_one_sentence(repository):
 
 
 def test_a_published_model_answers_by_its_address(repository):
-    shutil.copyfile(shipped_weights(), repository('model.safetensors'))
+    shutil.copyfile(shipped_weights('shapes'), repository('model.safetensors'))
     picture = next((ROOT / 'tests' / 'data' / 'refer_mini').rglob('*.jpg'))
     here, there = (
         UniQRNetInferencer(weights=where, show_progress=False)(str(picture), 'red circle')['predictions'][0]

@@ -107,5 +107,5 @@ def test_published_weights_do_not_replace_what_they_are_made_of(files):
     (files / 'w.safetensors').write_bytes(b'x')
     said = end_of_tool('publish', 'w.safetensors', 'w.safetensors', '--half', '--overwrite')
     assert 'is also read' in said and (files / 'w.safetensors').read_bytes() == b'x'
-    said = end_of_tool('publish', shipped_weights(), 'o.safetensors', '--results', 'folder')
+    said = end_of_tool('publish', shipped_weights('shapes'), 'o.safetensors', '--results', 'folder')
     assert 'folder cannot be read (Is a directory)' in said and not (files / 'o.safetensors').exists()

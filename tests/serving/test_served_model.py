@@ -24,13 +24,13 @@ TEXTS = ['the red circle']
 
 
 def test_answers_are_those_of_the_inferencer():
-    with toy_server(TorchModel(device='cpu')) as server:
+    with toy_server(TorchModel(weights='shapes', device='cpu')) as server:
         check_answers(server.port)
 
 
 def check_answers(port: int) -> None:
     """Several clients at once, by form and by JSON, get what the inferencer gives."""
-    inferencer = UniQRNetInferencer(device='cpu', show_progress=False)
+    inferencer = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     asked = [scene(seed) for seed in range(4)]
     requests = [post(form(png(pixels), texts, 'scene.png')) for pixels, texts in asked]
     for pixels, texts in asked:
@@ -56,7 +56,7 @@ def check_answers(port: int) -> None:
 
 @pytest.fixture(scope='module')
 def served():
-    with serving() as found:
+    with serving('--weights', 'shapes') as found:
         yield found
 
 
@@ -69,7 +69,7 @@ def test_a_process_gives_the_same_answers(served):
 @needs_exporter
 def test_an_export_gives_the_same_answers(tmp_path):
     folder = tmp_path / 'exported'
-    assert end_of_tool('export', '--weights', shipped_weights(), folder) is None
+    assert end_of_tool('export', '--weights', shipped_weights('shapes'), folder) is None
     with serving('--onnx', str(folder)) as served:
         check_answers(served.port)
 

@@ -16,7 +16,7 @@ def weights(tmp_path_factory) -> Path:
     from mmuniqrnet.apis import shipped_weights
 
     try:
-        return shipped_weights()
+        return shipped_weights('shapes')
     except UserError:
         return make_weights(tmp_path_factory.mktemp('weights') / 'random.pth')
 

@@ -108,5 +108,5 @@ def test_weights_that_are_not_there_are_told():
 
 
 def test_the_model_is_named():
-    assert command.about_model(None, None).startswith('the shipped nano model')
+    assert command.about_model(None, 'shapes') == 'the shipped model “shapes”'
     assert command.about_model('configs/a.py', 'work_dirs/b.pth') == 'a.py with b.pth'

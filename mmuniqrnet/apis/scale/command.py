@@ -16,6 +16,7 @@ from mmuniqrnet.checkpoints.carried_config import inference_config
 from mmuniqrnet.config import load_config
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.hub import hub_checkpoint, is_hub_address
+from mmuniqrnet.utils.shipped import SHIPPED
 from mmuniqrnet.version import __version__
 
 from .job import Job
@@ -46,10 +47,11 @@ def ground_at_scale(args: argparse.Namespace) -> tuple[list[str], int]:
     resources = Resources(args.workers, cpus, args.gpus_per_worker, args.address)
     source = RowSource(args.image, args.expressions, args.images)
     # On the CPU, to find out before Ray starts whether the model can be used.
-    made_for = UniQRNetInferencer(args.config, args.weights, 'cpu', show_progress=False).made_for
+    ask = UniQRNetInferencer(args.config, args.weights, 'cpu', show_progress=False)
     job = Job.create(args.out, source, _made_from(args), source.root, args.part_rows)
-    if made_for:
-        print(f'note: the weights were made for {made_for}; answers about other pictures are guesses.', file=sys.stderr)
+    if ask.made_for:
+        note = f'{ask.name} was made for {ask.made_for}; its answers about other pictures are guesses'
+        print(f'note: {note}.', file=sys.stderr)
     options = dict(
         model=_absolute(args.config),
         weights=_absolute(args.weights),
@@ -107,13 +109,15 @@ def _made_from(args: argparse.Namespace) -> dict[str, Any]:
 
 def _weights_content(weights: str | None) -> bytes:
     """The bytes of the weights; of those of a web server, only the address is known here."""
-    if weights is None:
-        return shipped_weights().read_bytes()
+    if weights is None:  # each of them may answer
+        return b''.join(shipped_weights(name).read_bytes() for name in SHIPPED)
+    if weights in SHIPPED:
+        return shipped_weights(weights).read_bytes()
     if is_hub_address(weights):
         return hub_checkpoint(weights).read_bytes()
     return weights.encode() if '://' in weights else Path(weights).expanduser().read_bytes()
 
 
 def _absolute(path: str | None) -> str | None:
-    """Workers have other working folders; an address is the same for all."""
-    return path if path is None or '://' in path else str(Path(path).expanduser().absolute())
+    """Workers have other working folders; an address, or the name of a shipped model, is the same for all."""
+    return path if path is None or path in SHIPPED or '://' in path else str(Path(path).expanduser().absolute())

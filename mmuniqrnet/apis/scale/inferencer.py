@@ -129,7 +129,9 @@ class RayInferencer:
                 orientation=self.orientation,
             )
         return [
-            answer if 'error' in answer else dict(answer, kept=self.ask.read(answer['expression']).kept)
+            answer
+            if 'error' in answer
+            else dict(answer, kept=self.ask.for_image(answer['image']).read(answer['expression']).kept)
             for answer in answers['predictions']
         ]
 

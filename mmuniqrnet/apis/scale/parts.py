@@ -40,6 +40,7 @@ def answer_schema() -> 'pa.Schema':
             refused=pa.bool_(),
             mask=text,
             unknown_words=pa.list_(text),
+            model=text,
             kept=text,
             error=text,
         ).items()

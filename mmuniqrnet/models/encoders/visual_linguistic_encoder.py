@@ -227,7 +227,7 @@ class VisualLinguisticEncoder(BaseModule):
         reg = self.reg_token.weight.expand(batch, 1, -1)
         outside = [F.interpolate(padding_mask[:, None].float(), size=s).squeeze(1).bool() for s in sizes]
         visual = self.visual_proj(visual)
-        if self.place_proj is not None:
+        if self.place_code is not None and self.place_proj is not None:
             codes = torch.cat([self.place_code(mask).flatten(2) for mask in outside], dim=2).transpose(1, 2)
             visual = visual + self.place_proj(codes.to(visual.dtype))
         x = torch.cat([reg, self.text_proj(text.tokens), visual], dim=1)  # [B, 1 + L + N, d]

@@ -1,5 +1,7 @@
 """Blocks of Swin that compute what mmdet's do, from the same parameters, with less memory traffic."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from mmdet.models.backbones.swin import PatchMerging, SwinBlock, SwinTransformer
@@ -48,27 +50,36 @@ class WindowBlock(SwinBlock):
         layout = WindowLayout(*hw_shape, attn.window_size, attn.shift_size)
         if self.with_cp and self.training and torch.is_grad_enabled():
             # Without random numbers, so their state need not be kept.
-            branch = checkpoint(self._attend, x, layout, use_reentrant=False, preserve_rng_state=False)
-            x = self._add_branch(x, branch)
-            return self._add_branch(x, norm_mlp(self.norm2, fc1, fc2, x))
-        x = self._add_branch(x, self._attend(x, layout))
-        return self._add_branch(x, gelu_linear(fc2, norm_linear(self.norm2, fc1, x)))
+            x = self._add_branch(
+                x, lambda x: checkpoint(self._attend, x, layout, use_reentrant=False, preserve_rng_state=False)
+            )
+            return self._add_branch(x, lambda x: norm_mlp(self.norm2, fc1, fc2, x))
+        x = self._add_branch(x, lambda x: self._attend(x, layout))
+        return self._add_branch(x, lambda x: gelu_linear(fc2, norm_linear(self.norm2, fc1, x)))
 
     def _attend(self, x: Tensor, layout: WindowLayout) -> Tensor:
         qkv = norm_linear(self.norm1, self.attn.w_msa.qkv, x, layout)  # [B * n, T, 3C]
         return attend_in_windows(self.attn.w_msa, qkv, layout)
 
-    def _add_branch(self, x: Tensor, branch: Tensor) -> Tensor:
-        """x + branch [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training."""
+    def _add_branch(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
+        """x + branch(x) [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training.
+
+        On a CPU, the branch of these samples is not computed. On a GPU, to choose samples would wait for the device.
+        """
         keep: Tensor | float | None = getattr(self, 'keep_rate', None)
         if keep is None and self.drop_rate > 0:
             keep = 1 - self.drop_rate
         if not self.training or keep is None:
-            return x + branch
+            return x + branch(x)
         # At least float32: half precision is too coarse for probabilities.
         dtype = torch.promote_types(x.dtype, torch.float32)
         kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + keep).floor() / keep
-        return torch.addcmul(x, branch, kept.to(x.dtype))
+        if x.device.type == 'cpu' and isinstance(keep, float):
+            chosen = kept.flatten().nonzero().flatten()
+            # If all are dropped, the parameters still need gradients, for which the processes of DDP wait.
+            if 0 < len(chosen) < len(x):
+                return x.index_add(0, chosen, branch(x[chosen]).to(x.dtype), alpha=float(kept.max()))
+        return torch.addcmul(x, branch(x), kept.to(x.dtype))
 
 
 class SlicingPatchMerging(PatchMerging):

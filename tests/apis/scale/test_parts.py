@@ -16,6 +16,7 @@ ANSWER = dict(
     refused=False,
     mask=dict(size=[4, 6], counts='52203'),
     unknown_words=['cup'],
+    model='photos',
     kept=None,
 )
 FAILED = dict(key='1_1', image='a.png', image_index=0, expression='', error='the expression is empty.')

@@ -55,7 +55,7 @@ def data(tmp_path_factory) -> Path:
 def expected(data) -> list[dict]:
     """What the inferencer alone gives, one image after the other, as rows of the output."""
     torch.set_num_threads(1)
-    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     rows = []
     for number, line in enumerate((data / 'rows.jsonl').read_text().splitlines(), 1):
         line = json.loads(line)
@@ -192,7 +192,7 @@ def test_an_image_that_ends_every_process_gets_an_error(data, expected, tmp_path
         "pipeline = [load, end, resize, dict(type='PackReferInputs')]\n"
         'test_dataloader = dict(dataset=dict(pipeline=pipeline))\n'
     )
-    arguments = ('--config', config, '--weights', shipped_weights(), '--out', tmp_path / 'out')
+    arguments = ('--config', config, '--weights', shipped_weights('shapes'), '--out', tmp_path / 'out')
     assert ground(data / 'rows.jsonl', *arguments, '--part-rows', 14) == 1
     rows = {row['key']: row for row in pq.read_table(tmp_path / 'out').to_pylist()}
     deadly = [row for row in rows.values() if row['image'] == '006.png']
@@ -217,7 +217,7 @@ def test_the_inferencer_is_an_actor_of_any_dataset(data, expected, local_ray):
     )
     rows = sorted(dataset.take_all(), key=lambda row: int(row['key'].split('_')[0]))
     assert [row['key'] for row in rows] == [f'{i}_0' for i in range(12)]
-    ask = UniQRNetInferencer(device='cpu', show_progress=False)
+    ask = UniQRNetInferencer(weights='shapes', device='cpu', show_progress=False)
     for item, row in zip(items, rows, strict=True):
         answer = ask(item['image'], item['expressions'])['predictions'][0]
         assert np.allclose(row['box'], answer['box'], atol=1e-3) and row['mask'] == answer['mask']['counts']

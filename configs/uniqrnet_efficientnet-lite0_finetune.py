@@ -1,0 +1,37 @@
+"""The network for photographs, fine-tuned from the weights that come with the package; no other file is needed."""
+
+_base_ = './uniqrnet_efficientnet-lite0_photos.py'
+
+# To change: the data, as in docs/tutorials/photographs.md; train_cfg.max_iters=N, optim_wrapper.optimizer.lr=X
+load_from = 'mmuniqrnet/weights/uniqrnet_efficientnet-lite0_photos.safetensors'
+model = dict(
+    # The settings of the two parts whose first weights the training from scratch reads from files.
+    text_encoder=dict(
+        model=dict(
+            model_type='bert',
+            hidden_size=384,
+            intermediate_size=1536,
+            max_position_embeddings=32,
+            num_hidden_layers=2,
+            vocab_size=3000,
+        )
+    ),
+    backbone=dict(body=dict(init_cfg=None)),
+)
+photos = dict(
+    _delete_=True,
+    type='ReferJsonlDataset',
+    data_root='data/photos/',
+    data_prefix=dict(img_path='images/'),
+    dataset_name='photos',
+)
+train_dataloader = dict(batch_size=16, dataset=dict(photos, ann_file='train.jsonl', pipeline={{_base_.train_pipeline}}))
+val_dataloader = dict(
+    dataset=dict(photos, ann_file='val.jsonl', split='val', test_mode=True, pipeline={{_base_.test_pipeline}})
+)
+test_dataloader = dict(
+    dataset=dict(photos, ann_file='val.jsonl', split='val', test_mode=True, pipeline={{_base_.test_pipeline}})
+)
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
+param_scheduler = []
+train_cfg = dict(max_iters=500, val_interval=100)
