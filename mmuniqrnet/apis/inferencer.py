@@ -126,8 +126,7 @@ class UniQRNetInferencer(BaseInferencer):
             ``predictions``: one for each pair of image and expression, in the order of the inputs, image by image: the
             dictionary of :func:`mmuniqrnet.apis.outputs.to_dict`, with ``model``, the name of the weights, and, if
             there is an ``out_dir``, the names of the files; or, after an error, a dictionary with ``error``.
-            ``visualization``: as many pictures, RGB
-            uint8, None after an error; empty if nothing is drawn.
+            ``visualization``: as many pictures, RGB uint8, None after an error; empty if nothing is drawn.
 
         Warns:
             UserWarning: If an expression is too long and therefore cut, or has words that the network does not know.

@@ -74,8 +74,8 @@ class TorchModel:
 
     Args:
         config: Config file; None = the one that the weights carry.
-        weights: A ``.safetensors`` or ``.pth`` file, ``hf://ORG/NAME``, or ``'photos'`` or ``'shapes'``, which come with
-            the package; None = ``'photos'``.
+        weights: A ``.safetensors`` or ``.pth`` file, ``hf://ORG/NAME``, or one of the package's: ``'photos'`` (also if
+            None) or ``'shapes'``.
         device: Such as ``'cuda:0'``; None = a GPU if there is one.
 
     Raises:
