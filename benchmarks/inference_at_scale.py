@@ -23,7 +23,7 @@ from mmuniqrnet.utils.tables import text_table
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', help='config (default: the one in the weights)')
-    parser.add_argument('--weights', help='weights (default: the shipped ones)')
+    parser.add_argument('--weights', default='shapes', help='weights (default: the shipped ones for RefShapes)')
     parser.add_argument('--images', type=int, default=128, help='scenes (default: %(default)s)')
     parser.add_argument('--part-rows', type=int, default=8, help='images in a part (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2, help='processes, of one core each (default: %(default)s)')

@@ -103,7 +103,11 @@ async def load(port: int, clients: Sequence[Sequence[bytes]], seconds: float) ->
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
-    common = ['--max-queue', str(2 * max(args.clients)), *(['--onnx', args.onnx] if args.onnx else [])]
+    common = [
+        '--max-queue',
+        str(2 * max(args.clients)),
+        *(['--onnx', args.onnx] if args.onnx else ['--weights', 'shapes']),
+    ]
     rows = []
     with (
         serving([*SERVERS['with'], *common], args.threads) as batching,

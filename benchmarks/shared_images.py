@@ -63,7 +63,7 @@ def read_config(args: argparse.Namespace) -> Config:
     if args.config is None and (args.training or args.pixels):
         raise UserError('--training and --pixels change the network, so they need a --config.')
     if args.config is None:
-        return config_and_checkpoint(None, args.weights)[0]
+        return config_and_checkpoint(None, args.weights or 'shapes')[0]
     cfg = load_config(args.config, args.cfg_options)
     if args.weights is None:
         text = cfg.model.text_encoder
@@ -129,7 +129,9 @@ def inference(cfg: Config, args: argparse.Namespace, folder: Path) -> list[dict]
     if image is None:
         image = str(folder / 'scene.png')
         cv2.imwrite(image, draw_scene(1, 'val', 0)[0])
-    if weights is None and args.config is not None:
+    if weights is None and args.config is None:
+        weights = 'shapes'
+    elif weights is None:
         weights = folder / 'random.safetensors'
         write_checkpoint(dict(meta={}, state_dict=build(cfg).state_dict()), weights)
     ask = UniQRNetInferencer(None if args.config is None else cfg, weights, 'cpu', show_progress=False)
