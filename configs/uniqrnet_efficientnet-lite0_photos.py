@@ -17,9 +17,9 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=4000, T_max=3900, eta_min=1e-5),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=3400, T_max=3300, eta_min=1e-5),
 ]
-train_cfg = dict(type='ResumableIterLoop', max_iters=4000, val_interval=1000)
+train_cfg = dict(type='ResumableIterLoop', max_iters=3400, val_interval=850)
 val_cfg = dict()
 test_cfg = dict()
 default_hooks = dict(
