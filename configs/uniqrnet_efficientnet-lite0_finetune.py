@@ -8,6 +8,7 @@ model = dict(
     # The settings of the two parts whose first weights the training from scratch reads from files.
     text_encoder=dict(
         model=dict(
+            _delete_=True,
             model_type='bert',
             hidden_size=384,
             intermediate_size=1536,
@@ -33,5 +34,8 @@ test_dataloader = dict(
     dataset=dict(photos, ann_file='val.jsonl', split='val', test_mode=True, pipeline={{_base_.test_pipeline}})
 )
 optim_wrapper = dict(optimizer=dict(lr=1e-4))
-param_scheduler = []
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=100, end=500, T_max=400, eta_min=1e-5),
+]
 train_cfg = dict(max_iters=500, val_interval=100)

@@ -13,7 +13,7 @@ from running import run_page
 from workplace import SMALLER, make_workplace
 
 # Run by the tutorial's own test, which looks at what comes out.
-ELSEWHERE = ('docs/tutorials/own_data.md',)
+ELSEWHERE = ('docs/tutorials/own_data.md', 'docs/tutorials/photographs.md')
 # Takes a minute, most of it in torch's exporter: `make test` reads it, `make test-slow` runs it.
 SLOW = ('docs/export.md',)
 LANGUAGES = {'python', 'sh', 'json'}

@@ -64,7 +64,8 @@ class WindowBlock(SwinBlock):
     def _add_branch(self, x: Tensor, branch: Callable[[Tensor], Tensor]) -> Tensor:
         """x + branch(x) [B, N, C], with the branch of some samples dropped as mmcv's ``DropPath`` does in training.
 
-        On a CPU, the branch of these samples is not computed. On a GPU, to choose samples would wait for the device.
+        On a CPU, the branch of these samples is not computed. On a GPU, choosing samples would wait for the device, and
+        compiled code can not depend on how many there are.
         """
         keep: Tensor | float | None = getattr(self, 'keep_rate', None)
         if keep is None and self.drop_rate > 0:
@@ -74,12 +75,17 @@ class WindowBlock(SwinBlock):
         # At least float32: half precision is too coarse for probabilities.
         dtype = torch.promote_types(x.dtype, torch.float32)
         kept = (torch.rand(x.shape[0], 1, 1, dtype=dtype, device=x.device) + keep).floor() / keep
-        if x.device.type == 'cpu' and isinstance(keep, float):
-            chosen = kept.flatten().nonzero().flatten()
-            # If all are dropped, the parameters still need gradients, for which the processes of DDP wait.
-            if 0 < len(chosen) < len(x):
-                return x.index_add(0, chosen, branch(x[chosen]).to(x.dtype), alpha=float(kept.max()))
+        if x.device.type == 'cpu' and isinstance(keep, float) and not torch.compiler.is_compiling():
+            return self._add_chosen(x, branch, kept)
         return torch.addcmul(x, branch(x), kept.to(x.dtype))
+
+    def _add_chosen(self, x: Tensor, branch: Callable[[Tensor], Tensor], kept: Tensor) -> Tensor:
+        """x + kept * branch(x), with the branch of those samples only whose ``kept`` [B, 1, 1] is not zero."""
+        chosen = kept.flatten().nonzero().flatten()
+        # If all are dropped, the parameters still need gradients, for which the processes of DDP wait.
+        if len(chosen) in (0, len(x)):
+            return torch.addcmul(x, branch(x), kept.to(x.dtype))
+        return x.index_add(0, chosen, branch(x[chosen]).to(x.dtype), alpha=float(kept.max()))
 
 
 class SlicingPatchMerging(PatchMerging):
