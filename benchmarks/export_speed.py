@@ -44,7 +44,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(1)
-    network = ExportedNetwork(UniQRNetInferencer(args.model, args.weights, 'cpu', show_progress=False).model)
+    network = ExportedNetwork(
+        UniQRNetInferencer(
+            args.model, args.weights or (None if args.model else 'shapes'), 'cpu', show_progress=False
+        ).model
+    )
     onnx = OnnxPredictor(args.folder, threads=1)
     given = inputs(network, args.batch)
     feed = {name: value.numpy() for name, value in given._asdict().items()}

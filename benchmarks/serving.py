@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, default=5.0, help='of load in each round (default: 5)')
     parser.add_argument('--rounds', type=positive_int, default=3)
     parser.add_argument('--threads', type=positive_int, default=1, help='of the network (default: 1)')
-    parser.add_argument('--onnx', metavar='FOLDER', help='an export (default: the shipped weights)')
+    parser.add_argument('--onnx', metavar='FOLDER', help='an export (default: the shipped weights for RefShapes)')
     return parser.parse_args(argv)
 
 

@@ -47,7 +47,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('image', nargs='?', help='image file, for inference (default: a scene of RefShapes)')
     parser.add_argument('--expressions', nargs='+', type=positive_int, default=[2, 4, 8, 16], metavar='N')
     parser.add_argument('--config', help='config file (default: the one in the weights file)')
-    parser.add_argument('--weights', help='checkpoint (default: the shipped model, or random weights for --config)')
+    parser.add_argument(
+        '--weights', help='checkpoint (default: the shipped model for RefShapes, or random weights for --config)'
+    )
     parser.add_argument('--training', action='store_true', help='measure a training step, with random weights')
     parser.add_argument(
         '--pixels', type=positive_int, help='side of the canvas, a multiple of 64 (default: the config)'

@@ -1,8 +1,10 @@
-"""The network for photographs, fine-tuned from the weights that come with the package; no other file is needed."""
+"""The network for photographs, fine-tuned from the weights that come with the package."""
 
 _base_ = './uniqrnet_efficientnet-lite0_photos.py'
 
-# To change: the data, as in docs/tutorials/photographs.md; train_cfg.max_iters=N, optim_wrapper.optimizer.lr=X
+# Run it in the repository's folder, where load_from is. The data are set as in docs/tutorials/photographs.md.
+# To change: the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N, where T_max is 100
+# less; optim_wrapper.optimizer.lr=X
 load_from = 'mmuniqrnet/weights/uniqrnet_efficientnet-lite0_photos.safetensors'
 model = dict(
     # The settings of the two parts whose first weights the training from scratch reads from files.

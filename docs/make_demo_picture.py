@@ -1,4 +1,4 @@
-"""Make docs/images/demo.png: answers of the shipped model on RefShapes scenes that it was not trained on.
+"""Make docs/images/demo.png: answers of the shipped model for RefShapes on scenes that it was not trained on.
 
     python docs/make_demo_picture.py [--seed 7] [--out docs/images/demo.png]
 

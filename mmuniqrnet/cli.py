@@ -167,8 +167,8 @@ def ground(args: argparse.Namespace) -> int:
         answering = [ask.for_image(image) for image in images]
         for model in dict.fromkeys(answering):
             if model.made_for:
-                note = f'{model.name} was made for {model.made_for}; its answers about other pictures are guesses'
-                print(f'note: {note}.', file=sys.stderr)
+                made_for = f'the model {model.name} was made for {model.made_for}'
+                print(f'note: {made_for}; its answers about other pictures are guesses.', file=sys.stderr)
         answers = ask(
             images,
             [args.expressions] * len(images),

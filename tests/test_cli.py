@@ -142,7 +142,7 @@ def test_the_shipped_model_says_what_it_was_made_for_and_which_words_it_does_not
     assert first.endswith('the model does not know “Woman”') and 'not know' not in second
     made_for, unknown = [line for line in notes.splitlines() if line.startswith('note: ')]
     assert made_for == (
-        'note: shapes was made for RefShapes: synthetic scenes of coloured shapes; its answers about other '
+        'note: the model shapes was made for RefShapes: synthetic scenes of coloured shapes; its answers about other '
         'pictures are guesses.'
     )
     assert '“Woman” (not in its training text)' in unknown

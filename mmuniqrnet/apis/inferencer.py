@@ -109,7 +109,8 @@ class UniQRNetInferencer(BaseInferencer):
                 [H, W, 3]: **RGB**, unlike what OpenCV and mmcv read.
             expressions: One expression for every image; or a list: for one image, all its expressions; for several,
                 one entry per image (an expression, or a list of them).
-            batch_size: How many expressions go through the network at a time.
+            batch_size: How many expressions go through the network at a time; neighbouring images of the same model
+                form batches.
             return_datasamples: Whether the predictions are mmdet's ``DetDataSample`` with ``pred_instances`` in
                 original pixels, and ``refused``, ``image_index`` and ``model`` as metainfo.
             return_gates: Whether to add the spatial gates.
@@ -178,6 +179,10 @@ class UniQRNetInferencer(BaseInferencer):
         if self._for_scenes is None:
             self._for_scenes = UniQRNetInferencer(weights=SHAPES, device=self._device, show_progress=False)
         return self._for_scenes
+
+    def named(self, name: str) -> 'UniQRNetInferencer':
+        """The inferencer that gave a prediction whose ``model`` is ``name``."""
+        return self._for_scenes if self._for_scenes is not None and name == self._for_scenes.name else self
 
     def preprocess(
         self,

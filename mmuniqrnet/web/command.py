@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> None:
     inferencer = UniQRNetInferencer(model=args.config, weights=args.weights, device=args.device, show_progress=False)
     with end_signals() as ended, tempfile.TemporaryDirectory(prefix='mmuniqrnet-web-') as folder:
         about = about_model(args.config, inferencer.name, inferencer.made_for)
+        if args.weights is None:
+            about += '; the shipped model “shapes” answers about scenes that "mmuniqrnet scene" made, and the examples'
         serve(inferencer, Path(folder), args.host, args.port, about, ended)
 
 

@@ -95,7 +95,7 @@ class Page:
                         label='Phrases, one a line',
                         lines=4,
                         max_lines=8,
-                        placeholder='the red circle\nlargest shape',
+                        placeholder='person on the left\nthe biggest dog',
                         elem_id='phrases',
                     )
                     below = gr.Slider(
@@ -202,13 +202,16 @@ class Page:
             pixels, phrases = read_upload(path, name), phrases_of(text)
             model = self.inferencer.for_image(path)
             self.models[model.name] = model
-            predictions = ask(model, pixels, name, phrases)
+            shown_name = Path(model.name).name  # visitors need not see the folders of the server
+            predictions = [
+                dict(one, model=shown_name) if 'model' in one else one for one in ask(model, pixels, name, phrases)
+            ]
             answers = Answers(pixels, predictions, [reading_notes(model, phrase) for phrase in phrases], model.name)
             shown = self.show(answers, below)
         except Exception as error:
             raise _as_shown(error) from error
         count, seconds = len(phrases), time.perf_counter() - start
-        status = f'{count} phrase{"s" if count > 1 else ""} asked in {seconds:.1f} s; the model is {model.name}.'
+        status = f'{count} phrase{"s" if count > 1 else ""} asked in {seconds:.1f} s; the model is `{shown_name}`.'
         if any(answers.notes):
             gr.Warning('The model did not understand everything: see the answers in the table.')
         choices = [('none', NO_GATES), *((label, index) for index, label in enumerate(answers.labels))]

@@ -49,8 +49,12 @@ def ground_at_scale(args: argparse.Namespace) -> tuple[list[str], int]:
     # On the CPU, to find out before Ray starts whether the model can be used.
     ask = UniQRNetInferencer(args.config, args.weights, 'cpu', show_progress=False)
     job = Job.create(args.out, source, _made_from(args), source.root, args.part_rows)
-    if ask.made_for:
-        note = f'{ask.name} was made for {ask.made_for}; its answers about other pictures are guesses'
+    name, made_for = ask.name, ask.made_for
+    del ask
+    if made_for:
+        note = f'the model {name} was made for {made_for}; its answers about other pictures are guesses'
+        if args.weights is None:
+            note += '; the model shapes answers about scenes that "mmuniqrnet scene" made'
         print(f'note: {note}.', file=sys.stderr)
     options = dict(
         model=_absolute(args.config),

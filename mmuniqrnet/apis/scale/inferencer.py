@@ -131,7 +131,7 @@ class RayInferencer:
         return [
             answer
             if 'error' in answer
-            else dict(answer, kept=self.ask.for_image(answer['image']).read(answer['expression']).kept)
+            else dict(answer, kept=self.ask.named(answer['model']).read(answer['expression']).kept)
             for answer in answers['predictions']
         ]
 

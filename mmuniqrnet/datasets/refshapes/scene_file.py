@@ -1,5 +1,6 @@
 """Scenes of RefShapes as single PNG files, which say in their metadata what they are."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,15 @@ def is_scene(image: Any) -> bool:
     if not isinstance(image, str | Path):
         return False
     try:
+        if not Path(image).is_file():  # what is read from a pipe is gone
+            return False
         with open(image, 'rb') as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
                 return False
-        with Image.open(image) as opened:  # decodes no pixels
-            return _says_so(opened.info)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # the decoder warns
+            with Image.open(image, formats=['PNG']) as opened:  # decodes no pixels
+                return _says_so(opened.info)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # the decoder reports what is wrong
         return False
 

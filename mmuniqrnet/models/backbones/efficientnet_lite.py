@@ -170,7 +170,7 @@ class EfficientNetLite(BaseModule):
                     )
                     channels = out
             self.stages.append(nn.Sequential(*blocks))
-        # CPUs compute depthwise convolutions faster so; the values are the same.
+        # CPUs compute depthwise convolutions faster in this memory layout; no value changes.
         self.to(memory_format=torch.channels_last)
         self._freeze()
 
