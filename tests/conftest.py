@@ -1,3 +1,4 @@
+import logging
 import os
 import random
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.paths import SHARED
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from yapf.yapflib import yapf_api
 
@@ -63,6 +65,18 @@ def no_default_scope() -> Iterator[None]:
     yield
     DefaultScope._instance_dict.clear()
     ReferringVisualizer._instance_dict.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_closed_log_files() -> None:
+    """The server sets up Python's logging, which closes the log files of all runners that tests had before.
+
+    mmengine still writes initialisations into them.
+    """
+    for logger in MMLogger._instance_dict.values():
+        closed = [one for one in logger.handlers if isinstance(one, logging.FileHandler) and one.stream is None]
+        for handler in closed:
+            logger.removeHandler(handler)
 
 
 @pytest.fixture
