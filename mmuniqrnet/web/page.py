@@ -71,7 +71,6 @@ class Page:
 
     def __init__(self, inferencer: 'UniQRNetInferencer', folder: Path, about: str, keep: int = 3600) -> None:
         self.inferencer = inferencer
-        self.models: dict[str, UniQRNetInferencer] = {}  # those that have answered, by name
         self.folder = folder
         self.examples = self._examples()
         self.blocks = self._build(about, keep)
@@ -201,7 +200,6 @@ class Page:
             name = Path(original or path).name if path else ''
             pixels, phrases = read_upload(path, name), phrases_of(text)
             model = self.inferencer.for_image(path)
-            self.models[model.name] = model
             shown_name = Path(model.name).name  # visitors need not see the folders of the server
             predictions = [
                 dict(one, model=shown_name) if 'model' in one else one for one in ask(model, pixels, name, phrases)
@@ -227,7 +225,11 @@ class Page:
         opacities = [opacity_of(prediction, *shown.shape[:2]) for prediction in predictions]
         annotations = [pair for pair in zip(opacities, answers.labels) if pair[0] is not None]
         everything, *files = write_files(
-            Path(tempfile.mkdtemp(dir=self.folder)), predictions, shown, opacities, self.models[answers.model].made_for
+            Path(tempfile.mkdtemp(dir=self.folder)),
+            predictions,
+            shown,
+            opacities,
+            self.inferencer.named(answers.model).made_for,
         )
         return (
             gr.update(value=(shown, annotations), color_map=dict(zip(answers.labels, COLOURS))),
@@ -245,7 +247,9 @@ class Page:
         if answers is None or index == NO_GATES:
             return gr.update(value=None, visible=False)
         try:
-            gates = gates_of(self.models[answers.model], answers.picture, answers.predictions[index]['expression'])
+            gates = gates_of(
+                self.inferencer.named(answers.model), answers.picture, answers.predictions[index]['expression']
+            )
         except Exception as error:
             raise _as_shown(error) from error
         return gr.update(value=gate_pictures(answers.picture, gates), visible=True)
