@@ -5,6 +5,7 @@ from .gated_detectors import GatedGLIP, GatedGroundingDINO
 from .heads import (
     BoxBranch,
     DecodeHeadMaskBranch,
+    DenseBoxBranch,
     MaskBranch,
     PixelGuidance,
     PointingBoxBranch,
@@ -21,6 +22,7 @@ __all__ = [
     'BoxBranch',
     'BoxMaskConsistencyLoss',
     'DecodeHeadMaskBranch',
+    'DenseBoxBranch',
     'GatedGLIP',
     'GatedGroundingDINO',
     'LanguageModel',

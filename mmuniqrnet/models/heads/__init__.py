@@ -1,5 +1,6 @@
 from .box_branches import BoxBranch, PointingBoxBranch
 from .decode_head_branch import DecodeHeadMaskBranch
+from .dense_boxes import DenseBoxBranch
 from .mask_branch import MaskBranch
 from .pixel_guidance import PixelGuidance
 from .score_branch import ScoreBranch
@@ -8,6 +9,7 @@ from .uniqrnet_head import UniQRNetHead
 __all__ = [
     'BoxBranch',
     'DecodeHeadMaskBranch',
+    'DenseBoxBranch',
     'MaskBranch',
     'PixelGuidance',
     'PointingBoxBranch',

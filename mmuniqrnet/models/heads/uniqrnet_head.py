@@ -18,6 +18,7 @@ from mmuniqrnet.utils.deprecation import moved_arguments
 from mmuniqrnet.utils.errors import UserError
 
 from .answering import TestCfg, to_answer
+from .dense_boxes import DenseBoxBranch, DenseBoxes
 from .mask_and_box import boxes_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
@@ -34,13 +35,14 @@ class UniQRNetHead(BaseModule):
     Every branch and every loss may be None: with boxes only this is QRNet, with masks only its segmentation variant.
     A branch of which every loss is None is frozen: DDP would wait for gradients of its parameters.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
-    ``loss_aux_{backbone|neck}{i}``, ``loss_aux_gate_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``), so
-    that a hook can balance them by prefix. With ``deep_supervision``, the mask losses of earlier encoder layers i are
+    ``loss_aux_{backbone|neck}{i}``, ``loss_aux_gate_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``,
+    ``loss_box_choice``, ``loss_mask_extent``), so that a hook can balance them by prefix. With ``deep_supervision``, the mask losses of earlier encoder layers i are
     ``d{i}.loss_mask_bce`` and ``d{i}.loss_mask_dice``, counted from 0.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
-        box_branch: Boxes from [REG] (:class:`BoxBranch`), or from its attention (:class:`PointingBoxBranch`).
+        box_branch: Boxes from [REG] (:class:`BoxBranch`), from its attention (:class:`PointingBoxBranch`), or from a
+            choice among the boxes of all visual tokens (:class:`DenseBoxBranch`).
         mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
         score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
         pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
@@ -52,6 +54,10 @@ class UniQRNetHead(BaseModule):
         loss_score: Loss of the score; its target is the IoU of the box (0 if there is no target object).
         loss_consistency: Loss between box and mask, such as :class:`BoxMaskConsistencyLoss`, of samples with a target
             object.
+        loss_box_choice: Weight of the loss of the choice among the tokens, a divergence; needed with
+            :class:`DenseBoxBranch`, and for this branch only.
+        loss_mask_extent: Loss between the predicted mask and the true box, such as :class:`BoxMaskConsistencyLoss`
+            (BoxInst's projection loss), of samples that have a box and no mask.
         mask_loss_stride: Stride on the canvas, in pixels, at which the mask losses are computed; 1 is the most precise
             at edges.
         box_from_mask: Whether the box branch predicts the difference from the box around the predicted mask, instead of
@@ -82,6 +88,8 @@ class UniQRNetHead(BaseModule):
         loss_aux: ModuleOrConfig | None = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
         loss_score: ModuleOrConfig | None = dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
         loss_consistency: ModuleOrConfig | None = None,
+        loss_box_choice: float | None = None,
+        loss_mask_extent: ModuleOrConfig | None = None,
         mask_loss_stride: int = 1,
         box_from_mask: bool = False,
         deep_supervision: bool = False,
@@ -98,6 +106,8 @@ class UniQRNetHead(BaseModule):
             raise UserError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
             raise UserError('UniQRNetHead: loss_consistency needs a box_branch and a mask_branch.')
+        if loss_mask_extent is not None and mask_branch is None:
+            raise UserError('UniQRNetHead: loss_mask_extent needs a mask_branch.')
         self.test_cfg = TestCfg.of(test_cfg, has_box=box_branch is not None, has_mask=mask_branch is not None)
         self.encoder = build_module(encoder)
         self.box_branch = build_module(box_branch)
@@ -111,12 +121,22 @@ class UniQRNetHead(BaseModule):
         self.loss_aux = build_module(loss_aux)
         self.loss_score = build_module(loss_score)
         self.loss_consistency = build_module(loss_consistency)
+        self.loss_box_choice = loss_box_choice
+        self.loss_mask_extent = build_module(loss_mask_extent)
         for name in ('loss_mask_bce', 'loss_aux', 'loss_mask_dice'):
             check_loss(name, getattr(self, name), whole=name == 'loss_mask_dice')
         if getattr(self.box_branch, 'sees_reference', False) and not box_from_mask:
             raise UserError(
                 'UniQRNetHead: the box_branch has sees_reference=True, which needs box_from_mask=True: without a '
                 'box from the mask there is no reference. Set box_branch.sees_reference=False.'
+            )
+        dense = isinstance(self.box_branch, DenseBoxBranch)
+        if dense and box_from_mask:
+            raise UserError('UniQRNetHead: DenseBoxBranch starts from no reference; set box_from_mask=False.')
+        if dense != (loss_box_choice is not None):
+            raise UserError(
+                'UniQRNetHead: loss_box_choice is the weight of the loss that trains the choice of DenseBoxBranch; give '
+                'it with this branch, such as 1.0, and with no other.'
             )
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
@@ -126,15 +146,16 @@ class UniQRNetHead(BaseModule):
             self._check_deep_supervision()
         self._freeze_untrained()
 
-    def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Tensor]:
+    def forward(self, levels: Sequence[Tensor], text: TextFeatures, padding_mask: Tensor) -> dict[str, Any]:
         """Neck maps [B, C, h, w], text, padding mask of the canvas [B, H, W] -> the outputs of the branches.
 
         Returns:
             ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and ``score_logits``
             [B], each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training. In
             training with ``deep_supervision``, also ``d{i}.mask_logits`` [B, 1, h, w] of each earlier encoder layer i.
+            With :class:`DenseBoxBranch`, also ``dense``, its :class:`DenseBoxes`.
         """
-        out = {}
+        out: dict[str, Any] = {}
         if self.mask_branch is not None and self.deep_supervision and self.training:
             layers = self.encoder.forward_layers(levels, text, padding_mask)
             *earlier, out['mask_logits'] = self.mask_branch.forward_layers(layers, levels)
@@ -146,7 +167,10 @@ class UniQRNetHead(BaseModule):
                 out['mask_logits'] = self.mask_branch(joint.reg, joint.maps, levels)
         if self.box_branch is not None:
             reference = self.references(out['mask_logits'], padding_mask) if self.box_from_mask else None
-            out['boxes'] = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
+            boxes = self.box_branch(joint.reg, reference, joint.maps, padding_mask)
+            if isinstance(boxes, DenseBoxes):
+                out['dense'], boxes = boxes, boxes.boxes
+            out['boxes'] = boxes
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
         if self.test_cfg.mask_margin is not None and not self.training:
@@ -189,7 +213,9 @@ class UniQRNetHead(BaseModule):
         out = self(levels, text, padding_mask)
         targets = make_targets(data_samples, padding_mask.device)
         losses: dict[str, Tensor] = {}
-        if 'boxes' in out:
+        if 'dense' in out:
+            losses |= self.dense_box_losses(out['dense'], targets)
+        elif 'boxes' in out:
             losses |= self.box_losses(out['boxes'], targets)
         if 'mask_logits' in out:
             losses |= self.mask_losses(out['mask_logits'].float(), targets)
@@ -201,6 +227,8 @@ class UniQRNetHead(BaseModule):
                 losses[f'loss_aux_{name}'] = self.pixel_loss(self.loss_aux, logits.float(), targets)
         if 'score_logits' in out and self.loss_score is not None:
             losses['loss_score'] = self.score_loss(self.loss_score, out, targets)
+        if self.loss_mask_extent is not None:
+            losses['loss_mask_extent'] = self.extent_loss(self.loss_mask_extent, out, targets)
         if self.loss_consistency is not None:
             losses['loss_consistency'] = self.consistency_loss(self.loss_consistency, out, targets)
         return losses
@@ -215,6 +243,25 @@ class UniQRNetHead(BaseModule):
         if self.loss_box_giou is not None:
             corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes)
             losses['loss_box_giou'] = weighted_mean(self.loss_box_giou, *corners, targets.has_box, count)
+        return losses
+
+    def dense_box_losses(self, dense: DenseBoxes, targets: Targets) -> dict[str, Tensor]:
+        """Losses of the choice among tokens, and of their boxes by how well each token fits the true box."""
+        count = reduce_mean(targets.has_box.sum()).clamp(min=EPS)
+        with torch.no_grad():
+            fit = dense.targets(targets.boxes) * targets.has_box[:, None]  # [B, N]
+        # The divergence instead of the cross-entropy, whose lowest value is above zero: strategies of LossBalanceHook
+        # weight a task by the size of its losses.
+        divergence = F.kl_div(dense.choice.log_softmax(1), fit, reduction='sum')
+        losses = {'loss_box_choice': divergence / count * self.loss_box_choice}
+        boxes = dense.candidates.flatten(0, 1)
+        truth = targets.boxes[:, None].expand_as(dense.candidates).flatten(0, 1)
+        weight = fit.flatten()
+        if self.loss_box_l1 is not None:
+            losses['loss_box_l1'] = weighted_mean(self.loss_box_l1, boxes, truth, weight[:, None].expand_as(boxes), count)
+        if self.loss_box_giou is not None:
+            corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(truth)
+            losses['loss_box_giou'] = weighted_mean(self.loss_box_giou, *corners, weight, count)
         return losses
 
     def mask_losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
@@ -255,6 +302,14 @@ class UniQRNetHead(BaseModule):
             count = reduce_mean(known.sum()).clamp(min=EPS)
         return loss(out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
 
+    def extent_loss(self, loss: nn.Module, out: dict[str, Tensor], targets: Targets) -> Tensor:
+        """Loss between the predicted mask and the true box, averaged over the samples that have a box and no mask."""
+        weight = targets.has_box * (1 - targets.has_mask)
+        count = reduce_mean(weight.sum()).clamp(min=EPS)
+        logits = out['mask_logits'].float()
+        _, inside = targets.shares(logits.shape[-2:])
+        return loss(targets.boxes, logits, inside, weight, avg_factor=count)
+
     def consistency_loss(self, loss: nn.Module, out: dict[str, Tensor], targets: Targets) -> Tensor:
         """Consistency of box and mask, averaged over the samples with a target object, whichever of the two it has."""
         count = reduce_mean(targets.exists.sum()).clamp(min=EPS)
@@ -264,8 +319,8 @@ class UniQRNetHead(BaseModule):
 
     def _freeze_untrained(self) -> None:
         losses_of = {
-            'box_branch': (self.loss_box_l1, self.loss_box_giou, self.loss_consistency),
-            'mask_branch': (self.loss_mask_bce, self.loss_mask_dice, self.loss_consistency),
+            'box_branch': (self.loss_box_l1, self.loss_box_giou, self.loss_consistency, self.loss_box_choice),
+            'mask_branch': (self.loss_mask_bce, self.loss_mask_dice, self.loss_consistency, self.loss_mask_extent),
             'score_branch': (self.loss_score,),
             'pixel_guidance': (self.loss_aux,),
         }
@@ -307,7 +362,7 @@ class UniQRNetHead(BaseModule):
         """
         out = self(levels, text, padding_mask)
         return [
-            to_answer({name: values[i] for name, values in out.items()}, Placement.of(sample), self.test_cfg)
+            to_answer({name: out[name][i] for name in out if name != 'dense'}, Placement.of(sample), self.test_cfg)
             for i, sample in enumerate(data_samples)
         ]
 
