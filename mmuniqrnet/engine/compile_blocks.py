@@ -1,56 +1,70 @@
-"""Compilation of the blocks that a network repeats: each kind of block is compiled once, for all its repetitions."""
+"""Compilation of the parts of a network: each kind of block is compiled once, for all its repetitions."""
 
 from collections.abc import Callable
 
 import torch
+from mmdet.models.layers import PatchEmbed
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.utils import digit_version
 from torch import nn
 
+from mmuniqrnet.models.backbones import QRNetSwin
 from mmuniqrnet.models.encoders.visual_linguistic_encoder import EncoderLayer
-from mmuniqrnet.models.layers.swin_block import SlicingPatchMerging, WindowBlock
+from mmuniqrnet.models.layers.swin_block import WindowBlock
+from mmuniqrnet.models.necks import QueryAwareFusion
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import UserError
 
-KINDS = (WindowBlock, SlicingPatchMerging, EncoderLayer)
+# Modules that are compiled as they are, and those that compile a part of themselves.
+KINDS = (WindowBlock, PatchEmbed, EncoderLayer)
+KINDS_WITH_PARTS = (QRNetSwin, QueryAwareFusion)
 # Torch 2.6 and 2.8 break the graph in the norms; the versions between 2.8 and this one were not tried.
-OLDEST_TORCH = '2.13'
+OLDEST_TORCH = '2.11'
 
 
 def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> list[nn.Module]:
-    """Let the blocks of ``QRNetSwin`` and the layers of ``VisualLinguisticEncoder`` be compiled at their first call.
+    """Let ``QRNetSwin``, ``QueryAwareFusion`` and the layers of ``VisualLinguisticEncoder`` be compiled in parts.
 
-    Blocks of one width, map size and shift share one compilation: the 24 blocks of Swin-S, of 8 kinds, are compiled 8
-    times.
+    The parts are compiled at their first call, for training and for inference separately:
+
+    - the blocks of the backbone: those of one width, map size and shift share one compilation, so the 24 blocks of
+      Swin-S, of 8 kinds, are compiled 8 times;
+    - its patch embedding, and the end of each stage (gate, norm and patch merging);
+    - the neck as a whole;
+    - the layers of the encoder, which are of one kind.
+
     The modules and the names of their parameters stay as they are, so that checkpoints, averaged weights and exports
-    do not change. Patch mergings are compiled as well. Gates are not, because hooks record them.
+    do not change. The end of a stage and the neck run as they are while their modules have hooks, which record gates.
 
     Args:
         model: The network, or a part of it.
         backend: A backend of ``torch.compile``.
 
     Returns:
-        The blocks.
+        The modules that are compiled, or have parts that are.
     """
     blocks = [module for module in model.modules() if isinstance(module, KINDS)]
+    with_parts = [module for module in model.modules() if isinstance(module, KINDS_WITH_PARTS)]
     drops = any(isinstance(block, WindowBlock) and block.drop_rate > 0 for block in blocks)
     for block in blocks:
         if isinstance(block, WindowBlock) and drops:
             block.share_drop_path()
         # Static shapes, because a canvas has one size and kernels of known sizes are faster.
         block.compile(backend=backend, fullgraph=True, dynamic=False)
+    for module in with_parts:
+        module.compile_backend = backend
     # Each kind counts as a recompilation of the same code. Torch's limit of 8 would leave further kinds uncompiled.
     # torch < 2.7 has it under another name
     limit = 'recompile_limit' if hasattr(torch._dynamo.config, 'recompile_limit') else 'cache_size_limit'
     setattr(torch._dynamo.config, limit, max(getattr(torch._dynamo.config, limit), 64))
-    return blocks
+    return blocks + with_parts
 
 
 @HOOKS.register_module()
 class CompileBlocksHook(Hook):
-    """Compiles the network's blocks for training, see :func:`compile_blocks`; validation and test are not compiled.
+    """Compiles the network's parts for training, see :func:`compile_blocks`; validation and test are not compiled.
 
     One line of a config, or one option: ``--cfg-options default_hooks.compile.type=CompileBlocksHook``. The first
     iteration is slow; torch keeps the compiled code on the disk, so later runs begin sooner. In validation, whose last
@@ -81,11 +95,9 @@ class CompileBlocksHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         blocks = compile_blocks(model, self.backend)
         if not blocks:
-            raise UserError(
-                f'CompileBlocksHook: {type(model).__name__} has no {" or ".join(kind.__name__ for kind in KINDS)} '
-                '(of QRNetSwin and VisualLinguisticEncoder) to compile; remove the hook.'
-            )
-        runner.logger.info(f'{len(blocks)} blocks are compiled; the first iteration is slow.')
+            kinds = ' or '.join(kind.__name__ for kind in KINDS + KINDS_WITH_PARTS)
+            raise UserError(f'CompileBlocksHook: {type(model).__name__} has no {kinds} to compile; remove the hook.')
+        runner.logger.info(f'{len(blocks)} modules are compiled, or have compiled parts; the first iteration is slow.')
 
     def before_val(self, runner: Runner) -> None:
         torch.compiler.set_stance('force_eager')

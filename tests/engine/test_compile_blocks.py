@@ -55,17 +55,20 @@ def step(model):
 
 
 def test_each_kind_is_compiled_once_and_computes_the_same():
-    """Eight blocks of four kinds (two widths, shifted or not) with eight rates of drop path, and one patch merging."""
+    """Eight blocks of four kinds (two widths, shifted or not) with eight rates of drop path.
+
+    Further kinds: patch embedding, and the ends of two stages.
+    """
     model, counter = backbone(), CompileCounter()
     names = list(model.state_dict())
-    assert len(compile_blocks(model, counter)) == 9
+    assert len(compile_blocks(model, counter)) == 10
     with torch.compiler.set_stance('force_eager'):
         expected = step(model)
     for one, other in zip(step(model), expected):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
-    assert counter.frame_count == 5
+    assert counter.frame_count == 7
     step(model)
-    assert counter.frame_count == 5
+    assert counter.frame_count == 7
     assert list(model.state_dict()) == names
     twin = copy.deepcopy(model)  # as hooks that average weights do it
     twin.load_state_dict(model.state_dict(), strict=True)
@@ -73,7 +76,23 @@ def test_each_kind_is_compiled_once_and_computes_the_same():
     with record_gates(model) as recorded:
         model(IMAGES, SENTENCE)
     assert len(recorded) == 4
-    assert counter.frame_count == 5
+    assert counter.frame_count == 7
+
+
+def test_the_neck_is_compiled_and_its_gates_are_still_recorded():
+    torch.manual_seed(0)
+    neck, counter = open_gates(MODELS.build(neck_config())), CompileCounter()
+    maps = [torch.randn(2, c, 64 // s, 64 // s) for c, s in zip((8, 16, 32, 64), (4, 8, 16, 32))]
+    expected = neck(maps, SENTENCE)
+    assert compile_blocks(neck, counter) == [neck]
+    for one, other in zip(neck(maps, SENTENCE), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert counter.frame_count == 1
+    with record_gates(neck) as recorded:
+        other_gates = neck(maps, SENTENCE.flip(0))
+    assert len(recorded) == 6
+    torch.testing.assert_close(neck(maps, SENTENCE.flip(0)), other_gates, rtol=1e-4, atol=1e-5)
+    assert counter.frame_count == 1
 
 
 def test_the_encoders_layers_are_one_kind():
@@ -122,7 +141,7 @@ def test_the_hook_compiles_a_training_and_changes_no_name(tmp_path):
         run = make_runner(tmp_path / folder, OneStage(), hooks, iters=1, wrapper=sgd, randomness=dict(seed=0))
         run.train()
         states.append(run.model.state_dict())
-    assert watch.compiled == 2
+    assert watch.compiled == 4
     assert list(states[0]) == list(states[1])
     assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(states[0].values(), states[1].values()))
 
@@ -139,7 +158,7 @@ def test_validation_is_not_compiled():
     finally:
         hook.after_val(None)
     step(model.train())
-    assert counter.frame_count == 3
+    assert counter.frame_count == 5
 
 
 class Run:

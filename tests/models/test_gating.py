@@ -75,3 +75,13 @@ def test_gradients_of_the_functions():
     gates = [torch.rand(2, *size, dtype=torch.double, requires_grad=True) for size in ((1, 3), (12, 1))]
     assert torch.autograd.gradcheck(mean_and_maximum, x)
     assert torch.autograd.gradcheck(lambda x, *gates: multiply(x, gates), (x, *gates))
+
+
+@pytest.mark.parametrize('grad', [True, False])
+def test_gates_of_float32_leave_the_tokens_in_their_dtype(grad):
+    """Autocast computes the sums of a channel gate in float32."""
+    tokens, gates = torch.randn(2, 6, 4).bfloat16(), [torch.rand(2, 1, 4), torch.rand(2, 6, 1)]
+    with torch.set_grad_enabled(grad):
+        out = multiply(tokens, gates)
+    assert out.dtype == torch.bfloat16
+    torch.testing.assert_close(out.float(), tokens.float() * gates[0] * gates[1], rtol=0.03, atol=0)

@@ -8,7 +8,14 @@ from mmengine.model.weight_init import trunc_normal_init
 from torch import Tensor, nn
 
 from mmuniqrnet.checkpoints.loading import load_swin_of_detector
-from mmuniqrnet.models.layers import DynamicLinear, QueryDynamicAttention, layer_norm, use_window_blocks
+from mmuniqrnet.models.layers import (
+    Backend,
+    DynamicLinear,
+    QueryDynamicAttention,
+    layer_norm,
+    run_part,
+    use_window_blocks,
+)
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures.shared_images import take_rows
 from mmuniqrnet.utils.errors import UserError
@@ -74,6 +81,8 @@ class QRNetSwin(SwinTransformer):
     """
 
     takes_sentence = True
+    # Set by compile_blocks: how the ends of the stages are compiled.
+    compile_backend: Backend = None
 
     def __init__(
         self,
@@ -202,7 +211,7 @@ class QRNetSwin(SwinTransformer):
         x = self.drop_after_pos(x)
         maps: list[Tensor] = []
         for stage in range(self.first_gate):
-            x, hw = self._finish_stage(stage, self._blocks(stage, x, hw), hw, maps)
+            x, hw = self._run_stage_end(stage, self._blocks(stage, x, hw), hw, maps)
         return UngatedTokens(self._blocks(self.first_gate, x, hw), hw, maps)
 
     def after_text(self, ungated: UngatedTokens, sentence: Tensor | None = None) -> list[Tensor]:
@@ -211,8 +220,7 @@ class QRNetSwin(SwinTransformer):
         for stage in range(self.first_gate, len(self.stages)):
             if stage > self.first_gate:
                 x = self._blocks(stage, x, hw)
-            gate = self.gates[stage] if sentence is not None else None
-            x, hw = self._finish_stage(stage, x, hw, maps, gate, sentence)
+            x, hw = self._run_stage_end(stage, x, hw, maps, sentence)
         return maps
 
     def _blocks(self, stage: int, x: Tensor, hw: tuple[int, int]) -> Tensor:
@@ -220,16 +228,22 @@ class QRNetSwin(SwinTransformer):
             x = block(x, hw)
         return x
 
-    def _finish_stage(
-        self,
-        stage: int,
-        x: Tensor,
-        hw: tuple[int, int],
-        maps: list[Tensor],
-        gate: QueryDynamicAttention | None = None,
-        sentence: Tensor | None = None,
+    def _run_stage_end(
+        self, stage: int, x: Tensor, hw: tuple[int, int], maps: list[Tensor], sentence: Tensor | None = None
     ) -> tuple[Tensor, tuple[int, int]]:
-        """Gate a stage's tokens, append its map to ``maps`` if it is in ``out_indices``, and merge its patches."""
+        """:meth:`_finish_stage`, compiled or not; appends the stage's map, if it has one, to ``maps``."""
+        norm = getattr(self, f'norm{stage}', None)
+        modules = (self.gates[stage], norm, self.stages[stage].downsample)
+        x, hw, out = run_part(QRNetSwin._finish_stage, self.compile_backend, modules, self, stage, x, hw, sentence)
+        if out is not None:
+            maps.append(out)
+        return x, hw
+
+    def _finish_stage(
+        self, stage: int, x: Tensor, hw: tuple[int, int], sentence: Tensor | None
+    ) -> tuple[Tensor, tuple[int, int], Tensor | None]:
+        """Gate a stage's tokens and merge its patches: -> tokens, their map's size, and the stage's map, if any."""
+        gate = self.gates[stage] if sentence is not None else None
         norm = getattr(self, f'norm{stage}') if stage in self.out_indices else None
         if norm is not None and self.half_residual:
             norm = partial(layer_norm, norm)  # autocast computes norms in float32
@@ -239,6 +253,6 @@ class QRNetSwin(SwinTransformer):
             x = x if gate is None else gate(x, sentence)
             out = None if norm is None else norm(x)
         if out is not None:
-            maps.append(out.transpose(1, 2).unflatten(2, hw))
+            out = out.transpose(1, 2).unflatten(2, hw)
         downsample = self.stages[stage].downsample
-        return (x, hw) if downsample is None else downsample(x, hw)
+        return (x, hw, out) if downsample is None else (*downsample(x, hw), out)

@@ -23,9 +23,10 @@ def mean_and_maximum(x: Tensor) -> Tensor:
 
 def multiply(x: Tensor, gates: Sequence[Tensor]) -> Tensor:
     """Tokens [B, N, C] multiplied by gates [B, 1, C] and [B, N, 1], both, one, or none of them."""
+    # A gate in float32, as autocast computes some, would make the product and all that follows float32.
+    gates = [gate.to(x.dtype) for gate in gates]
     if len(gates) == 2 and torch.is_grad_enabled() and is_plain(x):
-        channels, tokens = (gate.to(x.dtype) for gate in gates)
-        return GatedTokens.apply(x, channels, tokens)
+        return GatedTokens.apply(x, *gates)
     for gate in gates:
         x = x * gate
     return x

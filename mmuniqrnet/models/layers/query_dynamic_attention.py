@@ -66,6 +66,9 @@ class DynamicLinear(nn.Module):
         weight, bias = matrix[:, :-1], matrix[:, -1:]
         if channels is not None:
             weight = weight * channels.transpose(1, 2)
+        if self.out_features == 1 and forms_product and torch.compiler.is_dynamo_compiling():
+            # The compiler fuses this sum with what else reads x, but not a product of matrices.
+            return (x * weight.transpose(1, 2)).sum(dim=-1, keepdim=True) + bias
         out = torch.baddbmm(bias, x, weight)
         return out if forms_product else out @ self.V
 

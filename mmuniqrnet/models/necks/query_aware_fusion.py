@@ -5,7 +5,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
-from mmuniqrnet.models.layers import QueryDynamicAttention
+from mmuniqrnet.models.layers import Backend, QueryDynamicAttention, run_part
 from mmuniqrnet.registry import MODELS
 from mmuniqrnet.structures.maps import require_channels
 from mmuniqrnet.utils.errors import UserError
@@ -35,6 +35,8 @@ class QueryAwareFusion(BaseModule):
     """
 
     takes_sentence = True
+    # Set by compile_blocks: how the fusion is compiled.
+    compile_backend: Backend = None
 
     def __init__(
         self,
@@ -81,6 +83,9 @@ class QueryAwareFusion(BaseModule):
     def forward(self, maps: Sequence[Tensor], sentence: Tensor | None = None) -> tuple[Tensor, ...]:
         """maps [B, C_i, H_i, W_i] finest first, sentence [B, text_dim] -> num_outs maps [B, out_channels, ., .]."""
         require_channels('QueryAwareFusion', self.in_channels, maps, "the backbone's out_indices")
+        return run_part(QueryAwareFusion._fuse, self.compile_backend, [self], self, maps, sentence)
+
+    def _fuse(self, maps: Sequence[Tensor], sentence: Tensor | None) -> tuple[Tensor, ...]:
         levels = [conv(x) for conv, x in zip(self.lateral_convs, maps)]
         for i in range(len(levels) - 1, 0, -1):
             levels[i - 1] = levels[i - 1] + F.interpolate(levels[i], size=levels[i - 1].shape[-2:], mode='nearest')
