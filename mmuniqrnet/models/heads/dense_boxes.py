@@ -46,7 +46,7 @@ class DenseBoxes(NamedTuple):
         """How well each token fits true boxes [B, 4] (cxcywh, 0..1): weights [B, N] that add up to 1.
 
         They follow a Gaussian around the centre of the box, as wide as the box is, cut at its edges. If no token is
-        within it, for example where the image ends in the middle of a cell, the nearest one counts.
+        within it, for example where the image begins in the middle of a cell, the nearest ones count.
         """
         centre, size = boxes[:, None].float().split(2, dim=2)  # [B, 1, 2] each
         offset = (self.centres - centre).abs()  # [B, N, 2]
@@ -111,4 +111,4 @@ def chosen_box(choice: Tensor, candidates: Tensor) -> Tensor:
     corners = bbox_cxcywh_to_xyxy(candidates)
     overlap = bbox_overlaps(corners.gather(1, best.expand(-1, 1, 4)), corners)[:, 0]  # [B, N]
     weight = choice.masked_fill(overlap < SAME_BOX, PADDING_LOGIT).softmax(1)
-    return torch.einsum('bn,bnc->bc', weight, candidates)
+    return (weight[..., None] * candidates).sum(1)  # a product of matrices would be in half precision under autocast
