@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import mmuniqrnet.models  # noqa: F401  (registers)
-from mmuniqrnet.engine import compile_blocks
+from mmuniqrnet.engine import compile_blocks, keep_less
 from mmuniqrnet.registry import MODELS
 
 # What can follow "ours", in any order, each after a plus sign.
@@ -106,6 +106,7 @@ def step_of(variant: str, dtype: str, mode: str, args: argparse.Namespace) -> tu
     if 'blocks' in options:
         compile_blocks(model)
     if 'whole' in options:
+        keep_less()
         model.compile(fullgraph=True, dynamic=False)
     images = torch.randn(args.batch, 3, args.pixels, args.pixels, device=args.device)
     sentence = torch.randn(args.batch, SIZES[args.size]['text'], device=args.device)

@@ -2,7 +2,7 @@
 
 from .averaged_model import FastExpMomentumEMA
 from .balance import BALANCE_STRATEGIES, BalanceStrategy, LossBalanceHook
-from .compile_blocks import CompileBlocksHook, compile_blocks
+from .compile_blocks import CompileBlocksHook, compile_blocks, keep_less
 from .hooks import (
     CheckLoadHook,
     CheckLossHook,
@@ -43,5 +43,6 @@ __all__ = [
     'TrainingStopped',
     'compile_blocks',
     'gpu_has_bfloat16',
+    'keep_less',
     'prepare_distributed',
 ]

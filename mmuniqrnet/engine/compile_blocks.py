@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch._functorch.config
 from mmdet.models.layers import PatchEmbed
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -59,7 +60,18 @@ def compile_blocks(model: nn.Module, backend: str | Callable = 'inductor') -> li
     # torch < 2.7 has it under another name
     limit = 'recompile_limit' if hasattr(torch._dynamo.config, 'recompile_limit') else 'cache_size_limit'
     setattr(torch._dynamo.config, limit, max(getattr(torch._dynamo.config, limit), 64))
+    keep_less()
     return blocks + with_parts
+
+
+def keep_less() -> None:
+    """Let compiled code, of the whole process, compute results of cheap operations again in the backward pass.
+
+    By default it keeps the result of GELU and of the norms for the backward pass, because products read them, and so
+    keeps twice as much of a block. With a budget below 1 it keeps only what takes a product to compute again; the
+    budget is close to 1, because products are computed again if it is not reached without.
+    """
+    torch._functorch.config.activation_memory_budget = min(torch._functorch.config.activation_memory_budget, 0.99)
 
 
 @HOOKS.register_module()

@@ -36,7 +36,8 @@ SENTENCE = torch.randn(2, TEXT_DIM, generator=torch.Generator().manual_seed(1))
 def fresh_compiler():
     torch.compiler.reset()
     torch._dynamo.utils.counters.clear()
-    yield
+    with torch._functorch.config.patch(activation_memory_budget=1.0):
+        yield
     torch.compiler.reset()
 
 
@@ -77,6 +78,24 @@ def test_each_kind_is_compiled_once_and_computes_the_same():
         model(IMAGES, SENTENCE)
     assert len(recorded) == 4
     assert counter.frame_count == 7
+
+
+def test_compiled_blocks_keep_neither_gelu_nor_norms():
+    """The hidden layer is kept once, and the gradients are those without compilation."""
+    model, hidden = backbone(depths=(1, 1), drop_path_rate=0.0), []
+    width = 4 * model.num_features[1]
+    expected = step(model)
+    compile_blocks(model, 'aot_eager_decomp_partition')
+
+    def pack(x):
+        hidden.extend([x] if x.shape[-1:] == (width,) and x.numel() == 2 * 5 * 6 * width else [])
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        compiled = step(model)
+    assert len({x.untyped_storage().data_ptr() for x in hidden}) == 1
+    for one, other in zip(compiled, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
 def test_the_neck_is_compiled_and_its_gates_are_still_recorded():
