@@ -1,4 +1,4 @@
-"""Train the rows of the ablations on photographs, several in parallel, each on one core; finished runs are skipped.
+"""Train the rows of the ablations on photographs; finished runs are skipped.
 
     python benchmarks/ablations/photos.py --start NAMES.pth                    # every row with its seeds
     python benchmarks/ablations/photos.py --start NAMES.pth --rows joint masks --seeds 0 --iterations 200
@@ -6,8 +6,8 @@
 
 tools/photos.py makes the data and NAMES.pth, the checkpoint of its training on names, from which every row starts
 (without its box branch, which rows change). A row changes uniqrnet_efficientnet-lite0_photos.py as stated below. The
-model after the last iteration is reported, on the photographs kept back. All runs share a GPU if there is one. A run
-writes RESULTS/ROW_seedN.json, and its log into work_dirs/ablations-photos/ROW/seedN.
+model after the last iteration is reported, on the photographs kept back. With a GPU, all runs share it. A run
+writes RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations-photos/ROW/seedN.
 """
 
 import argparse
@@ -99,9 +99,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--start', type=Path, help='checkpoint of the training on names')
     parser.add_argument('--rows', nargs='+', choices=ROWS, metavar='ROW', help=f'which rows: {", ".join(ROWS)}')
     parser.add_argument('--seeds', nargs='+', type=int, help='default: 0, 1, 2 for joint, boxes and masks, 0 else')
-    parser.add_argument('--iterations', type=positive_int, default=700, metavar='N', help='default: 700')
+    parser.add_argument('--iterations', type=positive_int, default=600, metavar='N', help='default: 600')
     parser.add_argument(
-        '--jobs', type=positive_int, default=os.cpu_count(), help='runs in parallel (default: one per core)'
+        '--jobs',
+        type=positive_int,
+        help='runs in parallel, which share the cores (default: 1; with a GPU, one per core)',
     )
     parser.add_argument('--data-dir', type=Path, default=Path('data'), help='as in tools/photos.py (default: data)')
     parser.add_argument(
@@ -127,7 +129,9 @@ def config_of(row: str, seed: int, iterations: int, data_dir: Path, start: Path,
     warm_up.end = cosine.begin = min(WARM_UP, iterations // 2)
     cosine.update(end=iterations, T_max=iterations - cosine.begin)
     cfg.train_cfg.update(max_iters=iterations, val_interval=iterations)
-    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=-1, save_last=False)
+    cfg.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=False, interval=iterations, save_optimizer=False, save_param_scheduler=False
+    )
     cfg.default_hooks.visualization.val_examples = 0
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
@@ -136,7 +140,9 @@ def config_of(row: str, seed: int, iterations: int, data_dir: Path, start: Path,
     return cfg
 
 
-def train(row: str, seed: int, iterations: int, data_dir: Path, start: Path, work_dir: Path, result: Path) -> None:
+def train(
+    row: str, seed: int, iterations: int, data_dir: Path, start: Path, work_dir: Path, result: Path, threads: int
+) -> None:
     """One run in this process; its output goes to output.log."""
     import torch
     from mmengine.runner import Runner
@@ -144,7 +150,7 @@ def train(row: str, seed: int, iterations: int, data_dir: Path, start: Path, wor
     log = os.open(work_dir / 'output.log', os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     begin = time.time()
     runner = Runner.from_cfg(config_of(row, seed, iterations, data_dir, start, work_dir))
     runner.train()
@@ -216,7 +222,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args.work_dir.mkdir(parents=True, exist_ok=True)
     start = args.work_dir / 'start.pth'
     keep_start(args.start, start)
-    os.environ['OMP_NUM_THREADS'] = '1'
+    import torch
+
+    cores = len(os.sched_getaffinity(0))
+    jobs = args.jobs or (cores if torch.cuda.is_available() else 1)
+    threads = max(cores // jobs, 1)
+    os.environ['OMP_NUM_THREADS'] = str(threads)
     processes: Any = multiprocessing.get_context('spawn')
 
     def launch(run: tuple[str, int]) -> int:
@@ -226,7 +237,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         begin = time.time()
         process = processes.Process(
             target=train,
-            args=(row, seed, args.iterations, args.data_dir, start, folder, result_file(row, seed, args.results)),
+            args=(
+                row,
+                seed,
+                args.iterations,
+                args.data_dir,
+                start,
+                folder,
+                result_file(row, seed, args.results),
+                threads,
+            ),
         )
         process.start()
         process.join()
@@ -234,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'{time.strftime("%H:%M:%S")} {row} seed {seed}: {said} ({time.time() - begin:.0f} s)', flush=True)
         return process.exitcode
 
-    with ThreadPoolExecutor(args.jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         codes = list(pool.map(launch, left))
     if any(codes):
         raise UserError(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')

@@ -143,6 +143,20 @@ def energies(model: nn.Module, batch: dict) -> tuple[dict[str, Tensor], dict[str
     canvas = tuple(data['inputs'].shape[-2:])
     with record_outputs(model, SpatialGate, QueryDynamicAttention) as recorded:
         features = model.extract_feat(data['inputs'], data['data_samples'])
+    gates, tokens = gates_and_tokens(recorded, canvas)
+    for i, level in enumerate(features.levels):
+        tokens[f'neck level {i}'] = level.float().square().sum(1).cpu()
+    return gates, tokens, data['data_samples']
+
+
+def gates_and_tokens(
+    recorded: Mapping[str, Tensor], canvas: tuple[int, int]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The spatial gates, and the energies of the gated tokens (squared norm): each name -> [B, h, w] over the canvas.
+
+    ``recorded`` is what :func:`mmuniqrnet.models.gate_recording.record_outputs` gives for ``SpatialGate`` and
+    ``QueryDynamicAttention``; ``canvas`` its (height, width) in pixels.
+    """
     gates, tokens = {}, {}
     for name, value in recorded.items():
         grid = token_grid(value.shape[1], canvas)
@@ -150,9 +164,7 @@ def energies(model: nn.Module, batch: dict) -> tuple[dict[str, Tensor], dict[str
             gates[f'{name.rpartition(".")[0]} gate'.replace('.gates.', ' ')] = value[..., 0].unflatten(1, grid)
         else:
             tokens[f'{name} tokens'.replace('.gates.', ' ')] = value.square().sum(2).unflatten(1, grid)
-    for i, level in enumerate(features.levels):
-        tokens[f'neck level {i}'] = level.float().square().sum(1).cpu()
-    return gates, tokens, data['data_samples']
+    return gates, tokens
 
 
 def _objects_of(dataset: Dataset) -> dict[Any, dict[str, dict]]:

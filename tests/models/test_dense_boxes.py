@@ -12,7 +12,10 @@ from mmuniqrnet.utils.errors import UserError
 
 PADDING = torch.zeros(1, 32, 48, dtype=torch.bool)
 DENSE = dict(
-    box_branch=dict(type='DenseBoxBranch', embed_dims=DIM), box_from_mask=False, loss_box_choice=1.0, loss_consistency=None
+    box_branch=dict(type='DenseBoxBranch', embed_dims=DIM),
+    box_from_mask=False,
+    loss_box_choice=1.0,
+    loss_consistency=None,
 )
 EXTENT = dict(loss_mask_extent=dict(type='BoxMaskConsistencyLoss'))
 
@@ -47,7 +50,7 @@ def test_the_answer_is_the_most_probable_box_averaged_with_those_like_it():
     first, like_it, other = [0.3, 0.3, 0.2, 0.2], [0.32, 0.3, 0.2, 0.22], [0.7, 0.7, 0.2, 0.2]
     candidates = torch.tensor([[other, first, like_it, rng.uniform(0.05, 0.1, 4).tolist()]])
     choice = torch.tensor([[1.9, 2.0, 1.0, -1.0]])
-    assert 0.18 * 0.2 / (0.2 * 0.2 + 0.2 * 0.22 - 0.18 * 0.2) > SAME_BOX
+    assert SAME_BOX < 0.18 * 0.2 / (0.2 * 0.2 + 0.2 * 0.22 - 0.18 * 0.2)
     weight = np.exp([2.0, 1.0]) / np.exp([2.0, 1.0]).sum()
     expected = weight @ np.array([first, like_it])
     assert chosen_box(choice, candidates)[0].numpy() == pytest.approx(expected, abs=1e-6)

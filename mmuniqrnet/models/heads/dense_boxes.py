@@ -85,7 +85,9 @@ class DenseBoxBranch(BaseModule):
         self.sides = MLP(embed_dims, embed_dims, 4, num_layers)
         self.register_buffer('first_logit', torch.tensor(first_side).logit(), persistent=False)
 
-    def forward(self, reg: Tensor, reference: Tensor | None, maps: Sequence[Tensor], padding_mask: Tensor) -> DenseBoxes:
+    def forward(
+        self, reg: Tensor, reference: Tensor | None, maps: Sequence[Tensor], padding_mask: Tensor
+    ) -> DenseBoxes:
         """reg [B, d]; reference, None; maps [B, d, h, w], finest first; padding_mask [B, H, W], True without image."""
         assert reference is None, 'UniQRNetHead refuses box_from_mask with this branch'
         x = merge_maps(maps)

@@ -36,8 +36,8 @@ class UniQRNetHead(BaseModule):
     A branch of which every loss is None is frozen: DDP would wait for gradients of its parameters.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
     ``loss_aux_{backbone|neck}{i}``, ``loss_aux_gate_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``,
-    ``loss_box_choice``, ``loss_mask_extent``), so that a hook can balance them by prefix. With ``deep_supervision``, the mask losses of earlier encoder layers i are
-    ``d{i}.loss_mask_bce`` and ``d{i}.loss_mask_dice``, counted from 0.
+    ``loss_box_choice``, ``loss_mask_extent``), so that a hook can balance them by prefix. With ``deep_supervision``,
+    the mask losses of earlier encoder layers i are ``d{i}.loss_mask_bce`` and ``d{i}.loss_mask_dice``, counted from 0.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
@@ -135,8 +135,8 @@ class UniQRNetHead(BaseModule):
             raise UserError('UniQRNetHead: DenseBoxBranch starts from no reference; set box_from_mask=False.')
         if dense != (loss_box_choice is not None):
             raise UserError(
-                'UniQRNetHead: loss_box_choice is the weight of the loss that trains the choice of DenseBoxBranch; give '
-                'it with this branch, such as 1.0, and with no other.'
+                'UniQRNetHead: loss_box_choice is the weight of the loss that trains the choice of DenseBoxBranch; '
+                'give it with this branch, such as 1.0, and with no other.'
             )
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
@@ -258,7 +258,9 @@ class UniQRNetHead(BaseModule):
         truth = targets.boxes[:, None].expand_as(dense.candidates).flatten(0, 1)
         weight = fit.flatten()
         if self.loss_box_l1 is not None:
-            losses['loss_box_l1'] = weighted_mean(self.loss_box_l1, boxes, truth, weight[:, None].expand_as(boxes), count)
+            losses['loss_box_l1'] = weighted_mean(
+                self.loss_box_l1, boxes, truth, weight[:, None].expand_as(boxes), count
+            )
         if self.loss_box_giou is not None:
             corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(truth)
             losses['loss_box_giou'] = weighted_mean(self.loss_box_giou, *corners, weight, count)
