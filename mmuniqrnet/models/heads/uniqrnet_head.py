@@ -1,11 +1,9 @@
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from mmengine.model import BaseModule
 from mmengine.structures import InstanceData
@@ -18,14 +16,13 @@ from mmuniqrnet.utils.deprecation import moved_arguments
 from mmuniqrnet.utils.errors import UserError
 
 from .answering import TestCfg, to_answer
+from .box_losses import EPS, box_losses, dense_box_losses
 from .dense_boxes import DenseBoxBranch, DenseBoxes
 from .mask_and_box import boxes_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
 MOVED_TO_TEST_CFG = ('mask_threshold', 'mask_margin', 'extra_masks')
-# The lower limit of the mean number of items per rank; not 1, because there may be fewer annotated items than ranks.
-EPS = 1e-6
 
 
 @MODELS.register_module()
@@ -214,7 +211,9 @@ class UniQRNetHead(BaseModule):
         targets = make_targets(data_samples, padding_mask.device)
         losses: dict[str, Tensor] = {}
         if 'dense' in out:
-            losses |= self.dense_box_losses(out['dense'], targets)
+            losses |= dense_box_losses(
+                out['dense'], targets, self.loss_box_l1, self.loss_box_giou, self.loss_box_choice
+            )
         elif 'boxes' in out:
             losses |= self.box_losses(out['boxes'], targets)
         if 'mask_logits' in out:
@@ -235,36 +234,7 @@ class UniQRNetHead(BaseModule):
 
     def box_losses(self, boxes: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Box losses, averaged over the samples (of all ranks) that have a box."""
-        count = reduce_mean(targets.has_box.sum()).clamp(min=EPS)
-        losses = {}
-        if self.loss_box_l1 is not None:
-            weight = targets.has_box[:, None].expand_as(boxes)
-            losses['loss_box_l1'] = weighted_mean(self.loss_box_l1, boxes, targets.boxes, weight, count)
-        if self.loss_box_giou is not None:
-            corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes)
-            losses['loss_box_giou'] = weighted_mean(self.loss_box_giou, *corners, targets.has_box, count)
-        return losses
-
-    def dense_box_losses(self, dense: DenseBoxes, targets: Targets) -> dict[str, Tensor]:
-        """Losses of the choice among tokens, and of their boxes by how well each token fits the true box."""
-        count = reduce_mean(targets.has_box.sum()).clamp(min=EPS)
-        with torch.no_grad():
-            fit = dense.targets(targets.boxes) * targets.has_box[:, None]  # [B, N]
-        # The divergence instead of the cross-entropy, whose lowest value is above zero: strategies of LossBalanceHook
-        # weight a task by the size of its losses.
-        divergence = F.kl_div(dense.choice.log_softmax(1), fit, reduction='sum')
-        losses = {'loss_box_choice': divergence / count * self.loss_box_choice}
-        boxes = dense.candidates.flatten(0, 1)
-        truth = targets.boxes[:, None].expand_as(dense.candidates).flatten(0, 1)
-        weight = fit.flatten()
-        if self.loss_box_l1 is not None:
-            losses['loss_box_l1'] = weighted_mean(
-                self.loss_box_l1, boxes, truth, weight[:, None].expand_as(boxes), count
-            )
-        if self.loss_box_giou is not None:
-            corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(truth)
-            losses['loss_box_giou'] = weighted_mean(self.loss_box_giou, *corners, weight, count)
-        return losses
+        return box_losses(boxes, targets, self.loss_box_l1, self.loss_box_giou)
 
     def mask_losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Mask losses at ``mask_loss_stride``, padding left out."""
@@ -367,15 +337,3 @@ class UniQRNetHead(BaseModule):
             to_answer({name: out[name][i] for name in out if name != 'dense'}, Placement.of(sample), self.test_cfg)
             for i, sample in enumerate(data_samples)
         ]
-
-
-def weighted_mean(loss: nn.Module, pred: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
-    """The sum of a loss of boxes [B, 4], times ``weight`` ([B, 4] or [B], as the loss is), over ``count``.
-
-    mmdet's losses ask whether any weight is above zero, for which a GPU waits for the host; so they are asked for the
-    loss of each sample. A loss that cannot give it is called with the weights.
-    """
-    if 'reduction_override' not in signature(loss.forward).parameters:
-        return loss(pred, target, weight, avg_factor=count)
-    values = loss(pred, target, reduction_override='none')
-    return (values * weight).sum() / (count + torch.finfo(torch.float32).eps)  # as mmdet divides
