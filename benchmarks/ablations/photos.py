@@ -76,7 +76,10 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     'joint': ('boxes and masks, uncertainty with three tasks', {}),
     'boxes': ('boxes only, from [REG], without pixel supervision', NO_MASK | NO_GUIDANCE),
     'masks': ('masks only, of the objects that have one', NO_BOX),
-    'joint-plain': ('joint, no pixel supervision of stages', NO_GUIDANCE),
+    'joint-plain': (
+        'joint, no pixel supervision of stages',
+        NO_GUIDANCE | {'custom_hooks.0.tasks': dict(_delete_=True, box='loss_box', mask=('loss_mask', 'd?.loss_mask'))},
+    ),
     'gates-none': ('joint, text-agnostic backbone and neck', NO_TEXT),
     **{
         f'fixed-{w:g}': (

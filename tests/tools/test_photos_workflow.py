@@ -7,16 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from helpers.paths import ROOT
+from helpers.photo_parts import make_photo_parts
 from safetensors import safe_open
-from transformers import BertConfig, BertModel
 
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.datasets.refshapes import make_refshapes
-from mmuniqrnet.export.small_text_encoder import write_tokenizer
-from mmuniqrnet.models.backbones import EfficientNetLite
-from mmuniqrnet.models.text_encoder import SHIPPED_TOKENIZERS
 
 pytestmark = pytest.mark.slow
 SHORT = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=4']
@@ -35,14 +31,7 @@ def folder(tmp_path_factory) -> Path:
         ids = {image['id'] for image in images}
         annotations = [annotation for annotation in content['annotations'] if annotation['image_id'] in ids]
         (folder / f'{name}.json').write_text(json.dumps(content | dict(images=images, annotations=annotations)))
-    parts = folder / 'data' / 'photo_parts'
-    parts.mkdir(parents=True)
-    torch.save(EfficientNetLite().state_dict(), parts / 'efficientnet-lite0.pth')
-    tokens = (SHIPPED_TOKENIZERS['mmuniqrnet:photos'] / 'vocab.txt').read_text(encoding='utf-8').splitlines()
-    sizes = dict(hidden_size=384, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64)
-    bert = BertConfig(vocab_size=len(tokens), max_position_embeddings=32, **sizes)
-    BertModel(bert, add_pooling_layer=False).save_pretrained(parts / 'text_encoder')
-    write_tokenizer(parts / 'text_encoder', tokens)
+    make_photo_parts(folder / 'data' / 'photo_parts')
     return folder
 
 
@@ -54,12 +43,33 @@ def run(folder: Path) -> str:
     return done.stdout
 
 
+def check_ablations(folder: Path) -> None:
+    """Rows of the ablation train on these data, from the training on names, and are in the table."""
+    script = [sys.executable, str(ROOT / 'benchmarks' / 'ablations' / 'photos.py'), '--results', 'results']
+    rows = ('boxes', 'masks', 'dense-extent')
+    options = ['--start', 'work/names/iter_2.pth', '--rows', *rows, '--seeds', '3', '--iterations', '2', '--jobs', '2']
+    done = subprocess.run([*script, *options], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert sorted(path.name for path in (folder / 'results').iterdir()) == [f'{row}_seed3.json' for row in sorted(rows)]
+    again = subprocess.run([*script, *options], cwd=folder, capture_output=True, text=True)
+    assert '3 runs, 3 of them finished' in again.stdout and again.stdout.count('done') == 0
+    said = subprocess.run([*script, '--table'], cwd=folder, capture_output=True, text=True).stdout
+    cells = {
+        line.split('|')[1].strip(): [cell.strip() for cell in line.split('|')[4:8]] for line in said.splitlines()[2:]
+    }
+    assert set(cells) == {f'`{row}`' for row in rows}
+    # Acc@0.5 needs boxes, mIoU needs masks.
+    assert [bool(cell) for cell in cells['`boxes`']] == [True, False, True, False]
+    assert [bool(cell) for cell in cells['`masks`']] == [False, True, False, True]
+
+
 def test_weights_answer_where_nothing_else_is_left(folder, tmp_path, monkeypatch):
     run(folder)
     rows = [row['set'] for row in json.loads((folder / 'work' / 'results.json').read_text())['rows']]
     assert {'photos/val', 'photos_several/val'} <= set(rows)
     said = run(folder)  # all is there: nothing is made or trained again
     assert said.count('delete it to') >= 8
+    check_ablations(folder)
     weights = shutil.copy(folder / 'work' / 'uniqrnet_efficientnet-lite0_photos.safetensors', tmp_path)
     image = shutil.copy(next((folder / 'shapes' / 'images').rglob('*.png')), tmp_path)
     shutil.rmtree(folder / 'data')
