@@ -34,8 +34,20 @@ def shipped_weights(name: str) -> Path:
 
 
 def weights_file(weights: str | Path) -> str | Path:
-    """``weights``, or the file of a shipped model if it is the name of one."""
-    return shipped_weights(weights) if isinstance(weights, str) and weights in SHIPPED else weights
+    """``weights``, or the file of a shipped model if it is the name of one.
+
+    Raises:
+        UserError: It is a plain word that is neither, such as ``'photo'``.
+    """
+    if not isinstance(weights, str):
+        return weights
+    if weights in SHIPPED:
+        return shipped_weights(weights)
+    if weights.isidentifier() and not Path(weights).exists():
+        raise UserError(
+            f'there is no checkpoint {weights}, and no shipped weights of this name: those are {", ".join(SHIPPED)}.'
+        )
+    return weights
 
 
 def config_and_checkpoint(
