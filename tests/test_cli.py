@@ -102,7 +102,9 @@ def test_a_folder_is_asked_all_and_failures_show_in_the_exit_status(image, weigh
 
 def test_bad_arguments_end_in_one_sentence(image, weights, tmp_path, capsys):
     assert 'there is no checkpoint gone.pth' in run('ground', image, 'x', '--weights', 'gone.pth')
-    assert 'no shipped weights of this name: those are photos, shapes' in run('ground', image, 'x', '--weights', 'photo')
+    assert 'no shipped weights of this name: those are photos, shapes' in run(
+        'ground', image, 'x', '--weights', 'photo'
+    )
     assert 'there is no config gone.py' in run('ground', image, 'x', '--weights', weights, '--config', 'gone.py')
     assert "there is no device 'gpu'" in run('ground', image, 'x', '--weights', weights, '--device', 'gpu')
     assert 'has no file in it' in run('ground', str(tmp_path), 'x', '--weights', weights)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from rows import NO_GUIDANCE, NO_TEXT
+from rows import NO_MASK as NO_MASKS
 
 from mmuniqrnet.config import positive_int
 from mmuniqrnet.utils.errors import MissingFileError, UserError, run_tool
@@ -48,15 +49,7 @@ NO_BOX = {
     'model.head.box_from_mask': False,
     'custom_hooks.0.tasks': dict(_delete_=True, mask=('loss_mask', 'd?.loss_mask'), aux='loss_aux'),
 }
-NO_MASK = {
-    'model.head.box_branch.sees_reference': False,
-    'model.head.mask_branch': None,
-    'model.head.loss_mask_bce': None,
-    'model.head.loss_mask_dice': None,
-    'model.head.box_from_mask': False,
-    'model.head.deep_supervision': False,
-    'custom_hooks': [],
-}
+NO_MASK = NO_MASKS | {'model.head.deep_supervision': False}
 EXTENT = {'model.head.loss_mask_extent': dict(type='BoxMaskConsistencyLoss')}
 DENSE = {
     'model.head.box_branch': dict(_delete_=True, type='DenseBoxBranch', embed_dims=128),
