@@ -229,13 +229,22 @@ def test_networks_with_fewer_branches_have_fewer_outputs(name, outputs, tmp_path
 
 @needs_exporter
 @pytest.mark.slow
-def test_a_pointing_box_and_the_mask_cut_to_it_are_in_the_graph(tmp_path):
+@pytest.mark.parametrize(
+    'branch',
+    [
+        {'model.head.box_branch.type': 'PointingBoxBranch', 'model.head.box_branch.sees_reference': False},
+        {
+            'model.head.box_branch': dict(_delete_=True, type='DenseBoxBranch', embed_dims=32),
+            'model.head.loss_box_choice': 1.0,
+        },
+    ],
+)
+def test_a_box_from_tokens_and_the_mask_cut_to_it_are_in_the_graph(branch, tmp_path):
     exported = Exported(
         tmp_path,
         'uniqrnet_swin-s_refcoco',
-        changes={
-            'model.head.box_branch.type': 'PointingBoxBranch',
-            'model.head.box_branch.sees_reference': False,
+        changes=branch
+        | {
             'model.head.box_from_mask': False,
             'model.head.test_cfg.mask_margin': 0.0,
         },
