@@ -85,6 +85,10 @@ def options_of(variant: str) -> list[str]:
     return variant.split('+')[1:]
 
 
+def is_compiled(variant: str) -> bool:
+    return bool({'blocks', 'whole'} & set(options_of(variant)))
+
+
 def variant_name(text: str) -> str:
     """Check the name of a variant on the command line."""
     name, *options = text.split('+')

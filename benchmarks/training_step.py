@@ -15,6 +15,8 @@ the file of --json, as soon as it is measured.
 """
 
 import argparse
+import ctypes
+import gc
 import json
 import signal
 import statistics
@@ -31,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'tests'))
 from kinds_of_operation import kinds_of
-from network_variants import SIZES, graphed, options_of, step_of, variant_name
+from network_variants import SIZES, graphed, is_compiled, options_of, step_of, variant_name
 from traffic import bandwidth, bytes_of
 
 from mmuniqrnet.config import positive_int
@@ -77,6 +79,10 @@ def cpu_memory(variant: str, dtype: str, mode: str, argv: Sequence[str]) -> floa
 
 def report_memory(variant: str, dtype: str, args: argparse.Namespace) -> None:
     step, _ = step_of(variant, dtype, args.modes[0], args)
+    if is_compiled(variant):
+        step()  # compiles, and its memory is not that of a step
+        gc.collect()
+        ctypes.CDLL('libc.so.6').malloc_trim(0)  # else memory that was freed would count as resident
     Path('/proc/self/clear_refs').write_text('5')  # the peak is now what is resident now
     before = peak_kib()
     step()
@@ -129,7 +135,7 @@ class Comparison:
     def row(self, variant: str) -> dict[str, Any]:
         """The row of one variant: its time and memory, and what they are compared with."""
         args, options = self.args, options_of(variant)
-        gpu, compiled = args.device == 'cuda', bool({'blocks', 'whole'} & set(options))
+        gpu, compiled = args.device == 'cuda', is_compiled(variant)
         step = self.base if variant == args.variants[0] else step_of(variant, self.dtype, self.mode, args)[0]
         first = seconds(step, args.device, wall=True)
         # A graph's memory stays allocated, and the graph does not show what it reads, so both are asked before.
@@ -195,6 +201,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--memory-of', type=variant_name, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     gpu, nano = args.device == 'cuda', args.size == 'nano'
+    if options_of(args.variants[0]):
+        parser.error(f'the first variant, which the others are compared with, can not have options: {args.variants[0]}')
     if not gpu and any('graph' in options_of(v) for v in args.variants):
         parser.error('+graph is a CUDA graph, which needs --device cuda')
     args.pixels = args.pixels or (64 if nano else 640 if gpu else 320)
@@ -234,24 +242,26 @@ def measure(comparison: Comparison, variant: str, report: dict[str, Any]) -> Non
     args = comparison.args
     what = {'mode': comparison.mode, 'dtype': comparison.dtype, 'variant': variant}
     start = time.perf_counter()
+    part = ''
     try:
         with limited(None if variant == args.variants[0] else args.seconds):
             row = comparison.row(variant)
             report['rows'].append(row)
+            part = 'profile: '
             shown = {k: row[k] for k in ('ms', 'ratio', 'GiB', 'memory ratio', 'compile s') if row[k] is not None}
             print(*what.values(), *(f'{k} {v:.2f}' for k, v in shown.items()), sep='  ', flush=True)
             if args.profile:
                 kinds, longest = kinds_of(comparison.step, args.device)
-                report['kinds'].append({k: what[k] for k in ('mode', 'variant')} | kinds | {'step': row['ms']})
+                report['kinds'].append(what | kinds | {'step': row['ms']})
                 report['longest'].append(what | {'longest': longest})
                 print('   ', *(f'{k} {v:.1f}' for k, v in report['kinds'][-1].items() if k not in what), flush=True)
     except Exception as error:  # of a compiler, or too little memory or time: the other variants are still of use
         if variant == args.variants[0]:
             raise
-        message = f'{type(error).__name__}: {error}'[:2000]
+        message = f'{part}{type(error).__name__}: {error}'[:2000]
         report['skipped'].append(what | {'why': message, 'after s': time.perf_counter() - start})
         print(*what.values(), 'skipped:', message.splitlines()[0], flush=True)
-        torch.compiler.reset()
+    torch.compiler.reset()
     comparison.step = comparison.base
     if args.device == 'cuda':
         torch.cuda.empty_cache()

@@ -1,17 +1,18 @@
 """Train the rows of the ablations on photographs; finished runs are skipped.
 
     python benchmarks/ablations/photos.py --start NAMES.pth                    # every row with its seeds
-    python benchmarks/ablations/photos.py --start NAMES.pth --rows joint masks --seeds 0 --iterations 200
+    python benchmarks/ablations/photos.py --start NAMES.pth --results mine --rows joint masks --seeds 0 --iterations 200
     python benchmarks/ablations/photos.py --table                              # the table of the results, as Markdown
 
 tools/photos.py makes the data and NAMES.pth, the checkpoint of its training on names, from which every row starts
 (without its box branch, which rows change). A row changes uniqrnet_efficientnet-lite0_photos.py as stated below. The
-model after the last iteration is reported, on the photographs kept back. With a GPU, all runs share it. A run
+model after the last iteration is reported, on the photographs kept back. With a GPU, runs in parallel share it. A run
 writes RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations-photos/ROW/seedN.
 """
 
 import argparse
 import copy
+import hashlib
 import json
 import multiprocessing
 import os
@@ -86,7 +87,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     'no-place': ('joint, without `place_in_image`', {'model.head.encoder.place_in_image': False}),
     'extent': ('joint, masks also from boxes (`loss_mask_extent`)', EXTENT),
     'dense': ('joint, box from a choice of tokens (`DenseBoxBranch`)', DENSE),
-    'dense-extent': ('both', DENSE | EXTENT),
+    'dense-extent': ('joint, box from a choice of tokens, masks also from boxes', DENSE | EXTENT),
 }
 
 
@@ -99,7 +100,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--jobs',
         type=positive_int,
-        help='runs in parallel, which share the cores (default: 1; with a GPU, one per core)',
+        default=1,
+        help='runs in parallel, which share cores and GPU (default: 1)',
     )
     parser.add_argument('--data-dir', type=Path, default=Path('data'), help='as in tools/photos.py (default: data)')
     parser.add_argument(
@@ -137,7 +139,15 @@ def config_of(row: str, seed: int, iterations: int, data_dir: Path, start: Path,
 
 
 def train(
-    row: str, seed: int, iterations: int, data_dir: Path, start: Path, work_dir: Path, result: Path, threads: int
+    row: str,
+    seed: int,
+    iterations: int,
+    data_dir: Path,
+    start: Path,
+    work_dir: Path,
+    result: Path,
+    threads: int,
+    start_digest: str,
 ) -> None:
     """One run in this process; its output goes to output.log."""
     import torch
@@ -156,6 +166,7 @@ def train(
         row=row,
         seed=seed,
         iterations=iterations,
+        start=start_digest,
         seconds=round(time.time() - begin),
         torch=torch.__version__,
         device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
@@ -166,8 +177,8 @@ def train(
     part.replace(result)
 
 
-def keep_start(checkpoint: Path, target: Path) -> None:
-    """Save the weights of a checkpoint without those of the box branch."""
+def keep_start(checkpoint: Path, target: Path) -> str:
+    """Save the weights of a checkpoint without those of the box branch; returns their digest."""
     import torch
 
     from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
@@ -175,10 +186,31 @@ def keep_start(checkpoint: Path, target: Path) -> None:
     state = state_dict_of(read_checkpoint(checkpoint))
     kept = {name: tensor for name, tensor in state.items() if not name.startswith('head.box_branch.')}
     torch.save(dict(state_dict=kept, meta={}), target)
+    content = hashlib.sha256()
+    for name, tensor in sorted(kept.items()):
+        content.update(name.encode() + tensor.float().numpy().tobytes())
+    return content.hexdigest()[:16]
+
+
+def is_finished(result: Path, iterations: int, start_digest: str) -> bool:
+    """Whether there is a result of the same training.
+
+    Raises:
+        UserError: There is one of another length or from another start.
+    """
+    if not result.exists():
+        return False
+    content = json.loads(result.read_text())
+    if (content['iterations'], content['start']) != (iterations, start_digest):
+        raise UserError(
+            f'{result} is of {content["iterations"]} iterations from the start {content["start"]}, and this would be '
+            f'of {iterations} from {start_digest}: name another folder with --results.'
+        )
+    return True
 
 
 def table(folder: Path) -> str:
-    """The means over the seeds, ± their standard deviation (n - 1), in per cent; best first among rows of one group."""
+    """The means over the seeds, ± their standard deviation (n - 1), in per cent, in the order of ROWS."""
     found = defaultdict(list)
     for path in sorted(folder.glob('*_seed*.json')):
         content = json.loads(path.read_text())
@@ -212,17 +244,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         for row in args.rows or ROWS
         if args.seeds or seed < SEEDS.get(row, 1)
     ]
-    left = [run for run in runs if not result_file(*run, args.results).exists()]
-    print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
     args.results.mkdir(parents=True, exist_ok=True)
     args.work_dir.mkdir(parents=True, exist_ok=True)
     start = args.work_dir / 'start.pth'
-    keep_start(args.start, start)
-    import torch
-
-    cores = len(os.sched_getaffinity(0))
-    jobs = args.jobs or (cores if torch.cuda.is_available() else 1)
-    threads = max(cores // jobs, 1)
+    start_digest = keep_start(args.start, start)
+    left = [run for run in runs if not is_finished(result_file(*run, args.results), args.iterations, start_digest)]
+    print(f'{len(runs)} runs, {len(runs) - len(left)} of them finished', flush=True)
+    threads = max(len(os.sched_getaffinity(0)) // args.jobs, 1)
     os.environ['OMP_NUM_THREADS'] = str(threads)
     processes: Any = multiprocessing.get_context('spawn')
 
@@ -242,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 folder,
                 result_file(row, seed, args.results),
                 threads,
+                start_digest,
             ),
         )
         process.start()
@@ -250,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f'{time.strftime("%H:%M:%S")} {row} seed {seed}: {said} ({time.time() - begin:.0f} s)', flush=True)
         return process.exitcode
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(args.jobs) as pool:
         codes = list(pool.map(launch, left))
     if any(codes):
         raise UserError(f'{sum(map(bool, codes))} runs failed; the same command tries them again.')

@@ -177,9 +177,7 @@ class UniQRNet(BaseDetector):
         padding_mask = self._padding(levels[0].device, data_samples)
         return self.add_pred_to_datasample(data_samples, self.head.predict(levels, text, padding_mask, data_samples))
 
-    def _forward(
-        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
-    ) -> dict[str, Tensor]:
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> dict[str, Any]:
         """The outputs of the head's branches, on the canvas."""
         _, levels, text, padding_mask = self.extract_feat(batch_inputs, batch_data_samples or [])
         return self.head(levels, text, padding_mask)

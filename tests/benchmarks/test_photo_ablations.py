@@ -9,7 +9,9 @@ import torch
 from helpers.photo_parts import make_photo_parts
 from helpers.tiny_model import batch_of, item, rectangle
 
+from mmuniqrnet.models.layers import SpatialGate
 from mmuniqrnet.registry import HOOKS, MODELS
+from mmuniqrnet.utils.errors import UserError
 
 pytestmark = pytest.mark.usefixtures('mmuniqrnet_scope')
 FOLDER = Path(__file__).parents[2] / 'benchmarks' / 'ablations'
@@ -38,6 +40,18 @@ def data_dir(tmp_path_factory) -> Path:
     return folder
 
 
+def check_of_row(name: str, model, hooks: list) -> None:
+    gates = [module for module in model.modules() if isinstance(module, SpatialGate)]
+    assert bool(gates) == (name != 'gates-none')
+    assert (model.head.encoder.place_proj is None) == (name == 'no-place')
+    if name.startswith('fixed-'):
+        weights = {'box': float(name.removeprefix('fixed-')), 'mask': 1.0, 'aux': 1.0}
+        assert hooks[0].strategy.weights == weights
+    if hooks:
+        tasks = {'masks': 2, 'joint-plain': 2, 'uncertainty-two': 2}.get(name, 3)
+        assert len(hooks[0].tasks) == tasks
+
+
 def test_rows_train_what_they_say(photos, data_dir, tmp_path):
     losses_of, kinds = {}, {}
     for name in photos.ROWS:
@@ -53,6 +67,7 @@ def test_rows_train_what_they_say(photos, data_dir, tmp_path):
         for hook in hooks:
             hook._assign(losses)
             assert {loss for loss in losses if hook._find_task(loss) is None} == {'loss_score'}, name
+        check_of_row(name, model, hooks)
         kinds[name] = type(hooks[0].strategy).__name__ if hooks else None
     whole = losses_of['joint']
     assert whole == {
@@ -78,3 +93,24 @@ def test_the_table_has_means_and_deviations_over_seeds(photos, tmp_path):
     (line,) = photos.table(tmp_path).splitlines()[2:]
     cells = [cell.strip() for cell in line.strip('|').split('|')]
     assert cells == ['`boxes`', photos.ROWS['boxes'][0], '600', '32.0 ± 2.8', '', '20.0 ± 0.0', '', '2']
+
+
+def test_a_result_of_another_training_is_not_taken_for_this_one(photos, tmp_path):
+    result = photos.result_file('joint', 0, tmp_path)
+    assert not photos.is_finished(result, 600, 'abc')
+    result.write_text(photos.json.dumps(dict(row='joint', seed=0, iterations=600, start='abc', metrics={})))
+    assert photos.is_finished(result, 600, 'abc')
+    for other in ((200, 'abc'), (600, 'def')):
+        with pytest.raises(UserError, match='of 600 iterations from the start abc'):
+            photos.is_finished(result, *other)
+
+
+def test_shipped_results_have_one_start_and_length(photos):
+    contents = [photos.json.loads(path.read_text()) for path in photos.RESULTS.glob('*.json')]
+    assert contents and len({(content['iterations'], content['start']) for content in contents}) == 1
+
+
+def test_docs_have_the_table_of_the_results(photos):
+    page = (FOLDER.parents[1] / 'docs' / 'photos.md').read_text()
+    start, end = '<!-- photo ablations -->\n', '\n<!-- end photo ablations -->'
+    assert page.partition(start)[2].partition(end)[0] == photos.table(photos.RESULTS).strip()

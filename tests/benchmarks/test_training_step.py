@@ -20,6 +20,33 @@ def test_names_of_variants():
             variant_name(wrong)
 
 
+def test_the_first_variant_is_what_others_are_compared_with(capsys):
+    with pytest.raises(SystemExit):
+        training_step.parse_args(['--variants', 'ours+half', 'ours'])
+    assert 'can not have options: ours+half' in capsys.readouterr().err
+
+
+def test_a_profile_is_named_by_dtype_and_one_that_fails_leaves_the_row(monkeypatch, tmp_path):
+    kinds_of = training_step.kinds_of
+
+    def failing(step, device):
+        if calls:
+            raise RuntimeError('no profiler')
+        calls.append(1)
+        return kinds_of(step, device)
+
+    calls: list[int] = []
+    monkeypatch.setattr(training_step, 'kinds_of', failing)
+    monkeypatch.setattr(training_step, 'cpu_memory', lambda *_: 1.0)
+    out = tmp_path / 'figures.json'
+    options = ['--device', 'cpu', '--size', 'nano', '--batch', '2', '--rounds', '1', '--json', str(out), '--profile']
+    training_step.main([*options, '--variants', 'transcription', 'ours'])
+    report = json.loads(out.read_text())
+    assert [r['variant'] for r in report['rows']] == ['transcription', 'ours']
+    assert [(k['variant'], k['dtype']) for k in report['kinds']] == [('transcription', 'float32')]
+    assert [s['why'] for s in report['skipped']] == ['profile: RuntimeError: no profiler']
+
+
 def test_a_limit_stops_what_takes_longer_and_nothing_later():
     with pytest.raises(TimeoutError, match='not measured within 1 s'), training_step.limited(1):
         time.sleep(5)

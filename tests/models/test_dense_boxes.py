@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from helpers.head_samples import BOTH, NO_BOX, NO_MASK, centred, head, whole_losses
+from helpers.head_samples import BOTH, NO_BOX, NO_MASK, centred, head, targets, whole_losses
 from helpers.tiny_model import DIM
 
 from mmuniqrnet.models import DenseBoxBranch
+from mmuniqrnet.models.heads.box_losses import dense_box_losses
 from mmuniqrnet.models.heads.dense_boxes import SAME_BOX, chosen_box
 from mmuniqrnet.utils.errors import UserError
 
@@ -67,7 +68,12 @@ def test_padding_is_never_chosen_and_a_batch_is_what_its_samples_are():
         one = branch(reg[i : i + 1], None, [x[i : i + 1]], padding[i : i + 1])
         assert torch.allclose(one.boxes, whole.boxes[i : i + 1], atol=1e-6)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        assert branch(reg, None, [x], padding).boxes.dtype == torch.float32
+        half = branch(reg, None, [x], padding)
+    assert half.boxes.dtype == half.choice.dtype == torch.float32
+    assert half.choice[0].unique().numel() == 24  # in bfloat16, some would be equal
+    wide = branch.double()(reg.double(), None, [x.double()], padding)
+    assert wide.choice.dtype == torch.float64
+    branch.float()
     assert branch(reg, None, [x], torch.ones_like(padding)).boxes.isfinite().all()
 
 
@@ -93,7 +99,34 @@ def test_a_small_box_and_one_before_the_first_token_of_the_image_have_a_token(x,
     assert fit[:, :3].max() < 1e-6 and fit[1, column] > 0.7
 
 
-def test_losses_have_no_floor_and_train_every_parameter():
+def test_the_loss_of_a_choice_that_is_right_is_zero():
+    branch, reg, x = branch_and_map()
+    truth = targets(boxes=torch.tensor([[0.5, 0.5, 0.6, 0.5]]), batch=1, inside=torch.ones(1, 1, 16, 16))
+    answer = branch(reg, None, [x], PADDING)
+    fit = answer.targets(truth.boxes)
+    for choice, near in ((fit.clamp(min=1e-30).log(), True), (answer.choice, False)):
+        losses = dense_box_losses(answer._replace(choice=choice), truth, None, None, 1.0)
+        assert list(losses) == ['loss_box_choice']
+        assert (losses['loss_box_choice'].item() < 1e-5) == near
+
+
+def test_a_very_small_box_that_is_chosen_is_the_answer():
+    tiny = [0.5, 0.5, 5e-4, 5e-4]
+    candidates = torch.tensor([[[0.2, 0.2, 0.3, 0.3], tiny, [0.8, 0.8, 0.3, 0.3]]])
+    assert torch.allclose(chosen_box(torch.tensor([[0.0, 1.0, 0.5]]), candidates), torch.tensor([tiny]))
+
+
+@pytest.mark.parametrize('losses', [(True, True), (True, False), (False, False)])
+def test_what_no_loss_trains_is_frozen(losses):
+    chosen = {name: None for name, on in zip(('loss_box_l1', 'loss_box_giou'), losses) if not on}
+    model, found = whole_losses([BOTH], centred(**DENSE, **chosen))
+    sum(found.values()).backward()
+    trained = [p for p in model.head.box_branch.parameters() if p.requires_grad]
+    assert all(p.grad is not None for p in trained)
+    assert len(trained) == (4 if losses == (False, False) else 10)
+
+
+def test_losses_train_every_parameter():
     model, losses = whole_losses([BOTH, NO_MASK, NO_BOX], centred(**DENSE, **EXTENT))
     assert {'loss_box_choice', 'loss_box_l1', 'loss_box_giou', 'loss_mask_extent'} <= losses.keys()
     assert all(x.dim() == 0 and x.isfinite() for x in losses.values())
@@ -120,6 +153,7 @@ def test_masks_learn_from_the_boxes_of_items_without_a_mask_only():
         (DENSE | dict(box_from_mask=True), 'box_from_mask=False'),
         (DENSE | dict(loss_box_choice=None), 'loss_box_choice'),
         (dict(loss_box_choice=1.0), 'loss_box_choice'),
+        (DENSE | dict(loss_box_choice=0.0), 'greater than 0'),
         (dict(mask_branch=None, box_from_mask=False, **EXTENT), 'loss_mask_extent needs a mask_branch'),
     ],
 )

@@ -24,11 +24,11 @@ OBJECT = np.uint8(254)
 
 
 def rows_first(mask: np.ndarray) -> np.ndarray:
-    """A mask [H, W] as uint8, row by row in memory. Those of pycocotools are column by column.
+    """A mask [H, W] as uint8, 0 or 1, row by row in memory. Those of pycocotools are column by column.
 
     numpy's copy of a large mask into the other order takes longer than decoding the photograph; OpenCV's is faster.
     """
-    mask = mask.astype(np.uint8, copy=False)
+    mask = (mask != 0).view(np.uint8)
     return cv2.transpose(mask.T) if mask.flags.f_contiguous else mask
 
 

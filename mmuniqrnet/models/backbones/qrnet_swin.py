@@ -234,7 +234,7 @@ class QRNetSwin(SwinTransformer):
         """:meth:`_finish_stage`, compiled or not; appends the stage's map, if it has one, to ``maps``."""
         norm = getattr(self, f'norm{stage}', None)
         modules = (self.gates[stage], norm, self.stages[stage].downsample)
-        x, hw, out = run_part(QRNetSwin._finish_stage, self.compile_backend, modules, self, stage, x, hw, sentence)
+        x, hw, out = run_part(type(self)._finish_stage, self.compile_backend, modules, self, stage, x, hw, sentence)
         if out is not None:
             maps.append(out)
         return x, hw

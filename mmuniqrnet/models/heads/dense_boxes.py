@@ -93,15 +93,21 @@ class DenseBoxBranch(BaseModule):
         x = merge_maps(maps)
         tokens = x.flatten(2).transpose(1, 2)  # [B, N, d]
         padding = F.interpolate(padding_mask[:, None].float(), size=x.shape[-2:]).flatten(1)
-        choice = torch.einsum('bd,bnd->bn', self.query(reg), self.key(tokens)).float() / tokens.shape[-1] ** 0.5
+        # At least float32, also under autocast, which would multiply matrices in half precision: it is too coarse for
+        # boxes, and many logits would be equal.
+        query, key, sides = (at_least_float32(t) for t in (self.query(reg), self.key(tokens), self.sides(tokens)))
+        choice = (query[:, None] * key).sum(2) / tokens.shape[-1] ** 0.5
         choice = choice.masked_fill(padding > 0, PADDING_LOGIT)
-        # float32 also under autocast: half precision is too coarse for boxes.
-        sides = (self.sides(tokens).float() + self.first_logit).sigmoid()  # [B, N, 4]: left, top, right, bottom
+        sides = (sides + self.first_logit).sigmoid()  # [B, N, 4]: left, top, right, bottom
         centres = cell_centres(x)
         corners = torch.cat([centres - sides[..., :2], centres + sides[..., 2:]], dim=2)
         candidates = bbox_xyxy_to_cxcywh(corners)
         cell = centres.new_tensor([1 / x.shape[-1], 1 / x.shape[-2]])
         return DenseBoxes(chosen_box(choice, candidates), choice, candidates, centres, cell)
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def chosen_box(choice: Tensor, candidates: Tensor) -> Tensor:
@@ -112,5 +118,7 @@ def chosen_box(choice: Tensor, candidates: Tensor) -> Tensor:
     best = choice.argmax(1)[:, None, None]
     corners = bbox_cxcywh_to_xyxy(candidates)
     overlap = bbox_overlaps(corners.gather(1, best.expand(-1, 1, 4)), corners)[:, 0]  # [B, N]
+    # mmdet's overlap of a very small box with itself is less than 1.
+    overlap = overlap.scatter(1, best[..., 0], 1.0)
     weight = choice.masked_fill(overlap < SAME_BOX, PADDING_LOGIT).softmax(1)
     return (weight[..., None] * candidates).sum(1)  # a product of matrices would be in half precision under autocast

@@ -135,6 +135,8 @@ class UniQRNetHead(BaseModule):
                 'UniQRNetHead: loss_box_choice is the weight of the loss that trains the choice of DenseBoxBranch; '
                 'give it with this branch, such as 1.0, and with no other.'
             )
+        if loss_box_choice is not None and not loss_box_choice > 0:
+            raise UserError(f'UniQRNetHead: loss_box_choice must be greater than 0, not {loss_box_choice}.')
         self.mask_loss_stride = mask_loss_stride
         self.box_from_mask = box_from_mask
         self.deep_supervision = deep_supervision
@@ -274,7 +276,7 @@ class UniQRNetHead(BaseModule):
             count = reduce_mean(known.sum()).clamp(min=EPS)
         return loss(out['score_logits'][:, None], (quality * targets.exists)[:, None], known[:, None], avg_factor=count)
 
-    def extent_loss(self, loss: nn.Module, out: dict[str, Tensor], targets: Targets) -> Tensor:
+    def extent_loss(self, loss: nn.Module, out: dict[str, Any], targets: Targets) -> Tensor:
         """Loss between the predicted mask and the true box, averaged over the samples that have a box and no mask."""
         weight = targets.has_box * (1 - targets.has_mask)
         count = reduce_mean(weight.sum()).clamp(min=EPS)
@@ -300,6 +302,8 @@ class UniQRNetHead(BaseModule):
             branch = getattr(self, name)
             if branch is not None and all(loss is None for loss in losses):
                 branch.requires_grad_(False)
+        if isinstance(self.box_branch, DenseBoxBranch) and all(loss is None for loss in losses_of['box_branch'][:3]):
+            self.box_branch.sides.requires_grad_(False)  # only the choice is trained
 
     def _check_deep_supervision(self) -> None:
         losses = (self.loss_mask_bce, self.loss_mask_dice)

@@ -16,7 +16,8 @@ class BoxMaskConsistencyLoss(nn.Module):
     mask both have a gradient: an edge moves towards columns that the mask fills and away from empty ones, and the most
     probable pixel of each column follows the box. If box and mask do not overlap, only the mask has a gradient.
 
-    No ground truth is used, so an item with only a box also trains the mask, and the other way round.
+    As ``loss_consistency`` of the head, no ground truth is used, so an item with only a box also trains the mask, and
+    the other way round. As ``loss_mask_extent``, the boxes are the true ones, and only the mask is trained.
 
     Args:
         loss_weight: Multiplies the loss.

@@ -83,7 +83,7 @@ class QueryAwareFusion(BaseModule):
     def forward(self, maps: Sequence[Tensor], sentence: Tensor | None = None) -> tuple[Tensor, ...]:
         """maps [B, C_i, H_i, W_i] finest first, sentence [B, text_dim] -> num_outs maps [B, out_channels, ., .]."""
         require_channels('QueryAwareFusion', self.in_channels, maps, "the backbone's out_indices")
-        return run_part(QueryAwareFusion._fuse, self.compile_backend, [self], self, maps, sentence)
+        return run_part(type(self)._fuse, self.compile_backend, [self], self, maps, sentence)
 
     def _fuse(self, maps: Sequence[Tensor], sentence: Tensor | None) -> tuple[Tensor, ...]:
         levels = [conv(x) for conv, x in zip(self.lateral_convs, maps)]

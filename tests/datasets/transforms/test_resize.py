@@ -76,3 +76,12 @@ def test_a_tie_counts_as_object():
         dict(img=np.zeros((20, 20, 3), np.uint8), img_shape=(20, 20), gt_masks=BitmapMasks(mask, 20, 20))
     )
     assert out['gt_masks'].masks[0][:, :4].tolist() == [[0, 0, 1, 1]] * 10
+
+
+def test_every_value_but_zero_is_object():
+    mask = np.zeros((1, 20, 20), np.uint8)
+    mask[:, 5:15, 5:15] = 255
+    out = ReferResize(scale=(40, 40))(
+        dict(img=np.zeros((20, 20, 3), np.uint8), img_shape=(20, 20), gt_masks=BitmapMasks(mask, 20, 20))
+    )
+    assert out['gt_masks'].masks.sum() == 400 and out['gt_masks'].masks.max() == 1
