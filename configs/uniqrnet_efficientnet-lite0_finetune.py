@@ -1,6 +1,6 @@
 """The network for photographs, fine-tuned from the weights that come with the package."""
 
-_base_ = './uniqrnet_efficientnet-lite0_photos.py'
+_base_ = './uniqrnet_efficientnet-lite0_photos-320.py'
 
 # Run it in the repository's folder, where load_from is. The data are set as in docs/tutorials/photographs.md.
 # To change: the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N, where T_max is 100

@@ -13,7 +13,7 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=1e-4, betas=(0.9, 0.98), fused=True),
     clip_grad=dict(max_norm=1.0),
     # What comes pre-trained learns more slowly.
-    paramwise_cfg=dict(custom_keys={'backbone.body': dict(lr_mult=0.2), 'text_encoder': dict(lr_mult=0.1)}),
+    paramwise_cfg=dict(custom_keys={'backbone.body': dict(lr_mult=0.4), 'text_encoder': dict(lr_mult=0.2)}),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=100),

@@ -81,5 +81,5 @@ def test_crops_and_flips_heed_the_published_words_in_qrnet_and_all_in_ours():
     for name, steps in heeded.items():
         for step in steps:
             # Small pictures are not cropped.
-            small = name.endswith(('refshapes', 'refshapes-none', 'photos', 'photos-names', 'finetune'))
+            small = name.endswith(('refshapes', 'refshapes-none', 'photos', 'photos-names', 'photos-320', 'finetune'))
             assert step == dict.fromkeys(['RandomFlipWithText'] if small else published, 'all')

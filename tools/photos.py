@@ -1,8 +1,8 @@
 """Train a small UniQRNet on annotated photographs without expressions: the whole workflow.
 
-It makes the pre-trained parts, mosaics and expressions, trains first on names and then on expressions, tests on the
-photographs kept back, and publishes the weights. An interrupted run continues where it stopped, if it is started again
-with the same files and options; with others it is refused.
+It makes the pre-trained parts, mosaics and expressions, trains first on names, then on expressions, and then at a
+larger size, tests on the photographs kept back, and publishes the weights. An interrupted run continues where it
+stopped, if it is started again with the same files and options; with others it is refused.
 """
 
 import argparse
@@ -23,6 +23,7 @@ TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs'
 NAMES = CONFIGS / 'uniqrnet_efficientnet-lite0_photos-names.py'
 EXPRESSIONS = CONFIGS / 'uniqrnet_efficientnet-lite0_photos.py'
+LARGER = CONFIGS / 'uniqrnet_efficientnet-lite0_photos-320.py'
 DATA = ('names', 'train', 'mosaics', 'val', 'val_several')
 SPECIAL = ',()[]"\''  # they have a meaning in the values of --cfg-options
 
@@ -45,7 +46,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--per-object', type=positive_int, default=8, metavar='N', help='most expressions of an object (default: 8)'
     )
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='seed of data and training (default: 0)')
-    # As text, to be passed on to both trainings and the test.
+    # As text, to be passed on to all trainings and the test.
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=CFG_OPTIONS_HELP)
     return parser.parse_args(argv)
 
@@ -56,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_arguments(args)
     keep_settings(args, photos)
 
-    say_step('1/5  The pre-trained parts: EfficientNet-Lite0 and two layers of MiniLM')
+    say_step('1/6  The pre-trained parts: EfficientNet-Lite0 and two layers of MiniLM')
     once(parts, lambda: run_script(TOOLS / 'model_converters/photo_parts.py', parts))
 
-    say_step('2/5  Mosaics and expressions, made from the annotations (10 minutes on two CPU cores)')
+    say_step('2/6  Mosaics and expressions, made from the annotations (10 minutes on two CPU cores)')
     link(photos / 'images', args.images)
     mosaics, seed = photos / 'mosaics', ('--seed', args.seed)
     side = ('--side', 352)
@@ -87,15 +88,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         f'randomness.seed={args.seed}',
         *args.cfg_options,
     ]
-    say_step('3/5  Training on names and plurals: what things are')
+    say_step('3/6  Training on names and plurals: what things are')
     train(NAMES, work_dir / 'names', data_options(NAMES, photos), options)
-    say_step('4/5  Training on expressions: which one of them')
+    say_step('4/6  Training on expressions: which one of them')
     first = last_checkpoint(work_dir / 'names')
-    train(EXPRESSIONS, work_dir, data_options(EXPRESSIONS, photos), [*options, f'load_from={first}'])
-    say_step('5/5  Testing the best checkpoint, and publishing it')
+    middle = work_dir / 'expressions'
+    train(EXPRESSIONS, middle, data_options(EXPRESSIONS, photos), [*options, f'load_from={first}'])
+    say_step('5/6  Training on expressions at 320 pixels')
+    train(LARGER, work_dir, data_options(LARGER, photos), [*options, f'load_from={best_checkpoint(middle)}'])
+    say_step('6/6  Testing the best checkpoint, and publishing it')
     best = best_checkpoint(work_dir)
-    test = ('--cfg-options', *data_options(EXPRESSIONS, photos), *options)
-    run_script(TOOLS / 'test.py', EXPRESSIONS, best, '--work-dir', work_dir, *test)
+    test = ('--cfg-options', *data_options(LARGER, photos), *options)
+    run_script(TOOLS / 'test.py', LARGER, best, '--work-dir', work_dir, *test)
     weights = work_dir / 'uniqrnet_efficientnet-lite0_photos.safetensors'
     run_script(
         TOOLS / 'publish.py', best, weights, '--results', work_dir / 'results.json', '--made-for', 'photographs',
@@ -124,7 +128,7 @@ def check_arguments(args: argparse.Namespace) -> None:
     add_cfg_options(parser)
     if args.cfg_options:
         options = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
-        for config in (NAMES, EXPRESSIONS):
+        for config in (NAMES, EXPRESSIONS, LARGER):
             load_config(str(config), options)
 
 
@@ -147,7 +151,7 @@ def keep_settings(args: argparse.Namespace, photos: Path) -> None:
         refuse_shared_images(args.train, args.val)
     keep_made_from(photos, data, '--data-dir', names)
     run = {**data, '--cfg-options': shlex.join(args.cfg_options)}
-    keep_made_from(args.work_dir, run, '--work-dir', ('names', 'last_checkpoint', 'finished'))
+    keep_made_from(args.work_dir, run, '--work-dir', ('names', 'expressions', 'last_checkpoint', 'finished'))
 
 
 def refuse_shared_images(train: Path, val: Path) -> None:

@@ -5,9 +5,10 @@
     python benchmarks/ablations/photos.py --table                              # the table of the results, as Markdown
 
 tools/photos.py makes the data and NAMES.pth, the checkpoint of its training on names, from which every row starts
-(without its box branch, which rows change). A row changes uniqrnet_efficientnet-lite0_photos.py as stated below. The
-model after the last iteration is reported, on the photographs kept back. With a GPU, runs in parallel share it. A run
-writes RESULTS/ROW_seedN.json, and its log and weights into work_dirs/ablations-photos/ROW/seedN.
+(without its box branch, which rows change). A row changes uniqrnet_efficientnet-lite0_photos.py as stated below, and
+PLAIN in all of them. The model after the last iteration is reported, on the photographs kept back. With a GPU, runs in
+parallel share it. A run writes RESULTS/ROW_seedN.json, and its log and weights into
+work_dirs/ablations-photos/ROW/seedN.
 """
 
 import argparse
@@ -52,6 +53,7 @@ NO_BOX = {
 }
 NO_MASK = NO_MASKS | {'model.head.deep_supervision': False}
 EXTENT = {'model.head.loss_mask_extent': dict(type='BoxMaskConsistencyLoss')}
+REFINED = {'model.head.box_refiner': dict(type='BoxRefiner', embed_dims=128, in_channels=128)}
 DENSE = {
     'model.head.box_branch': dict(_delete_=True, type='DenseBoxBranch', embed_dims=128),
     'model.head.box_from_mask': False,
@@ -65,6 +67,12 @@ def balance(tasks: dict = TASKS, **strategy: Any) -> dict[str, Any]:
     return {'custom_hooks': [dict(type='LossBalanceHook', strategy=strategy, tasks=tasks)]}
 
 
+# What all rows have unless they say otherwise; the config has what was best at full length.
+PLAIN = {
+    'model.head.box_refiner': None,
+    'model.head.loss_mask_extent': None,
+    'optim_wrapper.paramwise_cfg.custom_keys': {'backbone.body': dict(lr_mult=0.2), 'text_encoder': dict(lr_mult=0.1)},
+}
 # From name to title and options.
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     'joint': ('boxes and masks, uncertainty with three tasks', {}),
@@ -85,9 +93,11 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     'magnitude': ('joint, magnitude', balance(type='magnitude')),
     'uncertainty-two': ('joint, uncertainty with two tasks', balance(TWO_TASKS, type='uncertainty')),
     'no-place': ('joint, without `place_in_image`', {'model.head.encoder.place_in_image': False}),
+    'refined': ('joint, box corrected from the features around it (`BoxRefiner`)', REFINED),
     'extent': ('joint, masks also from boxes (`loss_mask_extent`)', EXTENT),
     'dense': ('joint, box from a choice of tokens (`DenseBoxBranch`)', DENSE),
     'dense-extent': ('joint, box from a choice of tokens, masks also from boxes', DENSE | EXTENT),
+    'refined-extent': ('joint, box corrected, masks also from boxes', REFINED | EXTENT),
 }
 
 
@@ -134,7 +144,7 @@ def config_of(row: str, seed: int, iterations: int, data_dir: Path, start: Path,
     cfg.visualizer.vis_backends = [dict(type='LocalVisBackend')]
     cfg.randomness = dict(seed=seed)
     cfg.load_from = str(start)
-    cfg.merge_from_dict(copy.deepcopy(ROWS[row][1]))  # mmengine removes _delete_ from what it merges
+    cfg.merge_from_dict(copy.deepcopy(PLAIN | ROWS[row][1]))  # mmengine removes _delete_ from what it merges
     return cfg
 
 
@@ -178,13 +188,14 @@ def train(
 
 
 def keep_start(checkpoint: Path, target: Path) -> str:
-    """Save the weights of a checkpoint without those of the box branch; returns their digest."""
+    """Save the weights of a checkpoint without those of box branch and refiner; returns their digest."""
     import torch
 
     from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of
 
     state = state_dict_of(read_checkpoint(checkpoint))
-    kept = {name: tensor for name, tensor in state.items() if not name.startswith('head.box_branch.')}
+    changed = ('head.box_branch.', 'head.box_refiner.')
+    kept = {name: tensor for name, tensor in state.items() if not name.startswith(changed)}
     torch.save(dict(state_dict=kept, meta={}), target)
     content = hashlib.sha256()
     for name, tensor in sorted(kept.items()):

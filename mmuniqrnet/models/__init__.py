@@ -4,6 +4,7 @@ from .encoders import VisualLinguisticEncoder
 from .gated_detectors import GatedGLIP, GatedGroundingDINO
 from .heads import (
     BoxBranch,
+    BoxRefiner,
     DecodeHeadMaskBranch,
     DenseBoxBranch,
     MaskBranch,
@@ -21,6 +22,7 @@ from .uniqrnet import UniQRNet
 __all__ = [
     'BoxBranch',
     'BoxMaskConsistencyLoss',
+    'BoxRefiner',
     'DecodeHeadMaskBranch',
     'DenseBoxBranch',
     'GatedGLIP',

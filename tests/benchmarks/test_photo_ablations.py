@@ -78,10 +78,13 @@ def test_rows_train_what_they_say(photos, data_dir, tmp_path):
     assert losses_of['masks'] == {loss for loss in whole if 'box' not in loss}
     assert losses_of['joint-plain'] == {loss for loss in whole if 'aux' not in loss}
     assert losses_of['extent'] == whole | {'loss_mask_extent'}
+    assert losses_of['refined'] == whole | {'loss_box_refined_l1', 'loss_box_refined_giou'}
+    assert losses_of['refined-extent'] == losses_of['refined'] | losses_of['extent']
     assert losses_of['dense'] == whole | {'loss_box_choice'}
     assert losses_of['dense-extent'] == losses_of['dense'] | losses_of['extent']
     same = [name for name, losses in losses_of.items() if losses == whole]
-    assert set(same) == set(photos.ROWS) - {'boxes', 'masks', 'joint-plain', 'extent', 'dense', 'dense-extent'}
+    others = {'boxes', 'masks', 'joint-plain', 'extent', 'dense', 'dense-extent', 'refined', 'refined-extent'}
+    assert set(same) == set(photos.ROWS) - others
     assert kinds['boxes'] is None and len({kinds['fixed-1'], kinds['magnitude'], kinds['joint']}) == 3
 
 

@@ -237,6 +237,10 @@ def test_networks_with_fewer_branches_have_fewer_outputs(name, outputs, tmp_path
             'model.head.box_branch': dict(_delete_=True, type='DenseBoxBranch', embed_dims=32),
             'model.head.loss_box_choice': 1.0,
         },
+        {
+            'model.head.box_branch.sees_reference': False,
+            'model.head.box_refiner': dict(type='BoxRefiner', embed_dims=32, in_channels=32),
+        },
     ],
 )
 def test_a_box_from_tokens_and_the_mask_cut_to_it_are_in_the_graph(branch, tmp_path):

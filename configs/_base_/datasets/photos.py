@@ -3,6 +3,16 @@
 # tools/photos.py writes the files.
 # To change: train_dataloader.batch_size=N; the number of expressions of an image in a row, which share what is computed
 # before the first gate, train_dataloader.sampler.group_size=N.
+color_jitter = dict(
+    type='RandomApply',
+    prob=0.8,
+    transforms=[
+        dict(type='mmdet.Brightness', min_mag=0.6, max_mag=1.4),
+        dict(type='mmdet.Contrast', min_mag=0.6, max_mag=1.4),
+        dict(type='mmdet.Color', min_mag=0.6, max_mag=1.4),
+    ],
+)
+flip = dict(type='RandomFlipWithText', prob=0.5, words='all')
 train_pipeline = [
     # All images and masks stay in memory, at the size in which they are used.
     dict(
@@ -14,16 +24,8 @@ train_pipeline = [
             dict(type='ReferResize', scale=(256, 256), keep_ratio=True),
         ],
     ),
-    dict(
-        type='RandomApply',
-        prob=0.8,
-        transforms=[
-            dict(type='mmdet.Brightness', min_mag=0.6, max_mag=1.4),
-            dict(type='mmdet.Contrast', min_mag=0.6, max_mag=1.4),
-            dict(type='mmdet.Color', min_mag=0.6, max_mag=1.4),
-        ],
-    ),
-    dict(type='RandomFlipWithText', prob=0.5, words='all'),
+    color_jitter,
+    flip,
     dict(type='PackReferInputs'),
 ]
 test_pipeline = [

@@ -71,6 +71,7 @@ model = dict(
             norm_first=True,
         ),
         box_branch=dict(type='BoxBranch', embed_dims=width, sees_reference=True),
+        box_refiner=dict(type='BoxRefiner', embed_dims=width, in_channels=neck_width),
         mask_branch=dict(
             type='MaskBranch',
             embed_dims=width,
@@ -94,6 +95,8 @@ model = dict(
         mask_loss_stride=8,
         deep_supervision=True,
         deep_loss_weight=0.3,
+        # Most photographs have boxes and no masks.
+        loss_mask_extent=dict(type='BoxMaskConsistencyLoss'),
         loss_aux=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.3),
         loss_score=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=0.2),
     ),

@@ -1,4 +1,5 @@
 from .box_branches import BoxBranch, PointingBoxBranch
+from .box_refiner import BoxRefiner
 from .decode_head_branch import DecodeHeadMaskBranch
 from .dense_boxes import DenseBoxBranch
 from .mask_branch import MaskBranch
@@ -8,6 +9,7 @@ from .uniqrnet_head import UniQRNetHead
 
 __all__ = [
     'BoxBranch',
+    'BoxRefiner',
     'DecodeHeadMaskBranch',
     'DenseBoxBranch',
     'MaskBranch',

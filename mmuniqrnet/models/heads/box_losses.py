@@ -2,15 +2,19 @@ from inspect import signature
 
 import torch
 import torch.nn.functional as F
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
+from .box_refiner import BoxRefiner, RefinerInputs, jittered
 from .dense_boxes import DenseBoxes
 from .targets import Targets
 
 # The lower limit of the mean number of items per rank; not 1, because there may be fewer annotated items than ranks.
 EPS = 1e-6
+# A predicted box that overlaps the true one by less is on something else: how it should change cannot be seen from
+# the features around it.
+NEAR = 0.2
 
 
 def box_losses(boxes: Tensor, targets: Targets, l1: nn.Module | None, giou: nn.Module | None) -> dict[str, Tensor]:
@@ -38,16 +42,42 @@ def dense_box_losses(
     return losses | _losses_of(dense.candidates.flatten(0, 1), truth, fit.flatten(), count, l1, giou)
 
 
+def refined_box_losses(
+    refiner: BoxRefiner, inputs: RefinerInputs, targets: Targets, l1: nn.Module | None, giou: nn.Module | None
+) -> dict[str, Tensor]:
+    """Losses of all steps of a refiner, from boxes near the object and from true boxes, moved and scaled.
+
+    Averaged over these boxes (of all ranks) and the steps.
+    """
+    boxes = inputs.boxes.detach()
+    starts = torch.cat([boxes[:, None], jittered(targets.boxes, refiner.num_jittered)], dim=1)  # [B, K, 4]
+    overlap = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), is_aligned=True)
+    weight = targets.has_box[:, None].repeat(1, starts.shape[1])
+    weight[:, 0] *= overlap >= NEAR
+    steps = torch.stack(refiner(starts, inputs.reg, inputs.features))  # [steps, B, K, 4]
+    weight = weight.expand(steps.shape[:-1])
+    count = reduce_mean(weight.sum()).clamp(min=EPS)
+    truth = targets.boxes[:, None].expand_as(steps)
+    flat = steps.flatten(0, 2), truth.flatten(0, 2), weight.flatten()
+    return _losses_of(*flat, count, l1, giou, name='loss_box_refined')
+
+
 def _losses_of(
-    boxes: Tensor, truth: Tensor, weight: Tensor, count: Tensor, l1: nn.Module | None, giou: nn.Module | None
+    boxes: Tensor,
+    truth: Tensor,
+    weight: Tensor,
+    count: Tensor,
+    l1: nn.Module | None,
+    giou: nn.Module | None,
+    name: str = 'loss_box',
 ) -> dict[str, Tensor]:
     """boxes [n, 4] against truth [n, 4], both cxcywh, with weight [n]; the sum over ``count``."""
     losses = {}
     if l1 is not None:
-        losses['loss_box_l1'] = weighted_mean(l1, boxes, truth, weight[:, None].expand_as(boxes), count)
+        losses[f'{name}_l1'] = weighted_mean(l1, boxes, truth, weight[:, None].expand_as(boxes), count)
     if giou is not None:
         corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(truth)
-        losses['loss_box_giou'] = weighted_mean(giou, *corners, weight, count)
+        losses[f'{name}_giou'] = weighted_mean(giou, *corners, weight, count)
     return losses
 
 

@@ -16,13 +16,16 @@ from mmuniqrnet.utils.deprecation import moved_arguments
 from mmuniqrnet.utils.errors import UserError
 
 from .answering import TestCfg, to_answer
-from .box_losses import EPS, box_losses, dense_box_losses
+from .box_losses import EPS, box_losses, dense_box_losses, refined_box_losses
+from .box_refiner import RefinerInputs
 from .dense_boxes import DenseBoxBranch, DenseBoxes
 from .mask_and_box import boxes_around, cut_to_box
 from .score_branch import box_quality, mask_quality
 from .targets import Targets, make_targets
 
 MOVED_TO_TEST_CFG = ('mask_threshold', 'mask_margin', 'extra_masks')
+# The outputs of a sample that its answer is made of.
+ANSWERS = ('boxes', 'mask_logits', 'score_logits')
 
 
 @MODELS.register_module()
@@ -33,13 +36,15 @@ class UniQRNetHead(BaseModule):
     A branch of which every loss is None is frozen: DDP would wait for gradients of its parameters.
     Losses have plain names (``loss_box_l1``, ``loss_box_giou``, ``loss_mask_bce``, ``loss_mask_dice``,
     ``loss_aux_{backbone|neck}{i}``, ``loss_aux_gate_{backbone|neck}{i}``, ``loss_score``, ``loss_consistency``,
-    ``loss_box_choice``, ``loss_mask_extent``), so that a hook can balance them by prefix. With ``deep_supervision``,
-    the mask losses of earlier encoder layers i are ``d{i}.loss_mask_bce`` and ``d{i}.loss_mask_dice``, counted from 0.
+    ``loss_box_choice``, ``loss_box_refined_l1``, ``loss_box_refined_giou``, ``loss_mask_extent``), so that a hook can
+    balance them by prefix. With ``deep_supervision``, the mask losses of earlier encoder layers i are
+    ``d{i}.loss_mask_bce`` and ``d{i}.loss_mask_dice``, counted from 0.
 
     Args:
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
         box_branch: Boxes from [REG] (:class:`BoxBranch`), from its attention (:class:`PointingBoxBranch`), or from a
             choice among the boxes of all visual tokens (:class:`DenseBoxBranch`).
+        box_refiner: Corrects the box of the box branch (:class:`BoxRefiner`).
         mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
         score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
         pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
@@ -92,6 +97,7 @@ class UniQRNetHead(BaseModule):
         deep_supervision: bool = False,
         deep_loss_weight: float = 1.0,
         test_cfg: dict | None = None,
+        box_refiner: ModuleOrConfig | None = None,
         init_cfg: dict | None = None,
         **moved: Any,
     ) -> None:
@@ -99,6 +105,8 @@ class UniQRNetHead(BaseModule):
         test_cfg = dict(test_cfg or {}) | moved_arguments('UniQRNetHead', moved, 'test_cfg', MOVED_TO_TEST_CFG)
         if box_branch is None and mask_branch is None:
             raise UserError('UniQRNetHead: give a box_branch, a mask_branch or both; with neither there is no answer.')
+        if box_refiner is not None and box_branch is None:
+            raise UserError('UniQRNetHead: box_refiner needs a box_branch.')
         if box_from_mask and (box_branch is None or mask_branch is None):
             raise UserError('UniQRNetHead: box_from_mask needs a box_branch and a mask_branch.')
         if loss_consistency is not None and (box_branch is None or mask_branch is None):
@@ -108,6 +116,7 @@ class UniQRNetHead(BaseModule):
         self.test_cfg = TestCfg.of(test_cfg, has_box=box_branch is not None, has_mask=mask_branch is not None)
         self.encoder = build_module(encoder)
         self.box_branch = build_module(box_branch)
+        self.box_refiner = build_module(box_refiner)
         self.mask_branch = build_module(mask_branch)
         self.score_branch = build_module(score_branch)
         self.pixel_guidance = build_module(pixel_guidance)
@@ -126,6 +135,11 @@ class UniQRNetHead(BaseModule):
             raise UserError(
                 'UniQRNetHead: the box_branch has sees_reference=True, which needs box_from_mask=True: without a '
                 'box from the mask there is no reference. Set box_branch.sees_reference=False.'
+            )
+        if getattr(self.box_refiner, 'sees_mask', False) and mask_branch is None:
+            raise UserError(
+                'UniQRNetHead: the box_refiner has sees_mask=True, which needs a mask_branch; set '
+                'box_refiner.sees_mask=False.'
             )
         dense = isinstance(self.box_branch, DenseBoxBranch)
         if dense and box_from_mask:
@@ -152,7 +166,8 @@ class UniQRNetHead(BaseModule):
             ``boxes`` [B, 4] (cxcywh, 0..1 of the canvas), ``mask_logits`` [B, 1, H / 4, W / 4] and ``score_logits``
             [B], each if the head has the branch. With ``mask_margin``, masks are [B, 1, H, W], except in training. In
             training with ``deep_supervision``, also ``d{i}.mask_logits`` [B, 1, h, w] of each earlier encoder layer i.
-            With :class:`DenseBoxBranch`, also ``dense``, its :class:`DenseBoxes`.
+            With :class:`DenseBoxBranch`, also ``dense``, its :class:`DenseBoxes`. With a ``box_refiner``, ``boxes`` are
+            its last ones; in training also ``refining``, what its losses need.
         """
         out: dict[str, Any] = {}
         if self.mask_branch is not None and self.deep_supervision and self.training:
@@ -170,6 +185,11 @@ class UniQRNetHead(BaseModule):
             if isinstance(boxes, DenseBoxes):
                 out['dense'], boxes = boxes, boxes.boxes
             out['boxes'] = boxes
+            if self.box_refiner is not None:
+                features = self.box_refiner.features(joint.maps, levels, out.get('mask_logits'))
+                out['boxes'] = self.box_refiner(boxes[:, None], joint.reg, features)[-1][:, 0]
+                if self.training:
+                    out['refining'] = RefinerInputs(boxes, joint.reg, features)
         if self.score_branch is not None:
             out['score_logits'] = self.score_branch(joint.reg)
         if self.test_cfg.mask_margin is not None and not self.training:
@@ -217,7 +237,12 @@ class UniQRNetHead(BaseModule):
                 out['dense'], targets, self.loss_box_l1, self.loss_box_giou, self.loss_box_choice
             )
         elif 'boxes' in out:
-            losses |= self.box_losses(out['boxes'], targets)
+            first = out['refining'].boxes if 'refining' in out else out['boxes']
+            losses |= self.box_losses(first, targets)
+        if self.box_refiner is not None:
+            losses |= refined_box_losses(
+                self.box_refiner, out['refining'], targets, self.loss_box_l1, self.loss_box_giou
+            )
         if 'mask_logits' in out:
             losses |= self.mask_losses(out['mask_logits'].float(), targets)
         for layer in [name.partition('.')[0] for name in out if name.endswith('.mask_logits')]:
@@ -294,6 +319,7 @@ class UniQRNetHead(BaseModule):
     def _freeze_untrained(self) -> None:
         losses_of = {
             'box_branch': (self.loss_box_l1, self.loss_box_giou, self.loss_consistency, self.loss_box_choice),
+            'box_refiner': (self.loss_box_l1, self.loss_box_giou),
             'mask_branch': (self.loss_mask_bce, self.loss_mask_dice, self.loss_consistency, self.loss_mask_extent),
             'score_branch': (self.loss_score,),
             'pixel_guidance': (self.loss_aux,),
@@ -338,6 +364,6 @@ class UniQRNetHead(BaseModule):
         """
         out = self(levels, text, padding_mask)
         return [
-            to_answer({name: out[name][i] for name in out if name != 'dense'}, Placement.of(sample), self.test_cfg)
+            to_answer({name: out[name][i] for name in ANSWERS if name in out}, Placement.of(sample), self.test_cfg)
             for i, sample in enumerate(data_samples)
         ]
