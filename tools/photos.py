@@ -92,12 +92,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     train(NAMES, work_dir / 'names', data_options(NAMES, photos), options)
     say_step('4/6  Training on expressions: which one of them')
     first = last_checkpoint(work_dir / 'names')
-    middle = work_dir / 'expressions'
-    train(EXPRESSIONS, middle, data_options(EXPRESSIONS, photos), [*options, f'load_from={first}'])
+    smaller, larger = work_dir / 'expressions', work_dir / 'larger'
+    train(EXPRESSIONS, smaller, data_options(EXPRESSIONS, photos), [*options, f'load_from={first}'])
     say_step('5/6  Training on expressions at 320 pixels')
-    train(LARGER, work_dir, data_options(LARGER, photos), [*options, f'load_from={best_checkpoint(middle)}'])
+    train(LARGER, larger, data_options(LARGER, photos), [*options, f'load_from={best_checkpoint(smaller)}'])
     say_step('6/6  Testing the best checkpoint, and publishing it')
-    best = best_checkpoint(work_dir)
+    best = best_checkpoint(larger)
     test = ('--cfg-options', *data_options(LARGER, photos), *options)
     run_script(TOOLS / 'test.py', LARGER, best, '--work-dir', work_dir, *test)
     weights = work_dir / 'uniqrnet_efficientnet-lite0_photos.safetensors'
@@ -151,7 +151,7 @@ def keep_settings(args: argparse.Namespace, photos: Path) -> None:
         refuse_shared_images(args.train, args.val)
     keep_made_from(photos, data, '--data-dir', names)
     run = {**data, '--cfg-options': shlex.join(args.cfg_options)}
-    keep_made_from(args.work_dir, run, '--work-dir', ('names', 'expressions', 'last_checkpoint', 'finished'))
+    keep_made_from(args.work_dir, run, '--work-dir', ('names', 'expressions', 'larger', 'last_checkpoint', 'finished'))
 
 
 def refuse_shared_images(train: Path, val: Path) -> None:

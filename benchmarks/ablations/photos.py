@@ -5,9 +5,9 @@
     python benchmarks/ablations/photos.py --table                              # the table of the results, as Markdown
 
 tools/photos.py makes the data and NAMES.pth, the checkpoint of its training on names, from which every row starts
-(without its box branch, which rows change). A row changes uniqrnet_efficientnet-lite0_photos.py as stated below, and
-PLAIN in all of them. The model after the last iteration is reported, on the photographs kept back. With a GPU, runs in
-parallel share it. A run writes RESULTS/ROW_seedN.json, and its log and weights into
+(without its box branch, which rows change). Rows change uniqrnet_efficientnet-lite0_photos.py: the options in PLAIN
+apply to every row, unless the row sets them. The model after the last iteration is reported, on the photographs kept
+back. With a GPU, runs in parallel share it. A run writes RESULTS/ROW_seedN.json, and its log and weights into
 work_dirs/ablations-photos/ROW/seedN.
 """
 

@@ -173,6 +173,8 @@ def narrow(model: ConfigDict) -> None:
             )
         else:
             model.head.mask_branch.feat_channels = 32
+    if model.head.get('box_refiner'):
+        model.head.box_refiner.update(embed_dims=32, in_channels=32, feat_channels=8)
     if model.head.get('pixel_guidance'):
         model.head.pixel_guidance.update(text_dim=32, backbone_channels=channels, neck_channels=32)
 

@@ -11,6 +11,7 @@ from mmengine.utils import digit_version
 
 from mmuniqrnet.config import load_config
 from mmuniqrnet.export.writing import OLDEST_TORCH
+from mmuniqrnet.models import BoxRefiner
 from mmuniqrnet.models.layers import DynamicLinear
 from mmuniqrnet.registry import MODELS
 
@@ -42,6 +43,8 @@ def build(cfg: Config) -> torch.nn.Module:
     for layer in model.modules():
         if isinstance(layer, DynamicLinear):
             torch.nn.init.normal_(layer.V, std=0.3)
+        if isinstance(layer, BoxRefiner):
+            torch.nn.init.normal_(layer.mlp.layers[-1].weight, std=0.1)
     return model
 
 

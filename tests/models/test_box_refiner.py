@@ -170,9 +170,33 @@ def test_before_training_a_head_with_it_answers_as_without_it():
     assert torch.equal(answers[0].masks, answers[1].masks)
 
 
-def test_without_box_losses_it_is_frozen():
-    part = head(**REFINED, loss_box_l1=None, loss_box_giou=None).box_refiner
-    assert not any(p.requires_grad for p in part.parameters())
+def test_what_is_predicted_is_the_last_step_and_the_branch_s_losses_are_of_its_own_box():
+    model = centred(**REFINED)
+    with_an_answer(model.head.box_refiner)
+    data = model.data_preprocessor(batch_of([BOTH, NO_MASK]), training=True)
+    found = model.loss(data['inputs'], data['data_samples'])
+    found['loss_box_l1'].backward(retain_graph=True)
+    assert all(p.grad is not None for p in model.head.box_branch.parameters())
+    assert all(p.grad is None for p in model.head.box_refiner.parameters())
+
+    part, heard = model.eval().head.box_refiner, []
+    part.register_forward_hook(lambda module, given, steps: heard.append((given[0], steps)))
+    (answer, _) = model.predict(data['inputs'], data['data_samples'])
+    ((start, steps),) = heard
+    assert (steps[-1] - start).abs().max() > 1e-3
+    expected = (bbox_cxcywh_to_xyxy(steps[-1][0, 0]) * 64)[None]
+    placed = answer.metainfo['canvas_offset'][::-1]
+    expected = expected - torch.tensor([*placed, *placed])
+    assert torch.allclose(answer.pred_instances.bboxes, expected.clamp(min=0), atol=0.5)
+
+
+def test_without_box_losses_it_is_frozen_and_the_branch_learns_from_the_mask():
+    options = dict(loss_box_l1=None, loss_box_giou=None, loss_consistency=dict(type='BoxMaskConsistencyLoss'))
+    model, losses = whole_losses([BOTH], centred(**REFINED, **options))
+    assert not any(p.requires_grad for p in model.head.box_refiner.parameters())
+    assert not any(name.startswith('loss_box') for name in losses)
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.head.box_branch.parameters())
 
 
 @pytest.mark.parametrize(
@@ -192,5 +216,5 @@ def test_what_does_not_fit_is_refused(options, words):
 
 def test_a_level_that_the_neck_does_not_give_is_named():
     refiner = small_refiner(level=2)
-    with pytest.raises(UserError, match='level=2, and the neck gives 1 maps'):
+    with pytest.raises(UserError, match='level=2 must be less than the number of maps that the neck gives, 1'):
         refiner.features([torch.zeros(1, 8, 2, 2)], [torch.zeros(1, 4, 4, 4)], None)

@@ -49,6 +49,8 @@ def refined_box_losses(
 
     Averaged over these boxes (of all ranks) and the steps.
     """
+    if l1 is None and giou is None:
+        return {}
     boxes = inputs.boxes.detach()
     starts = torch.cat([boxes[:, None], jittered(targets.boxes, refiner.num_jittered)], dim=1)  # [B, K, 4]
     overlap = bbox_overlaps(bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(targets.boxes), is_aligned=True)

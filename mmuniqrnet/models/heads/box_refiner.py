@@ -103,7 +103,7 @@ class BoxRefiner(BaseModule):
         self.input_proj = ConvModule(embed_dims, feat_channels, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.conv = ConvModule(feat_channels + int(sees_mask), feat_channels, 3, padding=1, norm_cfg=norm_cfg)
         self.mlp = MLP(feat_channels * grid**2 + embed_dims, embed_dims, 4, 3)
-        # The first answer is the start box itself.
+        # Before training, the answer is the start box, with sides of at least LEAST_SIDE.
         nn.init.zeros_(self.mlp.layers[-1].weight)
         nn.init.zeros_(self.mlp.layers[-1].bias)
 
@@ -115,8 +115,8 @@ class BoxRefiner(BaseModule):
         """
         if self.level >= len(levels):
             raise UserError(
-                f'BoxRefiner: level={self.level}, and the neck gives {len(levels)} maps, counted from 0; take one of '
-                'them.'
+                f'BoxRefiner: level={self.level} must be less than the number of maps that the neck gives, '
+                f'{len(levels)}.'
             )
         chosen = levels[self.level]
         require_channels('BoxRefiner', [self.lateral.in_channels], [chosen], 'levels')
@@ -162,7 +162,9 @@ def sampled(features: Tensor, centres: Tensor, sides: Tensor, grid: int) -> Tens
         [xs[:, :, None].expand(-1, -1, n, -1), ys[..., None].expand(-1, -1, -1, n)], dim=4
     )  # [B, K, n, n, 2]
     # grid_sample counts from -1 to 1. Places in half precision would be too coarse.
-    values = F.grid_sample(at_least_float32(features), 2 * points.flatten(1, 2) - 1, align_corners=False)
+    dtype = torch.promote_types(at_least_float32(features).dtype, points.dtype)
+    places = 2 * points.flatten(1, 2).to(dtype) - 1
+    values = F.grid_sample(features.to(dtype), places, align_corners=False)
     # [B, c, K * n, n]
     values = values.unflatten(2, (count, n)).transpose(1, 2).flatten(0, 1)
     return F.avg_pool2d(values, 2).to(features.dtype)

@@ -44,7 +44,8 @@ class UniQRNetHead(BaseModule):
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
         box_branch: Boxes from [REG] (:class:`BoxBranch`), from its attention (:class:`PointingBoxBranch`), or from a
             choice among the boxes of all visual tokens (:class:`DenseBoxBranch`).
-        box_refiner: Corrects the box of the box branch (:class:`BoxRefiner`).
+        box_refiner: Corrects the box of the box branch (:class:`BoxRefiner`). It has losses of its own; all other
+            losses are of the box branch's box.
         mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
         score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
         pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
@@ -187,7 +188,8 @@ class UniQRNetHead(BaseModule):
             out['boxes'] = boxes
             if self.box_refiner is not None:
                 features = self.box_refiner.features(joint.maps, levels, out.get('mask_logits'))
-                out['boxes'] = self.box_refiner(boxes[:, None], joint.reg, features)[-1][:, 0]
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not self.training):  # see refined_box_losses
+                    out['boxes'] = self.box_refiner(boxes[:, None], joint.reg, features)[-1][:, 0]
                 if self.training:
                     out['refining'] = RefinerInputs(boxes, joint.reg, features)
         if self.score_branch is not None:
@@ -237,8 +239,7 @@ class UniQRNetHead(BaseModule):
                 out['dense'], targets, self.loss_box_l1, self.loss_box_giou, self.loss_box_choice
             )
         elif 'boxes' in out:
-            first = out['refining'].boxes if 'refining' in out else out['boxes']
-            losses |= self.box_losses(first, targets)
+            losses |= self.box_losses(branch_boxes(out), targets)
         if self.box_refiner is not None:
             losses |= refined_box_losses(
                 self.box_refiner, out['refining'], targets, self.loss_box_l1, self.loss_box_giou
@@ -314,7 +315,7 @@ class UniQRNetHead(BaseModule):
         count = reduce_mean(targets.exists.sum()).clamp(min=EPS)
         logits = out['mask_logits'].float()
         _, inside = targets.shares(logits.shape[-2:])
-        return loss(out['boxes'], logits, inside, targets.exists, avg_factor=count)
+        return loss(branch_boxes(out), logits, inside, targets.exists, avg_factor=count)
 
     def _freeze_untrained(self) -> None:
         losses_of = {
@@ -367,3 +368,8 @@ class UniQRNetHead(BaseModule):
             to_answer({name: out[name][i] for name in ANSWERS if name in out}, Placement.of(sample), self.test_cfg)
             for i, sample in enumerate(data_samples)
         ]
+
+
+def branch_boxes(out: Mapping[str, Any]) -> Tensor:
+    """The boxes [B, 4] of the box branch, before they are refined."""
+    return out['refining'].boxes if 'refining' in out else out['boxes']
