@@ -67,7 +67,7 @@ def balance(tasks: dict = TASKS, **strategy: Any) -> dict[str, Any]:
     return {'custom_hooks': [dict(type='LossBalanceHook', strategy=strategy, tasks=tasks)]}
 
 
-# What all rows have unless they say otherwise; the config has what was best at full length.
+# What all rows have unless they say otherwise; the config has what the shipped network was trained with.
 PLAIN = {
     'model.head.box_refiner': None,
     'model.head.loss_mask_extent': None,

@@ -183,11 +183,11 @@ def test_what_is_predicted_is_the_last_step_and_the_branch_s_losses_are_of_its_o
     part.register_forward_hook(lambda module, given, steps: heard.append((given[0], steps)))
     (answer, _) = model.predict(data['inputs'], data['data_samples'])
     ((start, steps),) = heard
-    assert (steps[-1] - start).abs().max() > 1e-3
+    assert (steps[-1][0] - start[0]).abs().max() > 0.01  # of a canvas of 64 pixels
     expected = (bbox_cxcywh_to_xyxy(steps[-1][0, 0]) * 64)[None]
     placed = answer.metainfo['canvas_offset'][::-1]
     expected = expected - torch.tensor([*placed, *placed])
-    assert torch.allclose(answer.pred_instances.bboxes, expected.clamp(min=0), atol=0.5)
+    assert torch.allclose(answer.pred_instances.bboxes, expected.clamp(min=0), atol=0.05)
 
 
 def test_without_box_losses_it_is_frozen_and_the_branch_learns_from_the_mask():

@@ -44,8 +44,8 @@ class UniQRNetHead(BaseModule):
         encoder: Joins text and visual tokens; gives :class:`EncoderOutput`.
         box_branch: Boxes from [REG] (:class:`BoxBranch`), from its attention (:class:`PointingBoxBranch`), or from a
             choice among the boxes of all visual tokens (:class:`DenseBoxBranch`).
-        box_refiner: Corrects the box of the box branch (:class:`BoxRefiner`). It has losses of its own; all other
-            losses are of the box branch's box.
+        box_refiner: Corrects the box of the box branch (:class:`BoxRefiner`). It has losses of its own, and the
+            score's target is the IoU of its last box; the other losses are of the box branch's box.
         mask_branch: Mask logits from [REG], the encoder's maps and the neck's.
         score_branch: A logit of the answer's quality from [REG]; without it every score is 1.
         pixel_guidance: Auxiliary masks of backbone stages and neck levels, in training only.
