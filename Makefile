@@ -21,7 +21,7 @@ INSTALL = @$(RUN) -m pip install --quiet --disable-pip-version-check -r
 .PHONY: help python env env-ops env-report lint check test test-slow test-web test-ray demo web docs release clean
 
 help:
-	@echo 'make demo        make a data set, train on it (a quarter of an hour on 2 CPU cores), test and draw'
+	@echo 'make demo        make a data set, train on it (15 to 25 minutes on 2 CPU cores), test and draw'
 	@echo 'make web         serve a web page on which to ask about a picture, at http://127.0.0.1:7860'
 	@echo 'make env         only the environment: torch, the OpenMMLab stack and this package (once: about 2 minutes)'
 	@echo 'make env OPS=1   the same, with the compiled ops of mmcv (once: 10 to 15 minutes more)'

@@ -1,4 +1,4 @@
-"""UniQRNet at its smallest, on RefShapes: learns boxes and masks on two CPU cores in a quarter of an hour."""
+"""UniQRNet at its smallest, on RefShapes: learns boxes and masks on two CPU cores in 15 to 25 minutes."""
 
 _base_ = [
     './_base_/models/uniqrnet_swin-nano.py',

@@ -1,4 +1,4 @@
-"""The demo reaches what it is there to reach. Takes a quarter of an hour on two cores: `make test-slow`."""
+"""The demo reaches what it is there to reach. Takes 15 to 25 minutes on two cores: `make test-slow`."""
 
 import json
 import os
