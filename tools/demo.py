@@ -34,9 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     say_step('1/3  The data: RefShapes, coloured shapes and expressions that each name one of them (20 seconds)')
     run_script(TOOLS / 'dataset_tools/make_refshapes.py', args.data_dir)
-    say_step(
-        '2/3  Training (15 to 25 minutes on two CPU cores; the log below shows the remaining time as "eta")'
-    )
+    say_step('2/3  Training (15 to 25 minutes on two CPU cores; the log below shows the remaining time as "eta")')
     if (work_dir / 'finished').exists():
         print(f'{work_dir} holds a finished training; delete it to train again.', flush=True)
     else:
