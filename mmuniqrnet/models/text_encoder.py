@@ -109,12 +109,13 @@ class TextEncoder(BaseModule):
     def tokenize(self, expressions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Expressions -> token ids [B, L] and attention mask [B, L] (1 = token), on the encoder's device."""
         new = [text for text in dict.fromkeys(expressions) if text not in self._known]
+        if len(self._known) + len(new) > MOST_KNOWN:
+            self._known.clear()
+            new = list(dict.fromkeys(expressions))
         if new:
             batch = self.tokenizer(
                 new, padding='max_length', truncation=True, max_length=self.max_length, return_tensors='pt'
             )
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
             self._known |= zip(new, torch.stack([batch['input_ids'], batch['attention_mask']], 1).unbind())
         device = next(self.model.parameters()).device
         ids, mask = torch.stack([self._known[text] for text in expressions], 1).to(device)

@@ -72,6 +72,15 @@ def test_long_expressions_are_cut_and_keep_their_end_token():
     assert mask.tolist() == [[1] * 5]
 
 
+def test_tokens_are_found_when_no_more_expressions_are_kept(monkeypatch):
+    monkeypatch.setattr('mmuniqrnet.models.text_encoder.MOST_KNOWN', 3)
+    kept, alone = encoder(), encoder()
+    kept.tokenize(['a circle', 'a star', 'the left one'])
+    for batch in (['a star', 'x', 'a star'], ['x', 'a circle', 'a star', 'the left one', 'red'], ['red', 'x']):
+        expected = [torch.cat(rows) for rows in zip(*(alone.tokenize([text]) for text in batch))]
+        assert all(map(torch.equal, kept.tokenize(batch), expected))
+
+
 def test_expressions_are_lower_cased():
     model = encoder()
     assert torch.equal(*(model.tokenize([text])[0] for text in ('RED Circle', 'red circle')))
