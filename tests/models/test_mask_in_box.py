@@ -50,6 +50,12 @@ def test_answers_are_cut_to_their_boxes_in_original_pixels_and_losses_are_not():
     assert all(torch.equal(losses[0][key], losses[1][key]) for key in losses[0])
 
 
+@pytest.mark.parametrize('threshold', [0, 1, 50, float('nan')])
+def test_a_mask_threshold_is_a_probability(threshold):
+    with pytest.raises(ValueError, match='mask_threshold=.* is a probability: more than 0 and less than 1'):
+        tiny_model(head=head_config(test_cfg=dict(mask_threshold=threshold)))
+
+
 def test_a_margin_needs_a_box_and_a_mask():
     for changes in (dict(box_branch=None), dict(mask_branch=None), dict(test_cfg=dict(mask_margin=-0.1))):
         with pytest.raises(

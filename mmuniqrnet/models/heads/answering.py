@@ -21,7 +21,7 @@ class TestCfg:
     """``test_cfg`` of :class:`UniQRNetHead`: options of prediction only.
 
     Args:
-        mask_threshold: A pixel belongs to the mask if its probability is higher.
+        mask_threshold: A pixel belongs to the mask if its probability is higher; more than 0 and less than 1.
         mask_margin: Cut masks to their box, enlarged on every side by this share of its width or height; None does not
             cut them.
         extra_masks: Additional fields of answers, which published protocols need (``ReferringMetric(protocol=...)``):
@@ -48,6 +48,9 @@ class TestCfg:
             if name not in known:
                 near = get_close_matches(name, known, n=1) or known
                 raise UserError(f'UniQRNetHead: test_cfg has no option {name!r}; did you mean {" or ".join(near)}?')
+        threshold = options.get('mask_threshold', cls.mask_threshold)
+        if not 0 < threshold < 1:
+            raise UserError(f'UniQRNetHead: mask_threshold={threshold} is a probability: more than 0 and less than 1.')
         extra = options.get('extra_masks', ())
         if isinstance(extra, str) or any(name not in EXTRA_MASKS for name in extra):
             raise UserError(
