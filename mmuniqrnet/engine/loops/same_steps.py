@@ -9,6 +9,9 @@ from mmuniqrnet.utils.errors import UserError
 
 from .batches import SeededBatchSampler
 
+# What samplers call the options that decide the order, without the seed, which a checkpoint restores.
+ORDER = ('shuffle', 'round_up', 'group_size', 'one_view')
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -21,6 +24,7 @@ class Steps:
         sampler: Name of the sampler's class.
         in_turn: Whether the ranks take samples of the order in turn, so that an iteration has the same samples on any
             number of ranks.
+        order: The options of the sampler that decide the order; None in checkpoints of older versions.
     """
 
     ranks: int
@@ -28,6 +32,7 @@ class Steps:
     samples: int
     sampler: str
     in_turn: bool
+    order: str | None = None
 
     @classmethod
     def of(cls, batches: SeededBatchSampler, samples: int) -> 'Steps':
@@ -39,6 +44,11 @@ class Steps:
             samples=samples,
             sampler=kind.__name__,
             in_turn=kind in (DefaultSampler, InfiniteSampler) and batches.plain,
+            order=', '.join(
+                f'{name}={getattr(owner, name)}'
+                for owner, name in (*((batches.sampler, name) for name in ORDER), (batches.batches, 'drop_last'))
+                if hasattr(owner, name)
+            ),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,16 +79,18 @@ def check_same_steps(saved: Steps, now: Steps, at_start_of_epoch: bool) -> str |
             f'{now.ranks * now.batch_size} ({now}), so the schedules of the two do not fit: {fitting}, or start a new '
             'training from its weights (load_from without --resume).'
         )
-    if saved.sampler != now.sampler or saved.samples != now.samples:
+    reordered = None not in (saved.order, now.order) and saved.order != now.order
+    if saved.sampler != now.sampler or saved.samples != now.samples or reordered:
+        before, after = (f'{steps.sampler}({steps.order or ""})' for steps in (saved, now))
         if not at_start_of_epoch:
             raise UserError(
                 f'the checkpoint to resume was saved inside an epoch of {saved.samples} samples in the order of '
-                f'{saved.sampler}, and this run has {now.samples} in that of {now.sampler}: keep them, or start a new '
+                f'{before}, and this run has {now.samples} in that of {after}: keep them, or start a new '
                 'training from its weights (load_from without --resume).'
             )
         return (
-            f'The training set had {saved.samples} samples in the order of {saved.sampler} before, and has '
-            f'{now.samples} in that of {now.sampler} now: the training goes on with the next epoch, and differs from '
+            f'The training set had {saved.samples} samples in the order of {before} before, and has '
+            f'{now.samples} in that of {after} now: the training goes on with the next epoch, and differs from '
             'one that was not resumed.'
         )
     if saved.ranks == now.ranks:

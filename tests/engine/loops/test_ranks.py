@@ -9,7 +9,9 @@ from helpers.stoppable import Record, Signal, load_states, make_job, same
 from helpers.two_ranks import run_two_ranks
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from mmuniqrnet.datasets import SameImageSampler
 from mmuniqrnet.engine import TrainingStopped
+from mmuniqrnet.engine.loops import SeededBatchSampler
 from mmuniqrnet.engine.loops.same_steps import Steps, check_same_steps
 from mmuniqrnet.utils.errors import UserError
 
@@ -102,15 +104,19 @@ def test_two_ranks_go_on_exactly_after_one_was_killed(of_two_ranks, tmp_path):
     assert same(load_states(of_two_ranks / 'whole' / 'epoch_3.pth'), load_states(tmp_path / 'killed' / 'epoch_3.pth'))
 
 
-BEFORE = Steps(ranks=2, batch_size=8, samples=100, sampler='DefaultSampler', in_turn=True)
+BEFORE = Steps(ranks=2, batch_size=8, samples=100, sampler='DefaultSampler', in_turn=True, order='shuffle=True')
 
 
 @pytest.mark.parametrize(
     'changes, said',
     [
         (dict(ranks=3), 'of 16 samples .*, and this run of 24 .*: use a number of ranks that divides 16, or start'),
-        (dict(samples=99), 'inside an epoch of 100 samples in the order of DefaultSampler, and this run has 99'),
-        (dict(sampler='InfiniteSampler'), 'in the order of DefaultSampler, and this run has 100 in that of InfiniteSa'),
+        (dict(samples=99), r'inside an epoch of 100 samples in the order of DefaultSampler\(.*\), .* run has 99'),
+        (
+            dict(order='shuffle=False'),
+            r'of DefaultSampler\(shuffle=True\), .* 100 in that of DefaultSampler\(shuffle=F',
+        ),
+        (dict(sampler='InfiniteSampler'), r'in the order of DefaultSampler\(.*\), .* 100 in that of InfiniteSampler'),
         (dict(ranks=4, batch_size=4, in_turn=False), 'and DefaultSampler gives each of 4 .* resume on 2 rank'),
     ],
 )
@@ -123,6 +129,8 @@ def test_what_can_not_go_on_inside_an_epoch_is_refused(changes, said):
     'changes, said',
     [
         ({}, None),
+        (dict(order=None), None),  # of an older version
+        (dict(order='shuffle=False'), r'in that of DefaultSampler\(shuffle=False\) now: .* next epoch, and differs'),
         (dict(ranks=4, batch_size=4), 'has the same samples, drawn in the same way, as before; dropout is'),
         (dict(ranks=4, batch_size=4, in_turn=False), 'has as many samples as before; dropout is'),
         (dict(samples=99), 'had 100 samples .* goes on with the next epoch, and differs'),
@@ -131,3 +139,26 @@ def test_what_can_not_go_on_inside_an_epoch_is_refused(changes, said):
 def test_what_differs_from_the_next_epoch_on_is_said(changes, said):
     notice = check_same_steps(BEFORE, Steps(**BEFORE.as_dict() | changes), at_start_of_epoch=True)
     assert (notice is None) if said is None else re.search(said, notice)
+
+
+class ImagesOfFour:
+    """20 items, four of each image."""
+
+    def __len__(self) -> int:
+        return 20
+
+    def get_data_info(self, index: int) -> dict:
+        return dict(img_path=f'{index // 4}.jpg')
+
+
+def test_the_options_of_the_order_are_remembered():
+    images = ImagesOfFour()
+
+    def steps(drop_last: bool = False, **options) -> Steps:
+        return Steps.of(SeededBatchSampler(SameImageSampler(images, seed=0, **options), 4, drop_last), len(images))
+
+    changes = (dict(group_size=2), dict(shuffle=False), dict(one_view=True), dict(drop_last=True))
+    assert check_same_steps(steps(), steps(), at_start_of_epoch=False) is None
+    for change in changes:
+        with pytest.raises(UserError, match=rf'{next(iter(change))}={next(iter(change.values()))}'):
+            check_same_steps(steps(), steps(**change), at_start_of_epoch=False)
