@@ -1,12 +1,13 @@
 """Train a small UniQRNet on annotated photographs without expressions: the whole workflow.
 
 It makes the pre-trained parts, mosaics and expressions, trains first on names, then on expressions, and then at a
-larger size, tests on the photographs kept back, and publishes the weights. An interrupted run continues where it
+larger size, tests on the held-out photographs, and publishes the weights. An interrupted run continues where it
 stopped, if it is started again with the same files and options; with others it is refused.
 """
 
 import argparse
 import json
+import math
 import os
 import shlex
 from collections.abc import Callable, Sequence
@@ -46,6 +47,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--per-object', type=positive_int, default=8, metavar='N', help='most expressions of an object (default: 8)'
     )
     parser.add_argument('--seed', type=int, default=0, metavar='N', help='seed of data and training (default: 0)')
+    parser.add_argument(
+        '--batch-size', type=positive_int, metavar='N',
+        help='expressions in a step, such as 256 on a GPU, instead of the number in the configs (32); the trainings '
+        'have proportionally fewer steps, and the learning rate is multiplied by the square root of N/32',
+    )  # fmt: skip
     # As text, to be passed on to all trainings and the test.
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help=CFG_OPTIONS_HELP)
     return parser.parse_args(argv)
@@ -82,24 +88,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     ):
         describe(photos / f'{name}.jsonl', source, images, *options, *seed)
 
-    options = [
-        f'model.text_encoder.model={parts / "text_encoder"}',
-        f'model.backbone.body.init_cfg.checkpoint={parts / "efficientnet-lite0.pth"}',
-        f'randomness.seed={args.seed}',
-        *args.cfg_options,
-    ]
+    def options_of(config: Path) -> list[str]:
+        return [
+            *data_options(config, photos),
+            f'model.text_encoder.model={parts / "text_encoder"}',
+            f'model.backbone.body.init_cfg.checkpoint={parts / "efficientnet-lite0.pth"}',
+            f'randomness.seed={args.seed}',
+            *batch_options(config, args.batch_size),
+            *args.cfg_options,
+        ]
+
     say_step('3/6  Training on names and plurals: what things are')
-    train(NAMES, work_dir / 'names', data_options(NAMES, photos), options)
+    train(NAMES, work_dir / 'names', options_of(NAMES))
     say_step('4/6  Training on expressions: which one of them')
     first = last_checkpoint(work_dir / 'names')
     smaller, larger = work_dir / 'expressions', work_dir / 'larger'
-    train(EXPRESSIONS, smaller, data_options(EXPRESSIONS, photos), [*options, f'load_from={first}'])
+    train(EXPRESSIONS, smaller, [*options_of(EXPRESSIONS), f'load_from={first}'])
     say_step('5/6  Training on expressions at 320 pixels')
-    train(LARGER, larger, data_options(LARGER, photos), [*options, f'load_from={best_checkpoint(smaller)}'])
+    train(LARGER, larger, [*options_of(LARGER), f'load_from={best_checkpoint(smaller)}'])
     say_step('6/6  Testing the best checkpoint, and publishing it')
     best = best_checkpoint(larger)
-    test = ('--cfg-options', *data_options(LARGER, photos), *options)
-    run_script(TOOLS / 'test.py', LARGER, best, '--work-dir', work_dir, *test)
+    run_script(TOOLS / 'test.py', LARGER, best, '--work-dir', work_dir, '--cfg-options', *options_of(LARGER))
     weights = work_dir / 'uniqrnet_efficientnet-lite0_photos.safetensors'
     run_script(
         TOOLS / 'publish.py', best, weights, '--results', work_dir / 'results.json', '--made-for', 'photographs',
@@ -128,6 +137,8 @@ def check_arguments(args: argparse.Namespace) -> None:
     add_cfg_options(parser)
     if args.cfg_options:
         options = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+        if args.batch_size is not None and 'train_dataloader.batch_size' in options:
+            raise UserError('give either --batch-size or train_dataloader.batch_size, not both.')
         for config in (NAMES, EXPRESSIONS, LARGER):
             load_config(str(config), options)
 
@@ -151,6 +162,8 @@ def keep_settings(args: argparse.Namespace, photos: Path) -> None:
         refuse_shared_images(args.train, args.val)
     keep_made_from(photos, data, '--data-dir', names)
     run = {**data, '--cfg-options': shlex.join(args.cfg_options)}
+    if args.batch_size is not None:
+        run['--batch-size'] = str(args.batch_size)
     keep_made_from(args.work_dir, run, '--work-dir', ('names', 'expressions', 'larger', 'last_checkpoint', 'finished'))
 
 
@@ -203,11 +216,35 @@ def data_options(config: Path, photos: Path) -> list[str]:
     return [f'{place}.data_root={photos}/' for place in (*train, *others)]
 
 
-def train(config: Path, work_dir: Path, data: Sequence[str], options: Sequence[str]) -> None:
+def batch_options(config: Path, size: int | None) -> list[str]:
+    """The options for another batch size: as many expressions as before, in fewer or more steps.
+
+    With N times the batch, the steps of training, warm-up and validation are divided by N, and the learning rate is
+    multiplied by the square root of N (for Adam: Malladi et al., arXiv:2205.10287).
+    """
+    if size is None:
+        return []
+    cfg = load_config(str(config))
+    times = size / cfg.train_dataloader.batch_size
+    warm_up = max(round(cfg.param_scheduler[0].end / times), 1)
+    steps = max(round(cfg.train_cfg.max_iters / times), warm_up + 1)
+    return [
+        f'train_dataloader.batch_size={size}',
+        f'train_cfg.max_iters={steps}',
+        f'train_cfg.val_interval={min(math.ceil(cfg.train_cfg.val_interval / times), steps)}',
+        f'param_scheduler.0.end={warm_up}',
+        f'param_scheduler.1.begin={warm_up}',
+        f'param_scheduler.1.end={steps}',
+        f'param_scheduler.1.T_max={steps - warm_up}',
+        f'optim_wrapper.optimizer.lr={cfg.optim_wrapper.optimizer.lr * times**0.5:.6g}',
+    ]
+
+
+def train(config: Path, work_dir: Path, options: Sequence[str]) -> None:
     if (work_dir / 'finished').exists():
         print(f'{work_dir} holds a finished training; delete it to train again.', flush=True)
     else:
-        run_script(TOOLS / 'train.py', config, '--work-dir', work_dir, '--resume', '--cfg-options', *data, *options)
+        run_script(TOOLS / 'train.py', config, '--work-dir', work_dir, '--resume', '--cfg-options', *options)
         (work_dir / 'finished').touch()
 
 

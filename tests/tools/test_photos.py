@@ -1,11 +1,13 @@
 """tools/photos.py before its first step, and what it takes from an earlier start; its steps have tests of their own."""
 
+import argparse
 import json
 import os
 
 import pytest
 from helpers.tools import load_tool
 
+from mmuniqrnet.config import add_cfg_options, load_config
 from mmuniqrnet.utils.errors import UserError
 
 photos = load_tool('photos')
@@ -41,6 +43,7 @@ def start(*options):
         (['--mosaics', '7'], 'was made with --mosaics 1500, not 7'),
         (['--per-object', '2'], 'was made with --per-object 8, not 2'),
         (['--data-dir', 'new', '--seed', '1'], 'work_dirs/photos was made with --seed 0, not 1: .* another --work-dir'),
+        (['--batch-size', '64'], 'was made with --batch-size none, not 64'),
         (['--cfg-options', 'train_cfg.max_iters=3'], r'was made with --cfg-options none, not train_cfg\.max_iters=3'),
     ],
 )
@@ -76,6 +79,10 @@ def test_what_others_made_is_not_continued(folder):
         (['train.json', 'val.json', '--data-dir', 'a,b'], '--data-dir a,b: give a folder without'),
         (['train.json', 'train.json'], r'2 image\(s\) in common, such as 1.jpg'),
         (['train.json', 'val.json', '--cfg-options', 'train_cfg.max_iter=3'], 'max_iter'),
+        (
+            ['train.json', 'val.json', '--batch-size', '8', '--cfg-options', 'train_dataloader.batch_size=9'],
+            'give either --batch-size or train_dataloader.batch_size',
+        ),
     ],
 )
 def test_faulty_arguments_end_before_the_first_step(folder, words, reason):
@@ -107,3 +114,24 @@ def test_checkpoints_are_found_after_the_folder_was_moved(folder):
         os.utime(folder / 'images' / name, (seconds, seconds))
     assert photos.last_checkpoint(folder / 'images').name == 'iter_8.pth'
     assert photos.best_checkpoint(folder / 'images').name == 'best_a.pth'
+
+
+@pytest.mark.parametrize('size', [1, 32, 256, 10**6])
+@pytest.mark.parametrize('config', [photos.NAMES, photos.EXPRESSIONS, photos.LARGER])
+def test_another_batch_sees_as_many_expressions(config, size):
+    plain = load_config(str(config))
+    parser = argparse.ArgumentParser()
+    add_cfg_options(parser)
+    options = parser.parse_args(['--cfg-options', *photos.batch_options(config, size)]).cfg_options
+    cfg = load_config(str(config), options)
+    steps, before = cfg.train_cfg.max_iters, plain.train_cfg.max_iters
+    warm_up, cosine = cfg.param_scheduler
+    assert cfg.train_dataloader.batch_size == size
+    if size < 10**6:
+        assert steps * size == pytest.approx(before * 32, abs=size / 2)
+    assert 0 < warm_up.end == cosine.begin < cosine.end == steps == cosine.begin + cosine.T_max
+    assert 0 < cfg.train_cfg.val_interval <= steps
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(plain.optim_wrapper.optimizer.lr * (size / 32) ** 0.5, 1e-4)
+    if size == 32:
+        assert cfg.to_dict() == plain.to_dict()
+    assert photos.batch_options(config, None) == []
