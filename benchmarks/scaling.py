@@ -1,7 +1,7 @@
 """What limits a training on many GPUs: gradients on the wire, decoding, disk, validation; the table of docs/scaling.md.
 
-One figure is measured, the speed of the flagship on one H200 (docs/performance.md); the others follow from it by the
-arithmetic below. No GPU is needed.
+One figure is measured, the speed of uniqrnet_swin-b_refcoco.py on one H200 (docs/performance.md); the others follow
+from it by the arithmetic below. No GPU is needed.
 
     python benchmarks/scaling.py [--network-gbit 100 400] [--images-per-core 51] [--kilobytes-per-image 160]
 """
@@ -17,7 +17,7 @@ BATCH = 16
 # The whole network's forward pass in training, one image: torch's FlopCounterMode, 640 pixels, BERT, 20 tokens. The
 # backward pass is taken to be twice as much.
 FORWARD_TFLOP = dict(t=0.147, s=0.218, b=0.331)
-PARAMETERS = dict(t=230_626_159, s=251_944_063, b=312_859_637)
+PARAMETERS = dict(t=253_936_495, s=275_254_399, b=336_169_973)
 # Tokens x width, summed over the blocks of the backbone, in units of the first stage's tokens.
 ACTIVATIONS = {
     name: sum(depth * width / 2**stage for stage, depth in enumerate(depths))
