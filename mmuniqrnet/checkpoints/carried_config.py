@@ -9,13 +9,17 @@ from mmengine.config import Config
 
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 
-# Options of the model that change what its weights mean and that no tensor shows, and the values without them.
+# Options of the model that change what its weights mean and that no tensor shows, and QRNet's values, which are also
+# the defaults.
 HIDDEN_OPTIONS = {
+    'text_encoder.sentence': 'cls',
     'backbone.gate_limit': None,
     'backbone.gate_output': 'before_norm',
     'backbone.between': None,
     'neck.gate_limit': None,
     'head.box_from_mask': False,
+    'head.encoder.num_heads': 8,
+    'head.encoder.levels': (3, 4),
 }
 
 
@@ -23,9 +27,29 @@ def hidden_options(model: Mapping[str, Any]) -> dict[str, Any]:
     """The values of ``HIDDEN_OPTIONS`` in the config of a model."""
     values = {}
     for option, default in HIDDEN_OPTIONS.items():
-        part, _, name = option.partition('.')
-        values[option] = (model.get(part) or {}).get(name, default)
+        *parts, name = option.split('.')
+        part: Any = model
+        for key in parts:
+            part = part.get(key) if isinstance(part, Mapping) else None
+        value = part.get(name, default) if isinstance(part, Mapping) else default
+        values[option] = tuple(value) if isinstance(value, list) else value
     return values
+
+
+def changed_options(checkpoint: dict[str, Any], model: Mapping[str, Any], origin: str | Path) -> list[str]:
+    """How a model's ``HIDDEN_OPTIONS`` differ from those of the config in a checkpoint.
+
+    Returns:
+        A text for each of them, with both values; nothing if the checkpoint has no config that can be read.
+    """
+    try:
+        carried = (config_of(checkpoint, origin) or {}).get('model')
+    except CheckpointError:
+        return []  # it holds more than data
+    if not carried or model.get('type') is None:
+        return []
+    now, trained = hidden_options(model), hidden_options(carried)
+    return [f'{name}={trained[name]!r} (now {now[name]!r})' for name in now if now[name] != trained[name]]
 
 
 def inference_config(cfg: Config | Mapping[str, Any]) -> Config:

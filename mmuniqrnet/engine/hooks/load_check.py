@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mmuniqrnet.checkpoints.carried_config import config_of, hidden_options
+from mmuniqrnet.checkpoints.carried_config import changed_options
 from mmuniqrnet.checkpoints.file_io import state_dict_of
 from mmuniqrnet.checkpoints.fit import NEW_BY_DESIGN
 from mmuniqrnet.checkpoints.loading import check_fit, log_fit
@@ -93,16 +93,7 @@ class CheckLoadHook(Hook):
 
 def warn_of_hidden_options(checkpoint: dict, model: Mapping[str, Any], what: str) -> None:
     """Log where the config in a checkpoint and that of the model differ in options that no tensor shows."""
-    try:
-        carried = (config_of(checkpoint, what) or {}).get('model')
-    except CheckpointError:
-        return  # it holds more than data; the weights themselves have been checked
-    if not carried or model.get('type') is None:
-        return
-    ours, theirs = hidden_options(model), hidden_options(carried)
-    different = [
-        f'{option}={theirs[option]!r} (now {ours[option]!r})' for option in ours if ours[option] != theirs[option]
-    ]
+    different = changed_options(checkpoint, model, what)
     if different:
         print_log(
             f'{what}: the checkpoint was trained with {", ".join(different)}. The tensors are the same, but mean '
