@@ -1,4 +1,4 @@
-"""UniQRNet's segmentation-only twin with Swin-S on RefCOCO (unc): masks, no boxes."""
+"""UniQRNet's segmentation-only variant with Swin-S on RefCOCO (unc): masks, no boxes."""
 
 _base_ = [
     './_base_/models/uniqrnet_swin-s.py',

@@ -1,8 +1,9 @@
-"""The first part of the training of uniqrnet_efficientnet-lite0_photos.py: what things are, before which one."""
+"""The first part of the training of uniqrnet_efficientnet-lite0_photos.py: names, no expressions for one object."""
 
 # The expressions are names and plurals, each for all objects of a category on its photograph; where they have no masks,
 # their boxes are filled.
-# To change: the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N
+# To change: the length, train_cfg.max_iters=N param_scheduler.1.end=N param_scheduler.1.T_max=N, where T_max is 100
+# less
 
 _base_ = './uniqrnet_efficientnet-lite0_photos.py'
 

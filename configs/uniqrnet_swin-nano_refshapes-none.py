@@ -1,4 +1,4 @@
-"""uniqrnet_swin-nano_refshapes, taught to refuse as well: a fifth of the expressions fit nothing in their image."""
+"""uniqrnet_swin-nano_refshapes, also trained to refuse: a fifth of the expressions fit nothing in their image."""
 
 _base_ = './uniqrnet_swin-nano_refshapes.py'
 

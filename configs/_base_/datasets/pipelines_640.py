@@ -24,8 +24,8 @@ published_train_pipeline = [
     dict(type='RandomFlipWithText', prob=0.5),
     dict(type='PackReferInputs'),
 ]
-# UniQRNet's differs in the words that crops and flips heed, and decodes an image once for expressions that follow each
-# other, as with the sampler SameImageSampler.
+# UniQRNet's differs in the words that forbid a crop or change a flip, and decodes an image once for expressions that
+# follow each other, as with the sampler SameImageSampler.
 train_pipeline = [
     dict(type='LoadImageOnce', color_type='color_ignore_orientation'),
     *(
