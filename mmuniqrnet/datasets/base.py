@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine import fileio
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset
 from mmengine.fileio import join_path
 from mmengine.logging import print_log
 from mmengine.utils import is_abs
@@ -20,6 +20,23 @@ from .pictures import check_picture
 
 FILTER_KEYS = ('filter_empty_gt', 'exclude_img_ids')
 SHOWN_PROBLEMS = 5
+
+
+def annotation_of(dataset: Any, index: int) -> dict[str, Any]:
+    """An item of any data set, as ``get_data_info`` gives it, but without reading mask files where this is possible.
+
+    For mmengine's wrappers the data set inside is asked.
+    """
+    if isinstance(dataset, BaseReferringDataset):
+        return dataset.get_annotation(index)
+    if isinstance(dataset, ConcatDataset):
+        dataset.full_init()
+        part, index = dataset._get_ori_dataset_idx(index)
+        return annotation_of(dataset.datasets[part], index)
+    if isinstance(dataset, RepeatDataset | ClassBalancedDataset):
+        dataset.full_init()
+        return annotation_of(dataset.dataset, dataset._get_ori_dataset_idx(index))
+    return dataset.get_data_info(index)
 
 
 class BaseReferringDataset(BaseDataset):

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 
 from mmuniqrnet.utils.errors import UserError
 
+from .base import annotation_of
+
 
 def text_blind_accuracy(items: Iterable[dict]) -> float:
     """Acc@0.5, in per cent, of the best guess that knows the image's objects but not the text.
@@ -44,7 +46,7 @@ def text_blind_by_set(dataset: Dataset) -> dict[str, float]:
     """
     items = defaultdict(list)
     for index in range(len(dataset)):
-        item = dataset.get_data_info(index)
+        item = annotation_of(dataset, index)
         if len(item['instances']) == 1 and 'bbox' in item['instances'][0]:
             items[f'{item["dataset"]}/{item["split"]}'].append(item)
     return {name: text_blind_accuracy(found) for name, found in items.items()}

@@ -12,6 +12,7 @@ from mmuniqrnet.apis.reading import words_of
 from mmuniqrnet.checkpoints.carried_config import config_of, inference_config
 from mmuniqrnet.checkpoints.file_io import read_checkpoint, state_dict_of, write_checkpoint
 from mmuniqrnet.config import load_config
+from mmuniqrnet.datasets.base import annotation_of
 from mmuniqrnet.evaluation.report import MARK
 from mmuniqrnet.utils.errors import CheckpointError, UserError
 from mmuniqrnet.utils.io import refuse_overwriting
@@ -147,7 +148,7 @@ def _training_texts(cfg: Config) -> Iterable[str]:
         )
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmuniqrnet')):
         data = DATASETS.build(dataset)
-    return (data.get_data_info(i)['text'] for i in range(len(data)))
+    return (annotation_of(data, i)['text'] for i in range(len(data)))
 
 
 def _rows(path: str | Path) -> str:

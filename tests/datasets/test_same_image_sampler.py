@@ -4,14 +4,16 @@ from itertools import groupby, pairwise
 import mmcv
 import numpy as np
 import pytest
-from mmengine.dataset import Compose, pseudo_collate
+from mmengine.dataset import Compose, ConcatDataset, RepeatDataset, pseudo_collate
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler
+from mmuniqrnet.datasets import ReferJsonlDataset, SameImageSampler, text_blind_by_set
+from mmuniqrnet.datasets.base import annotation_of
 from mmuniqrnet.engine.loops.batches import SeededBatchSampler
 from mmuniqrnet.registry import DATA_SAMPLERS
 from mmuniqrnet.structures.shared_images import find_same_images
+from mmuniqrnet.utils.errors import UserError
 
 COUNTS = [1, 7, 4, 2, 5, 3]
 
@@ -72,6 +74,39 @@ def test_ranks_share_the_order_in_consecutive_parts(dataset, round_up, monkeypat
     joined = [index for part in parts for index in part]
     assert set(joined) == set(range(len(dataset))) and joined[: len(dataset)] == sampler.order()
     assert len(joined) == (24 if round_up else 22)
+
+
+@pytest.mark.parametrize(
+    'wrap', [lambda one: one, lambda one: ConcatDataset([one, one]), lambda one: RepeatDataset(one, 2)]
+)
+def test_masks_in_files_are_not_read(wrap, tmp_path):
+    for name in ('a', 'b'):
+        Image.new('RGB', (8, 6)).save(tmp_path / f'{name}.png')
+        Image.new('L', (8, 6), 255).save(tmp_path / f'{name}_mask.png')
+    lines = [
+        dict(image=f'{name}.png', expressions=[name, f'the {name}'], bbox=[0, 0, 8, 6], mask=f'{name}_mask.png')
+        for name in 'aba'
+    ]
+    (tmp_path / 'own.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    dataset = wrap(ReferJsonlDataset(ann_file=str(tmp_path / 'own.jsonl'), data_prefix=dict(img_path=str(tmp_path))))
+    expected = [dataset.get_data_info(index)['img_path'] for index in range(len(dataset))]
+    for mask in tmp_path.glob('*_mask.png'):
+        mask.unlink()
+    with pytest.raises(UserError, match='_mask.png does not exist'):
+        dataset.get_data_info(0)
+    order = list(SameImageSampler(dataset, group_size=100, shuffle=False))
+    assert [expected[index] for index in order] == sorted(expected)
+    assert [annotation_of(dataset, index)['img_path'] for index in range(len(dataset))] == expected
+    assert text_blind_by_set(dataset) == {'custom/train': pytest.approx(100)}
+
+
+def test_any_data_set_with_images_will_do():
+    class Items(list):
+        def get_data_info(self, index):
+            return self[index]
+
+    items = Items(dict(img_path=path) for path in 'abab')
+    assert list(SameImageSampler(items, group_size=2, shuffle=False)) == [0, 2, 1, 3]
 
 
 def test_in_order_without_shuffling(dataset):

@@ -10,7 +10,7 @@ from helpers.two_ranks import run_two_ranks
 from mmdet.engine.hooks.utils import trigger_visualization_hook
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import ConcatDataset, DefaultSampler
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -20,6 +20,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mmuniqrnet import registry  # noqa: F401
+from mmuniqrnet.datasets import ReferJsonlDataset
 from mmuniqrnet.engine.hooks.visualization import ReferringVisualizationHook, evenly_spread
 from mmuniqrnet.structures.answers import Answer
 from mmuniqrnet.visualization import draw_answer
@@ -195,6 +196,17 @@ def test_items_without_an_identity_are_refused():
         hook._choose(SimpleItems([dict(split='val', img_path='a.png')]), 1)
     with pytest.raises(ValueError, match='val_examples must be at least 0, or -1 for all, not -2'):
         ReferringVisualizationHook(val_examples=-2)
+
+
+def test_examples_are_chosen_without_reading_masks(tmp_path):
+    Image.new('RGB', (8, 6)).save(tmp_path / 'a.png')
+    Image.new('L', (8, 6), 255).save(tmp_path / 'mask.png')
+    line = dict(image='a.png', expressions=['a', 'b', 'c'], bbox=[0, 0, 8, 6], mask='mask.png')
+    (tmp_path / 'own.jsonl').write_text(json.dumps(line))
+    items = ReferJsonlDataset(str(tmp_path / 'own.jsonl'), data_prefix=dict(img_path=str(tmp_path)), split='val')
+    (tmp_path / 'mask.png').unlink()
+    wanted = ReferringVisualizationHook()._choose(ConcatDataset([items]), 1)
+    assert wanted == {('custom', 'val', '1_1')}
 
 
 class SimpleItems(list):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers.main_job import CONFIG, options, test, train
 from helpers.tools import load_tool
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from safetensors import safe_open
 
@@ -105,6 +106,20 @@ def test_words_of_the_training_text_and_what_it_was_made_for_are_kept(trained, d
     assert words_in(tmp_path / 'b.safetensors') == {'the', 'red', 'cup', 'Dog'}
     ask = UniQRNetInferencer(weights=tmp_path / 'a.safetensors', device='cpu', show_progress=False)
     assert ask.made_for == 'shapes' and ask.read('the giraffe').unknown == ['giraffe']
+
+
+def test_words_of_the_training_data_need_no_mask_files(tmp_path):
+    cfg = Config.fromfile(CONFIG)
+    line = dict(image='a.png', expressions=['the red cup', 'the Dog'], bbox=[0, 0, 8, 6], mask='is_not_there.png')
+    (tmp_path / 'own.jsonl').write_text(json.dumps(line))
+    cfg.train_dataloader.dataset = dict(
+        type='ReferJsonlDataset', ann_file=str(tmp_path / 'own.jsonl'), check_images=False
+    )
+    cfg.dump(tmp_path / 'own.py')
+    torch.save(dict(state_dict=dict(weight=torch.zeros(2)), meta={}), tmp_path / 'a.pth')
+    target = tmp_path / 'a.safetensors'
+    publish.main([str(tmp_path / 'a.pth'), str(target), '--config', str(tmp_path / 'own.py'), '--words-from-data'])
+    assert words_in(target) == {'the', 'red', 'cup', 'Dog'}
 
 
 def test_the_old_name_of_results_works_with_a_note(trained, published, tmp_path, capsys):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from mmengine.dataset import BaseDataset, DefaultSampler
 
+from mmuniqrnet.datasets.base import annotation_of
 from mmuniqrnet.registry import DATA_SAMPLERS
 from mmuniqrnet.utils.errors import UserError
 
@@ -20,7 +21,7 @@ class SameImageSampler(DefaultSampler):
     Each epoch groups an image's expressions anew. Ranks take consecutive parts of the order, so that groups stay whole.
 
     Args:
-        dataset: Its ``get_data_info`` gives ``img_path``.
+        dataset: Its items have ``img_path``; masks in separate files are not read for it.
         group_size: The largest number of expressions of one image in a row; 1 is plain shuffling.
         seed: Of the order, the same on all ranks; drawn, and shared, if None.
         round_up: Repeat some expressions so that all ranks have equally many.
@@ -50,7 +51,7 @@ class SameImageSampler(DefaultSampler):
         self.one_view = one_view
         by_image: dict[str, list[int]] = {}
         for index in range(len(dataset)):
-            by_image.setdefault(dataset.get_data_info(index)['img_path'], []).append(index)
+            by_image.setdefault(annotation_of(dataset, index)['img_path'], []).append(index)
         self._of_images = [torch.tensor(indices) for indices in by_image.values()]
         self._image_of = torch.empty(len(dataset), dtype=torch.long)
         for image, indices in enumerate(self._of_images):

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from mmuniqrnet.datasets.base import annotation_of
 from mmuniqrnet.registry import HOOKS
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.io import safe_name
@@ -138,7 +139,7 @@ class ReferringVisualizationHook(Hook):
         if count is None or count == -1:
             return None
         mine = range(0, len(dataset), get_world_size())
-        return {_key(dataset.get_data_info(mine[index])) for index in evenly_spread(len(mine), count)}
+        return {_key(annotation_of(dataset, mine[index])) for index in evenly_spread(len(mine), count)}
 
     def _take(self, outputs: Sequence[DetDataSample] | None) -> list[DetDataSample]:
         """The samples to draw, each once: distributed samplers repeat items to give all ranks the same number."""
