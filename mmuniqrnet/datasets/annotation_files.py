@@ -16,6 +16,7 @@ from mmuniqrnet.utils.errors import MissingFileError, UserError
 
 PICKLE_ENDINGS = ('.p', '.pkl', '.pickle')
 BACKSLASHES = 'write paths with /, as in images/new.jpg'
+NOT_UNICODE = 'is not valid Unicode (an emoji that was cut in two?)'
 
 
 def require_file(path: str, argument: str, content: str) -> None:
@@ -60,7 +61,16 @@ def load_json(path: str, object_hook: Callable[[dict], Any] | None = None) -> An
     try:
         with fileio.get_local_path(path) as local, open(local, 'rb') as file:
             text = decode_text(file.read())
-        return json.loads(text, object_pairs_hook=build)
+        try:
+            return json.loads(text, object_pairs_hook=build)
+        except (UserError, json.JSONDecodeError):
+            raise
+        except ValueError:  # Python refuses to convert such numbers
+            number = longest_number(text)
+            line = text.count('\n', 0, number.start()) + 1
+            raise UserError(
+                f'{path} cannot be read: the number at line {line} has {len(number[0])} digits: correct it.'
+            ) from None
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -86,6 +96,20 @@ def decode_text(data: bytes) -> str:
         UnicodeDecodeError: It is not UTF-8.
     """
     return data.decode('utf-8-sig')
+
+
+def longest_number(text: str) -> re.Match:
+    """The longest run of digits in a JSON text that has a number."""
+    return max(re.finditer(r'\d+', text), key=lambda found: len(found[0]))
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text is valid Unicode. JSON can have half of a surrogate pair, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def repeated_key(pairs: Sequence[tuple[str, Any]]) -> str:

@@ -6,11 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmuniqrnet.structures.mask_files import MASK_MODES
-from mmuniqrnet.structures.masks import is_polygon, mask_area, mask_to_box
+from mmuniqrnet.structures.masks import covers_pixel, is_polygon, mask_area, mask_to_box
 from mmuniqrnet.structures.rle import rle_size, run_lengths
 from mmuniqrnet.utils.errors import UserError
 
-from .annotation_files import BACKSLASHES, decode_text, repeated_key, require_file
+from .annotation_files import (
+    BACKSLASHES,
+    NOT_UNICODE,
+    decode_text,
+    is_unicode,
+    longest_number,
+    repeated_key,
+    require_file,
+)
 from .named_files import ImageFiles, with_hint
 from .objects import Repairs, clip_box, is_numbers
 from .pictures import check_picture
@@ -26,13 +34,16 @@ def check_expressions(value: Any) -> list[str]:
     """The value of ``expressions``, a string or a list of strings, as a list, without white space at the ends.
 
     Raises:
-        UserError: It is neither, or an expression is empty.
+        UserError: It is neither, or an expression is empty or not valid Unicode.
     """
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise UserError('"expressions" should be a string or a list of at least one string')
     if not all(text.strip() for text in texts):
         raise UserError('"expressions" has an empty expression')
+    for text in texts:
+        if not is_unicode(text):
+            raise UserError(f'the expression {text!r} {NOT_UNICODE}')
     return [text.strip() for text in texts]
 
 
@@ -61,7 +72,10 @@ def _check_polygons(mask: list, size: tuple[int, int] | None) -> list[float]:
         raise UserError(
             '"mask" as polygons should be a list of lists [x1, y1, x2, y2, x3, y3, ...], three points or more'
         )
-    return _check_box(mask_to_box(mask), size, None, 'the extent of "mask"')
+    box = _check_box(mask_to_box(mask), size, None, 'the extent of "mask"')
+    if size is not None and not covers_pixel(mask, size[1], size[0]):
+        raise UserError('"mask" covers no pixel')
+    return box
 
 
 def _check_rle(mask: dict, size: tuple[int, int] | None) -> list[float]:
@@ -92,6 +106,9 @@ def parse_line(text: str) -> tuple[dict[str, Any] | None, list[str]]:
     except json.JSONDecodeError as error:
         hint = f'; {BACKSLASHES}' if 'escape' in error.msg else ''
         return None, [f'not JSON ({error.msg} at column {error.colno}{hint})']
+    except ValueError:  # Python refuses to convert such numbers
+        number = longest_number(text)
+        return None, [f'the number at column {number.start() + 1} has {len(number[0])} digits: correct it']
     except RecursionError:
         return None, ['not JSON (its brackets are nested too deeply)']
     if not isinstance(line, dict):
@@ -101,8 +118,8 @@ def parse_line(text: str) -> tuple[dict[str, Any] | None, list[str]]:
 
 class LineReader:
     """Turn one line into a record with ``image_path``, ``size`` ((width, height) or None), ``expressions``, ``split``
-    (or None), ``orientation`` (of EXIF), and ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None if there is
-    no target).
+    (or None), ``orientation`` (of EXIF), ``instance`` (``bbox``, and ``mask`` or ``mask_path``; None if there is no
+    target), and ``mask_box`` (the box around the mask; None if there is no mask, or its file was not decoded).
 
     Args:
         images_root: Folder that ``image`` is relative to.
@@ -159,6 +176,7 @@ class LineReader:
             size=None,
             orientation=1,
             instance=None if nothing else {},
+            mask_box=None,
         )
         checks = [self._read_expressions, self._read_size, *([] if nothing else [self._read_instance])]
         for check in checks:
@@ -212,20 +230,20 @@ class LineReader:
             )
 
     def _read_instance(self, line: dict, record: dict) -> None:
-        instance, mask, size = record['instance'], line.get('mask'), record['size']
+        instance, mask, size, box = record['instance'], line.get('mask'), record['size'], None
         if 'bbox' in line:
             instance['bbox'] = _check_box(line['bbox'], size, self.repairs)
         if isinstance(mask, str):
             instance['mask_path'] = os.path.join(self.masks_root, mask)
             if self.open_images or 'bbox' not in line:
                 box = self._check_mask_file(instance['mask_path'], size, self.whole or 'bbox' not in line)
-                instance.setdefault('bbox', box)
         elif 'mask' in line:
             if not isinstance(mask, list | dict):
                 raise UserError('"mask" should be polygons, an RLE, or the path of a PNG')
             box = _check_polygons(mask, size) if isinstance(mask, list) else _check_rle(mask, size)
             instance['mask'] = mask
-            instance.setdefault('bbox', box)
+        instance.setdefault('bbox', box)
+        record['mask_box'] = box
 
     def _check_mask_file(self, path: str, size: tuple[int, int] | None, whole: bool) -> list[float] | None:
         """The box of the mask if ``whole``; otherwise None, and only the header of the file is checked."""

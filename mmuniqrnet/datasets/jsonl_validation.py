@@ -4,7 +4,12 @@ import json
 import os
 from typing import Any, NamedTuple
 
+from mmuniqrnet.structures.overlap import box_iou
+
 from .jsonl_parser import LineReader, read_jsonl
+
+# Boxes of objects that are partly hidden may be larger than their masks.
+SIMILAR_BOXES = 0.5
 
 
 class Problem(NamedTuple):
@@ -61,7 +66,12 @@ def read_and_validate(path: str, images_root: str, masks_root: str | None, open_
         ]
     if not records and not problems:
         problems.append(Problem(1, 'the file has no lines'))
-    notes = [*reader.repairs.sentences(), *_turned_photographs(records), *_shared_expressions(records)]
+    notes = [
+        *reader.repairs.sentences(),
+        *_turned_photographs(records),
+        *_different_boxes(records),
+        *_shared_expressions(records),
+    ]
     return Findings(records, sorted(problems, key=lambda problem: problem.line), notes)
 
 
@@ -78,6 +88,19 @@ def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
                 f'and masks must refer to the stored pixels ({width}x{height})',
             )
     return list(notes.values())
+
+
+def _different_boxes(records: list[tuple[int, dict]]) -> list[str]:
+    """A sentence for each line whose box hardly overlaps the box around its mask."""
+    pairs = [
+        (number, record['instance']['bbox'], record['mask_box']) for number, record in records if record['mask_box']
+    ]
+    return [
+        f'line {number}: "bbox" {box} and "mask", whose box is {around}, differ (IoU {iou:.2f}); "bbox" should be '
+        '[x1, y1, x2, y2]: is it x, y, width, height?'
+        for number, box, around in pairs
+        if (iou := float(box_iou(box, around))) < SIMILAR_BOXES
+    ]
 
 
 def _shared_expressions(records: list[tuple[int, dict]]) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from mmuniqrnet.structures.masks import Mask, as_mask, is_polygon, mask_area
+from mmuniqrnet.structures.masks import Mask, as_mask, covers_pixel, is_polygon, mask_area
 from mmuniqrnet.structures.rle import rle_size, run_lengths
 from mmuniqrnet.utils.errors import UserError
 
@@ -45,9 +45,13 @@ class Repairs:
 
 def is_numbers(value: Any) -> TypeGuard[list[float]]:
     """Whether this is a list of finite numbers."""
-    return isinstance(value, list | tuple) and all(
-        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in value
-    )
+    try:
+        return isinstance(value, list | tuple) and all(
+            isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+            for number in value
+        )
+    except OverflowError:  # a whole number beyond the range of float
+        return False
 
 
 def clip_box(
@@ -92,7 +96,7 @@ def read_object(annotation: Mapping, image: Mapping, repairs: Repairs) -> dict[s
     """
     instance: dict[str, Any] = dict(bbox_label=0, ignore_flag=0)
     width, height = image.get('width'), image.get('height')
-    if annotation.get('bbox') is not None:
+    if annotation.get('bbox') not in (None, []):
         instance['bbox'] = _read_box(annotation['bbox'], width, height, repairs)
     if annotation.get('segmentation'):
         mask = _read_mask(annotation['segmentation'], width, height, repairs)
@@ -118,7 +122,7 @@ def _read_box(bbox: Any, width: int | None, height: int | None, repairs: Repairs
 
 
 def _read_mask(segmentation: Any, width: int | None, height: int | None, repairs: Repairs) -> Mask | None:
-    """The mask, without parts of fewer than three points; None if nothing is left."""
+    """The mask, without parts of fewer than three points; None if nothing is left, or no pixel."""
     if isinstance(segmentation, Mapping) or (
         isinstance(segmentation, list) and all(isinstance(part, Mapping) for part in segmentation)
     ):
@@ -140,6 +144,8 @@ def _read_mask(segmentation: Any, width: int | None, height: int | None, repairs
             'a polygon of its "segmentation" has an odd number of coordinates, or points far outside any image'
         )
     repairs.short_parts += len(segmentation) - len(kept)
+    if width and height and not covers_pixel(kept, int(height), int(width)):
+        return None
     return kept or None
 
 

@@ -9,7 +9,7 @@ from mmengine.utils import is_abs
 from mmuniqrnet.registry import DATASETS
 from mmuniqrnet.utils.errors import UserError
 
-from .annotation_files import load_refs, require_file
+from .annotation_files import NOT_UNICODE, is_unicode, load_refs, require_file
 from .base import BaseReferringDataset
 from .coco_files import check_entries, load_coco, repeated_sentence
 from .instance_store import InstanceStore
@@ -191,6 +191,11 @@ class ReferDataset(BaseReferringDataset):
                 problems.append(
                     f'{self.split_file}: the expression of ref_id {ref["ref_id"]}, sent_id {sentence["sent_id"]}, is '
                     'empty'
+                )
+            elif not is_unicode(_text(sentence)):
+                problems.append(
+                    f'{self.split_file}: the expression of ref_id {ref["ref_id"]}, sent_id {sentence["sent_id"]}, '
+                    f'{_text(sentence)!r}, {NOT_UNICODE}'
                 )
         return problems
 

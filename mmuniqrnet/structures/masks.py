@@ -145,6 +145,14 @@ def encode_mask(mask: np.ndarray) -> dict:
     return with_text_counts(dict(rle, size=[int(side) for side in rle['size']]))
 
 
+def covers_pixel(polygons: Polygons, height: int, width: int) -> bool:
+    """Whether any of these polygons, each checked by :func:`is_polygon`, covers a pixel of an image of this size.
+
+    Area and extent do not tell: a long, narrow polygon may lie between the pixels.
+    """
+    return any(mask_utils.area(mask_utils.frPyObjects([list(map(float, part))], height, width))[0] for part in polygons)
+
+
 def mask_area(rle: Mapping) -> int:
     """The number of pixels that an RLE covers."""
     return int(run_lengths(rle)[1::2].sum())

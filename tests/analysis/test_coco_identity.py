@@ -72,7 +72,7 @@ BROKEN = {
     'list for an object': (lambda c: c['annotations'].insert(0, [3]), r'annotation 0 should be an object, not \[3\]'),
     'id of a list': (lambda c: c['images'][0].update(id=[1]), r'"id" of image 0 is \[1\]'),
     'no file name': (lambda c: c['images'][0].update(file_name=None), '"file_name" of image 0 is None'),
-    'box': (lambda c: c['annotations'][2].update(bbox=[]), 'ann_id 3 on image b.jpg: "bbox" should be four numbers'),
+    'box': (lambda c: c['annotations'][2].update(bbox=[1, 2]), 'ann_id 3 on .*: "bbox" should be four numbers'),
     'mask': (
         lambda c: c['annotations'][2].update(segmentation=dict(size=[30, 40], counts=[3])),
         'ann_id 3 on image b.jpg: .*add up to 3 pixels',

@@ -113,6 +113,7 @@ def test_json_with_and_without_a_byte_order_mark(tmp_path, encoding):
         (b'{"a": "images\\cup.jpg"}', r'Invalid \\escape.*write paths with /'),
         (b'{"a": 1, "b": 2, "a": 3}', 'the key "a" is given twice'),
         (b'[' * 100_000, 'nested too deeply'),
+        (b'{"a": 12,\n"b": ' + b'1' * 5000 + b'}', 'the number at line 2 has 5000 digits: correct it'),
     ],
 )
 def test_json_that_cannot_be_read(tmp_path, content, reason):

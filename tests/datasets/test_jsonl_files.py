@@ -9,6 +9,7 @@ from helpers.tools import run_dataset_tool
 from PIL import Image
 
 from mmuniqrnet.datasets.jsonl import ReferJsonlDataset, read_and_validate, validate_jsonl
+from mmuniqrnet.structures.masks import encode_mask
 
 W, H = 320, 240
 NOISE = np.random.default_rng(0).integers(0, 255, (H, W, 3), dtype=np.uint8)
@@ -186,6 +187,31 @@ def test_one_expression_for_two_objects_of_one_image(folder):
     assert found.problems == [] and len(found.notes) == 2
     assert found.notes[0].startswith('line 3: the expression "the cup" is given to another object of ./a.jpg in line 1')
     assert found.notes[1].startswith('line 6: the expression "the zebra"')
+
+
+@pytest.mark.parametrize('kind', ['polygons', 'RLE', 'PNG'])
+def test_a_box_that_hardly_overlaps_its_mask_is_noted(folder, kind):
+    pixels = np.zeros((H, W), bool)
+    pixels[60:160, 40:140] = True
+    Image.fromarray(pixels).save(folder / 'images' / 'mask.png')
+    polygons = [[40, 60, 140, 60, 140, 160, 40, 160]]
+    mask = dict(polygons=polygons, RLE=encode_mask(pixels), PNG='mask.png')[kind]
+    found = check(
+        folder,
+        line(mask=mask, bbox=[40, 60, 100, 100]),  # x, y, width, height
+        line(expressions='b', mask=mask, bbox=[40, 60, 140, 161]),
+        line(expressions='c', mask=mask, bbox=[40, 60, 240, 159]),  # IoU 0.495
+        line(expressions='d', mask=mask, bbox=[40, 60, 235, 160]),  # IoU 0.51
+        dict(image='a.jpg', expressions='e', mask=mask),
+        line(expressions='f', bbox=[0, 0, 5, 5]),
+        dict(image='a.jpg', expressions='g', no_target=True),
+    )
+    assert found.problems == []
+    assert [note.split(':')[0] for note in found.notes] == ['line 1', 'line 3']
+    assert found.notes[0] == (
+        'line 1: "bbox" [40.0, 60.0, 100.0, 100.0] and "mask", whose box is [40.0, 60.0, 140.0, 160.0], differ (IoU '
+        '0.24); "bbox" should be [x1, y1, x2, y2]: is it x, y, width, height?'
+    )
 
 
 @pytest.mark.parametrize(

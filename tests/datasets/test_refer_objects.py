@@ -47,12 +47,15 @@ UNREADABLE = {
         dict(segmentation=dict(size=[H, W], counts=f"b'{SMALL_RLE}'")),
         'bytes written as text',
     ),
-    'empty box': (dict(bbox=[]), r'"bbox" should be four numbers \[x, y, width, height\], not \[\]'),
+    'box of three': (dict(bbox=[1, 2, 3]), r'"bbox" should be four numbers \[x, y, width, height\], not \[1, 2, 3\]'),
+    'box beyond float': (dict(bbox=[2, 3, 10**400, 8]), '"bbox" should be four numbers'),
     'box of text': (dict(bbox=['1', 2, 3, 4]), '"bbox" should be four numbers'),
     'box without area': (dict(bbox=[2.0, 3.0, 0.0, 8.0]), r'the box \[2.0, 3.0, 2.0, 11.0\] has no area'),
     'box outside': (dict(bbox=[30.0, 3.0, 11.0, 8.0]), 'reaches outside the image of 40x30 pixels'),
     'nothing': (dict(bbox=None, segmentation=[]), 'neither a box nor a usable mask'),
+    'nothing, twice': (dict(bbox=[], segmentation=[]), 'neither a box nor a usable mask'),
     'nothing usable': (dict(bbox=None, segmentation=[[]]), 'neither a box nor a usable mask'),
+    'no pixel': (dict(bbox=[], segmentation=[[10, 10, 10.2, 10, 10.2, 10.2]]), 'neither a box nor a usable mask'),
 }
 
 
@@ -80,7 +83,41 @@ def test_short_parts_are_dropped_and_counted(tmp_path, capfd):
     assert loaded['has_box'] and not loaded['has_mask']
 
 
-@pytest.mark.parametrize('segmentation', [[[]], [[1, 2, 3, 4]], dict(size=[H, W], counts=[H * W])])
+@pytest.mark.parametrize('bbox', [None, []])
+def test_an_object_without_a_box_is_cropped_by_its_mask_but_trains_no_box(tmp_path, bbox):
+    folder = write_set(tmp_path, 'refcoco', 'unc', dict(train=[7]))
+    change_annotation(folder, 1, bbox=bbox)
+    item = load(tmp_path)[0]
+    assert 'bbox' not in item['instances'][0] and item['instances'][0]['mask'] == [SQUARE]
+    loaded = LoadReferAnnotations()(dict(item, ori_shape=(H, W)))
+    assert not loaded['has_box'] and loaded['gt_bboxes'].tensor.tolist() == [[2, 3, 12.5, 11]]
+
+
+SLIVER = [2.0, 10.0, 38.0, 10.2, 2.0, 10.2]  # long, but between the pixels
+NO_PIXEL = {
+    'tiny': [[10, 10, 10.2, 10, 10.2, 10.2]],
+    'sliver': [SLIVER],
+    'outside': [[50, 10, 60, 10, 60, 20]],
+    'several': [SLIVER, [-9, -9, -2, -9, -2, -2]],
+}
+
+
+@pytest.mark.parametrize('segmentation', NO_PIXEL.values(), ids=NO_PIXEL)
+def test_polygons_without_a_pixel_are_no_mask(tmp_path, segmentation):
+    folder = write_set(tmp_path, 'refcoco', 'unc', dict(train=[7, 8]))
+    change_annotation(folder, 1, segmentation=segmentation)
+    change_annotation(folder, 2, segmentation=[*segmentation, [10, 10, 12, 10, 12, 12]])
+    dataset = load(tmp_path)
+    assert dataset.repairs.lost_masks == [1]
+    found = {item['ann_id']: item['instances'][0] for item in dataset}
+    assert 'mask' not in found[1] and len(found[2]['mask']) == len(segmentation) + 1
+    loaded = LoadReferAnnotations()(dict(dataset[0], ori_shape=(H, W)))
+    assert loaded['has_box'] and not loaded['has_mask']
+    change_list(folder, 'images', lambda images: [image.pop('width') for image in images])
+    assert load(tmp_path).repairs.lost_masks == []  # only the size of the image tells
+
+
+@pytest.mark.parametrize('segmentation', [[[]], [[1, 2, 3, 4]], dict(size=[H, W], counts=[H * W]), [SLIVER]])
 def test_evaluation_of_masks_stops_at_a_mask_without_a_usable_part(tmp_path, segmentation):
     folder = write_set(tmp_path, 'refcoco', 'unc', dict(train=[7]))
     change_annotation(folder, 1, segmentation=segmentation)
@@ -147,6 +184,16 @@ def test_repeated_ids_of_refs_and_sentences(tmp_path, key, reason, images):
     assert any(f'{key}(s)' in problem for problem in verify_set(KNOWN_SETS['refcoco(unc)'], str(tmp_path)).problems)
     if len(images) == 2:  # alone, each split is sound
         assert len(load(tmp_path, split='train')) == len(load(tmp_path, split='val')) == 2
+
+
+def test_half_of_a_surrogate_pair_in_an_expression(tmp_path):
+    folder = write_set(tmp_path, 'refcoco', 'unc', dict(train=[7, 8]))
+    sentences = [dict(sent_id=1, raw='the \ud83d\ude00 dog'), dict(sent_id=2, raw='the \ud83d dog')]
+    ref = dict(ref_id=1, ann_id=1, image_id=7, split='train', sentences=sentences)
+    (folder / 'refs.json').write_text(json.dumps([ref]).replace('\\ud83d\\ude00', '\\uD83D\\uDE00'))
+    reason = r"refs.json: the expression of ref_id 1, sent_id 2, 'the \\ud83d dog', is not valid Unicode \(an emoji"
+    with pytest.raises(UserError, match=f'has 1 problem.*{reason}'):
+        ReferDataset('refcoco/instances.json', 'refcoco/refs.json', str(tmp_path), split='train')
 
 
 def test_an_image_that_cannot_be_decoded_is_named_in_training_and_by_verify(tmp_path):

@@ -6,7 +6,7 @@ from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets.transforms import LoadAnnotations
 
 from mmuniqrnet.registry import TRANSFORMS
-from mmuniqrnet.structures.masks import is_polygon, to_rle, with_text_counts
+from mmuniqrnet.structures.masks import is_polygon, mask_to_box, to_rle, with_text_counts
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -38,13 +38,14 @@ class LoadReferAnnotations(LoadAnnotations):
         height, width = results['ori_shape']
         if has_mask:
             masks = [self._readable(instance['mask'], results) for instance in instances]
+        # Without boxes, those around the masks take their place, so that a crop keeps the object: no box is trained on.
         blank = dict(size=[height, width], counts=[height * width])
         loaded = super().transform(
             dict(
                 results,
                 instances=[
                     dict(
-                        bbox=instance['bbox'] if has_box else (0.0, 0.0, float(width), float(height)),
+                        bbox=instance['bbox'] if has_box else mask_to_box(masks[i]),
                         bbox_label=0,
                         ignore_flag=0,
                         mask=masks[i] if has_mask else blank,

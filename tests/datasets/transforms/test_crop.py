@@ -6,7 +6,7 @@ import torch
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks
 
-from mmuniqrnet.datasets.transforms import GuardedCrop
+from mmuniqrnet.datasets.transforms import GuardedCrop, LoadReferAnnotations
 from mmuniqrnet.utils.errors import UserError
 
 
@@ -76,6 +76,20 @@ def test_all_words_are_heeded_only_where_asked_for(text):
 def test_words_are_a_list_or_all(words):
     with pytest.raises(UserError, match="words should be 'all' or a list of words"):
         GuardedCrop(words=words)
+
+
+@pytest.mark.parametrize('first', [dict(), dict(bbox=[0.0, 0.0, 6.0, 6.0])], ids=['one object', 'one of two'])
+def test_an_object_without_a_box_is_kept_by_its_mask(first):
+    np.random.seed(0)
+    corner = [[2, 2, 12, 2, 12, 12, 2, 12]]
+    instances = [dict(mask=corner), dict(first, mask=corner)][: 1 + bool(first)]
+    cropped = 0
+    for _ in range(50):
+        loaded = LoadReferAnnotations()(dict(item(), ori_shape=(90, 120), instances=instances))
+        out = crop()(loaded)
+        cropped += out['img'].shape[:2] != (90, 120)
+        assert not out['has_box'] and out['gt_masks'].masks.any((1, 2)).all()
+    assert cropped == 50
 
 
 def test_never_with_probability_zero():
