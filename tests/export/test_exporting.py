@@ -267,6 +267,20 @@ def test_a_box_from_tokens_and_the_mask_cut_to_it_are_in_the_graph(branch, tmp_p
     assert (masks[0] != masks[1]).mean() < 1e-2
 
 
+@needs_exporter
+@pytest.mark.slow
+def test_the_photograph_network_is_exported(tmp_path):
+    photograph = ROOT / 'docs' / 'tutorials' / 'photographs' / 'astronaut.jpg'
+    asked = str(photograph), 'person on the left'
+    export_tool.main(['--weights', 'photos', str(tmp_path / 'out'), '--check', *asked])  # it compares with PyTorch
+    from mmuniqrnet.export.predictor import OnnxPredictor
+
+    (answer,) = OnnxPredictor(tmp_path / 'out')(*asked)
+    (expected,) = UniQRNetInferencer(weights='photos', device='cpu', show_progress=False)(*asked)['predictions']
+    assert answer['box'] == pytest.approx(expected['box'], abs=0.1)  # pixels
+    assert answer['score'] == pytest.approx(expected['score'], abs=1e-4)
+
+
 def test_the_network_itself_is_not_changed():
     model = build(small_config())
     before = {name: value.clone() for name, value in model.state_dict().items()}
