@@ -149,6 +149,10 @@ def problem_of_ground(args: argparse.Namespace) -> str | None:
 
 def ground(args: argparse.Namespace) -> int:
     """Print a table or JSON, and which files were written; the exit status is 1 if an image or expression failed."""
+    with _quiet():
+        from mmuniqrnet.structures.answers import check_refuse_below
+
+        check_refuse_below(args.refuse_below, '--refuse-below')
     if args.ray:
         with _quiet():
             from mmuniqrnet.apis.scale.command import ground_at_scale

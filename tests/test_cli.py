@@ -108,6 +108,10 @@ def test_bad_arguments_end_in_one_sentence(image, weights, tmp_path, capsys):
     assert 'there is no config gone.py' in run('ground', image, 'x', '--weights', weights, '--config', 'gone.py')
     assert "there is no device 'gpu'" in run('ground', image, 'x', '--weights', weights, '--device', 'gpu')
     assert 'has no file in it' in run('ground', str(tmp_path), 'x', '--weights', weights)
+    for score in ('50', 'nan', '-0.1'):
+        assert f'--refuse-below {float(score)}: a threshold of scores is a number from 0 to 1' in run(
+            'ground', image, 'x', '--weights', weights, '--refuse-below', score
+        )
     assert run('ground', image, 'x', '--draw') == 2
     assert '--draw needs --out' in capsys.readouterr().err
     assert run('grond', image) == 2

@@ -1,4 +1,5 @@
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import chain, groupby
@@ -14,13 +15,14 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.utils import ProgressBar
 
 from mmuniqrnet.checkpoints import check_fit, state_dict_of
+from mmuniqrnet.checkpoints.carried_config import changed_options
 from mmuniqrnet.datasets.refshapes.scene_file import is_scene
 from mmuniqrnet.models import UniQRNet
 from mmuniqrnet.models.gate_recording import gate_maps, maps_on_image, record_gates
 from mmuniqrnet.structures import Placement
-from mmuniqrnet.structures.answers import Answer, without_low_score
+from mmuniqrnet.structures.answers import Answer, check_refuse_below, without_low_score
 from mmuniqrnet.structures.shared_images import image_rows, take_rows
-from mmuniqrnet.utils.errors import CheckpointError, UserError
+from mmuniqrnet.utils.errors import CheckpointError, UserError, first_line
 from mmuniqrnet.utils.orientation import Orientation, check_orientation
 from mmuniqrnet.utils.shipped import SHAPES
 from mmuniqrnet.visualization import draw_answer
@@ -86,6 +88,7 @@ class UniQRNetInferencer(BaseInferencer):
             super().__init__(cfg, weights, device, scope, show_progress)
         self.read = ExpressionReader(self.model.text_encoder, self.words)
         self.refuse_below: float | None = cfg.get('test_evaluator', {}).get('refuse_below')
+        check_refuse_below(self.refuse_below, 'test_evaluator.refuse_below of the config')
 
     def __call__(
         self,
@@ -120,7 +123,8 @@ class UniQRNetInferencer(BaseInferencer):
                 takes the pixels as they are stored, as ``tools/test.py`` does. Boxes, masks, gates and pictures are in
                 the same frame.
             out_dir: A folder for ``predictions.json``, ``masks/*.png`` (0 and 255, in the image's size) and, if
-                they are drawn, ``pictures/*.png``. It must not contain such files yet.
+                they are drawn, ``pictures/*.png``. It must not contain such files yet. After an error or Ctrl+C, it
+                has the answers that were given before.
             draw: Whether to draw the answers.
 
         Returns:
@@ -133,12 +137,14 @@ class UniQRNetInferencer(BaseInferencer):
             UserWarning: If an expression is too long and therefore cut, or has words that the network does not know.
 
         Raises:
-            ValueError: Images and expressions differ in number, there are none, or ``batch_size`` is not positive.
+            ValueError: Images and expressions differ in number, there are none, a path is not valid UTF-8,
+                ``batch_size`` is not positive, or ``refuse_below`` is not from 0 to 1.
             TypeError: An expression is not a str.
             FileExistsError: ``out_dir`` already contains answers.
         """
         if batch_size < 1:
             raise UserError(f'batch_size should be a positive number of expressions, not {batch_size}.')
+        check_refuse_below(refuse_below)
         check_orientation(orientation)
         images = self._inputs_to_list(inputs)
         asked = pair(images, expressions)
@@ -151,25 +157,29 @@ class UniQRNetInferencer(BaseInferencer):
             texts = [texts for one, texts in zip(answering, asked) if one is model]
             readings[model] = {text: model.read(text) for text in chain(*texts) if text.strip()}
             warn_of_unread(readings[model], model.read, model.made_for)
-        start = 0
-        for model, same in groupby(answering):
-            stop = start + len(list(same))
-            threshold = model.refuse_below if refuse_below is None else refuse_below
-            for batch in model.preprocess(images[start:stop], asked[start:stop], batch_size, orientation, start):
-                samples = model.forward(batch, batch_size, return_gates)
-                _keep_readings(samples, readings[model])
-                pictures = model.visualize(batch, samples, threshold) if draw else []
-                results['predictions'] += model.postprocess(
-                    batch, samples, pictures, threshold, return_datasamples, folder
-                )
-                results['visualization'] += pictures
-                if bar is not None:
-                    bar.update(len(batch.questions))
-            start = stop
-        if bar is not None:
-            print(file=sys.stderr)
-        if folder is not None:
-            folder.finish(made_for_of(answering))
+        start, complete = 0, False
+        try:
+            for model, same in groupby(answering):
+                stop = start + len(list(same))
+                threshold = model.refuse_below if refuse_below is None else refuse_below
+                for batch in model.preprocess(images[start:stop], asked[start:stop], batch_size, orientation, start):
+                    samples = model.forward(batch, batch_size, return_gates)
+                    _keep_readings(samples, readings[model])
+                    pictures = model.visualize(batch, samples, threshold) if draw else []
+                    results['predictions'] += model.postprocess(
+                        batch, samples, pictures, threshold, return_datasamples, folder
+                    )
+                    results['visualization'] += pictures
+                    if bar is not None:
+                        bar.update(len(batch.questions))
+                start = stop
+            complete = True
+        finally:
+            if bar is not None:
+                print(file=sys.stderr)
+            # After an error or Ctrl+C, answers are kept, and a folder without any can be named again.
+            if folder is not None and (complete or folder.answers):
+                folder.finish(made_for_of(answering))
         return results
 
     def for_image(self, image: ImageInput) -> 'UniQRNetInferencer':
@@ -283,6 +293,13 @@ class UniQRNetInferencer(BaseInferencer):
         if not isinstance(model, UniQRNet):
             raise UserError(f'the model of the config is a {type(model).__name__}; this inferencer needs a UniQRNet.')
         state = state_dict_of(self._checkpoint, weights)
+        different = changed_options(self._checkpoint, cfg.model, weights)
+        if different:
+            warnings.warn(
+                f'{weights} was trained with {", ".join(different)}; the answers of another model are wrong: set these '
+                'options as they were.',
+                stacklevel=2,
+            )
         del self._checkpoint  # it may be large, and only the weights are needed
         try:
             # Inference needs all weights except those that only training uses.
@@ -326,3 +343,7 @@ def _check_device(device: str | None) -> None:
         raise UserError(f"there is no device {device!r}; name one as 'cpu' or 'cuda:0'.") from None
     if kind == 'cuda' and not torch.cuda.is_available():
         raise UserError(f'the device {device} is not available: torch finds no CUDA GPU.')
+    try:
+        torch.zeros(1, device=device).cpu()
+    except Exception as error:  # its type depends on the kind of device, and on how torch was built
+        raise UserError(f'the device {device} is not available: {first_line(error).rstrip(".")}.') from None

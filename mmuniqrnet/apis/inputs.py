@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from mmuniqrnet.datasets.annotation_files import NOT_UNICODE, is_unicode
 from mmuniqrnet.utils.errors import UserError
 from mmuniqrnet.utils.orientation import Orientation
 
@@ -31,7 +33,7 @@ def list_images(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
     Hidden files and subfolders are skipped; any other file is listed, even if it is not an image.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or if a path is not valid UTF-8.
     """
     given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
     if not given:
@@ -45,6 +47,10 @@ def list_images(inputs: ImageInput | Sequence[ImageInput]) -> list[ImageInput]:
         if not files:
             raise UserError(f'the folder {image} has no file in it.')
         images.extend(str(path) for path in files)
+    for image in images:
+        # Python reads such names from the file system, but no answer that names the image can be printed or written.
+        if isinstance(image, str | Path) and not is_unicode(str(image)):
+            raise UserError(f'the path {str(image)!a} is not valid UTF-8, so no answer can name it: rename it.')
     return images
 
 
@@ -57,9 +63,19 @@ def pair(images: Sequence[ImageInput], expressions: str | Sequence[str] | Sequen
             entry per image (an expression, or a list of them).
 
     Raises:
-        ValueError: If images and expressions differ in number.
+        ValueError: If images and expressions differ in number, or an expression is not valid Unicode.
         TypeError: If an expression is not a str.
     """
+    paired = _by_image(images, expressions)
+    for text in dict.fromkeys(chain(*paired)):
+        if not is_unicode(text):
+            raise UserError(f'the expression {text!r} {NOT_UNICODE}.')
+    return paired
+
+
+def _by_image(
+    images: Sequence[ImageInput], expressions: str | Sequence[str] | Sequence[Sequence[str]]
+) -> list[list[str]]:
     if isinstance(expressions, str):
         return [[expressions] for _ in images]
     if not isinstance(expressions, list | tuple):

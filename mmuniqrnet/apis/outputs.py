@@ -12,7 +12,7 @@ from PIL import Image
 from mmuniqrnet.structures.answers import is_refused
 from mmuniqrnet.structures.masks import decode_mask, encode_mask
 from mmuniqrnet.utils.errors import OverwriteError
-from mmuniqrnet.utils.io import safe_name, unique_name
+from mmuniqrnet.utils.io import atomic_path, safe_name, unique_name
 
 from .inputs import Question
 
@@ -77,6 +77,9 @@ class AnswerFolder:
     Args:
         folder: A folder, created if it is missing; other files in it are not changed.
 
+    Attributes:
+        answers: What was added so far, without gates, which are large.
+
     Raises:
         OverwriteError: If it already contains answers, or ``folder`` is a file.
     """
@@ -90,7 +93,7 @@ class AnswerFolder:
                 raise OverwriteError(f'{folder} contains {name}, and nothing is overwritten; name a new folder.')
         self.folder.mkdir(parents=True, exist_ok=True)
         self._names: set[str] = set()
-        self._answers: list[dict[str, Any]] = []
+        self.answers: list[dict[str, Any]] = []
 
     def add(self, question: Question, answer: dict[str, Any], picture: np.ndarray | None = None) -> dict[str, Any]:
         """Write an answer's mask, 0 and 255 in the image's size, and its picture, RGB uint8.
@@ -105,16 +108,18 @@ class AnswerFolder:
         if picture is not None:
             files['picture_file'] = self._write(PICTURES, name, picture)
         answer = answer | files
-        self._answers.append({key: value for key, value in answer.items() if key != 'gates'})
+        self.answers.append({key: value for key, value in answer.items() if key != 'gates'})
         return answer
 
     def finish(self, made_for: str | None = None) -> None:
-        """Write ``predictions.json``; gates, which are large, are not in it.
+        """Write ``predictions.json``, whole or not at all.
 
         Args:
             made_for: What the network was made for, if that is known.
         """
-        (self.folder / INDEX).write_text(to_json(self._answers, made_for) + '\n', encoding='utf-8')
+        content = (to_json(self.answers, made_for) + '\n').encode()
+        with atomic_path(self.folder / INDEX) as part:
+            part.write_bytes(content)
 
     def _write(self, kind: str, name: str, pixels: np.ndarray) -> str:
         (self.folder / kind).mkdir(exist_ok=True)

@@ -3,10 +3,7 @@
 import argparse
 from typing import Any
 
-from .score import LAYOUTS, UNITS
-
-FORMATS = ('jsonl', 'coco', 'label-studio', 'cvat', 'fiftyone')
-PREDICTIONS = ('predictions', 'answers')
+from mmuniqrnet.utils.formats import FORMATS, LAYOUTS, PREDICTIONS, UNITS
 
 
 def add_parsers(commands: Any) -> None:

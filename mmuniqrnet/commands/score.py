@@ -4,9 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-LAYOUTS = ('xyxy', 'xywh', 'cxcywh', 'yxyx')
-UNITS = ('pixels', 'fraction', 'thousandths')
+from mmuniqrnet.utils.formats import LAYOUTS, UNITS
+
 SHOWN = 10
+# Options that say how predictions are read and scored.
+OF_PREDICTIONS = ('layout', 'units', 'protocol', 'refuse_below', 'out')
 
 
 def add_parsers(commands: Any) -> None:
@@ -24,17 +26,14 @@ def add_parsers(commands: Any) -> None:
     score_parser.add_argument(
         '--part', choices=('test', 'val', 'train'), default='test', help='data of the config (default: test)'
     )
-    score_parser.add_argument(
-        '--layout', choices=LAYOUTS, default='xyxy', help='order of the numbers of a box (default: xyxy)'
-    )
+    score_parser.add_argument('--layout', choices=LAYOUTS, help='order of the numbers of a box (default: xyxy)')
     score_parser.add_argument(
         '--units',
         choices=UNITS,
-        default='pixels',
         help='unit of boxes and polygons: pixels, or parts of width and height, from 0 to 1 (fraction) or from 0 to '
         '1000 (thousandths) (default: pixels)',
     )
-    score_parser.add_argument('--protocol', default='original', help='evaluation protocol (default: original)')
+    score_parser.add_argument('--protocol', help='evaluation protocol (default: original)')
     score_parser.add_argument('--refuse-below', type=float, metavar='SCORE', help='a lower score counts as a refusal')
     score_parser.add_argument(
         '--out', metavar='PREFIX', help='write PREFIX_DATASET_SPLIT.jsonl, which "mmuniqrnet compare" reads'
@@ -69,18 +68,24 @@ def score(args: argparse.Namespace) -> int:
     from mmuniqrnet.datasets import text_blind_by_set
     from mmuniqrnet.evaluation import ReferringMetric, table_from_metrics, to_text
     from mmuniqrnet.evaluation.predictions_file import Predictions
+    from mmuniqrnet.structures.answers import check_refuse_below
     from mmuniqrnet.utils.errors import UserError
     from mmuniqrnet.utils.io import refuse_overwriting
 
     if (args.predictions is None) == (args.questions is None):
         raise UserError('give either PREDICTIONS.jsonl to score, or --questions OUT.jsonl to write what to ask.')
     if args.questions is not None:
+        given = [name for name in OF_PREDICTIONS if getattr(args, name) is not None]
+        if given:
+            raise UserError(f'--{given[0].replace("_", "-")} has no effect with --questions: leave it out.')
         path = refuse_overwriting(args.questions, option=None)
         dataset = build_evaluation_data(load_config(args.data, _options(args.cfg_options)), args.part)
         print(f'{path}: {write_questions(dataset, path)} expressions, a JSON line each.')
         return 0
-    predictions = Predictions(args.predictions, args.layout, args.units)
-    metric = ReferringMetric(args.protocol, args.refuse_below, outfile_prefix=args.out)
+    check_refuse_below(args.refuse_below, '--refuse-below', any_scale=True)
+    predictions = Predictions(args.predictions, args.layout or 'xyxy', args.units or 'pixels')
+    protocol = 'original' if args.protocol is None else args.protocol
+    metric = ReferringMetric(protocol, args.refuse_below, outfile_prefix=args.out)
     dataset = build_evaluation_data(load_config(args.data, _options(args.cfg_options)), args.part)
     metrics, missing = score_predictions(dataset, predictions, metric)
     blind = text_blind_by_set(dataset)

@@ -10,6 +10,8 @@ from .jsonl_parser import LineReader, read_jsonl
 
 # Boxes of objects that are partly hidden may be larger than their masks.
 SIMILAR_BOXES = 0.5
+# A whole file may have boxes of another format.
+SHOWN_BOXES = 5
 
 
 class Problem(NamedTuple):
@@ -91,16 +93,18 @@ def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
 
 
 def _different_boxes(records: list[tuple[int, dict]]) -> list[str]:
-    """A sentence for each line whose box hardly overlaps the box around its mask."""
+    """A sentence for each of the first lines whose box hardly overlaps the box around its mask, and one for the rest."""
     pairs = [
         (number, record['instance']['bbox'], record['mask_box']) for number, record in records if record['mask_box']
     ]
-    return [
+    notes = [
         f'line {number}: "bbox" {box} and "mask", whose box is {around}, differ (IoU {iou:.2f}); "bbox" should be '
         '[x1, y1, x2, y2]: is it x, y, width, height?'
         for number, box, around in pairs
         if (iou := float(box_iou(box, around))) < SIMILAR_BOXES
     ]
+    rest = len(notes) - SHOWN_BOXES
+    return [*notes[:SHOWN_BOXES], *([f'{rest:,} more line(s) whose "bbox" and "mask" differ'] if rest > 0 else [])]
 
 
 def _shared_expressions(records: list[tuple[int, dict]]) -> list[str]:

@@ -10,6 +10,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from mmuniqrnet.registry import METRICS
+from mmuniqrnet.structures.answers import check_refuse_below
 from mmuniqrnet.utils.errors import UserError
 
 from .expression import score_expression
@@ -52,8 +53,8 @@ class ReferringMetric(BaseMetric):
         prefix: Prefix of all keys, needed only if two metrics would have the same keys.
 
     Raises:
-        ValueError: The protocol is unknown, or ``refuse_below`` is given with a published protocol; none of these
-            defines refusal.
+        ValueError: The protocol is unknown, ``refuse_below`` is not a finite number, or it is given with a published
+            protocol; none of these defines refusal.
     """
 
     # Not None, because BaseMetric would warn about a missing prefix; the keys are complete without one.
@@ -73,6 +74,7 @@ class ReferringMetric(BaseMetric):
         self.protocol = get_protocol(protocol)
         if refuse_below is not None and protocol != 'original':
             raise UserError(f"refuse_below needs protocol='original': '{protocol}' does not define refusal")
+        check_refuse_below(refuse_below, any_scale=True)
         self.refuse_below = refuse_below
         self.outfile_prefix = outfile_prefix
         self.mean_over_sets = mean_over_sets

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmuniqrnet.utils.errors import OverwriteError
+from mmuniqrnet.utils.io import atomic_path
 from mmuniqrnet.utils.tables import markdown_table, text_table
 
 from .protocols import PR_NAMES, PROTOCOLS
@@ -103,22 +104,24 @@ def write_report(
         The paths of the JSON and of the Markdown file.
 
     Raises:
-        FileExistsError: A file with one of these names exists and is not such a report.
+        FileExistsError: A file with one of these names exists, is not empty, and is not such a report.
     """
     out_dir = Path(out_dir)
     json_path, md_path = out_dir / 'results.json', out_dir / 'results.md'
     for path in (json_path, md_path):
-        if path.exists() and MARK not in path.read_text(encoding='utf-8', errors='replace'):
+        found = path.read_text(encoding='utf-8', errors='replace') if path.exists() else ''
+        if found and MARK not in found:
             raise OverwriteError(f'{path} exists and is not a report of mmuniqrnet: move it, or choose another folder')
     rows = table_from_metrics(metrics, extra)
     out_dir.mkdir(parents=True, exist_ok=True)
-    json_path.write_text(to_json(rows, facts) + '\n', encoding='utf-8')
     stated = ''.join(f'- {name}: {value}\n' for name, value in (facts or {}).items())
-    md_path.write_text(
+    page = (
         f'# Results\n<!-- {MARK} -->\n\n{stated}\n{to_markdown(rows)}\n\n'
-        'In per cent, in pixels of the original images; N counts expressions.\n',
-        encoding='utf-8',
+        'In per cent, in pixels of the original images; N counts expressions.\n'
     )
+    for path, text in ((json_path, to_json(rows, facts) + '\n'), (md_path, page)):
+        with atomic_path(path) as part:
+            part.write_text(text, encoding='utf-8')
     return json_path, md_path
 
 

@@ -109,7 +109,8 @@ class OnnxPredictor:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not an image, an expression is empty, or ``batch_size`` is not positive.
+            ValueError: If it is not an image, an expression is empty, ``batch_size`` is not positive, or ``refuse_below``
+                is not from 0 to 1.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size should be a positive number of expressions, not {batch_size}.')
@@ -119,6 +120,8 @@ class OnnxPredictor:
                 raise ValueError(f'expression {i} is empty or not a string: {expression!r}.')
         if refuse_below is None:
             refuse_below = self.settings['refuse_below']
+        elif not 0 <= refuse_below <= 1:
+            raise ValueError(f'refuse_below should be a number from 0 to 1, not {refuse_below}.')
         placed = self.place(image, orientation)
         name = str(image) if isinstance(image, (str, Path)) else 0
         answers = []

@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from mmuniqrnet.structures.answers import check_refuse_below
 from mmuniqrnet.utils.errors import UserError
 
 from .errors import ClientGoneError, RequestError, stopping
@@ -271,9 +272,9 @@ def _threshold(value: Any) -> float | None:
     if value is None:
         return None
     try:
-        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else -1.0
+        # As text in a form, as a number in JSON.
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else value
+        check_refuse_below(number)
     except (ValueError, OverflowError):
-        number = -1.0
-    if not 0 <= number <= 1:
-        raise RequestError(422, "'refuse_below' should be a number from 0 to 1.")
+        raise RequestError(422, "'refuse_below' should be a number from 0 to 1.") from None
     return number

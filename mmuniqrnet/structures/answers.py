@@ -1,10 +1,14 @@
 """An answer to an expression: the prediction with the highest score, and refusal by score."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from mmuniqrnet.utils.errors import UserError
 
 from .truth import truth_mask
 
@@ -20,6 +24,25 @@ def is_refused(score: float | None, refuse_below: float | None) -> bool:
     False if the score or the threshold is None.
     """
     return score is not None and refuse_below is not None and score < refuse_below
+
+
+def check_refuse_below(refuse_below: Any, name: str = 'refuse_below', any_scale: bool = False) -> None:
+    """Check that this is a threshold of scores, or None.
+
+    Args:
+        refuse_below: The value.
+        name: What the message calls it.
+        any_scale: Whether it may be any finite number, for the scores of other systems; else it is from 0 to 1.
+
+    Raises:
+        UserError: It is something else.
+    """
+    if refuse_below is None:
+        return
+    is_number = isinstance(refuse_below, Real) and not isinstance(refuse_below, bool) and math.isfinite(refuse_below)
+    if not is_number or not (any_scale or 0 <= float(refuse_below) <= 1):
+        wanted = 'a finite number' if any_scale else 'a number from 0 to 1'
+        raise UserError(f'{name} {refuse_below!r:.40}: a threshold of scores is {wanted}.')
 
 
 @dataclass(frozen=True)

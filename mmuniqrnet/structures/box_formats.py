@@ -1,17 +1,11 @@
 """Boxes and polygons as other systems print them, as xyxy in pixels."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 
 from mmuniqrnet.utils.errors import UserError
-
-Layout = Literal['xyxy', 'xywh', 'cxcywh', 'yxyx']
-Units = Literal['pixels', 'fraction', 'thousandths']
-
-LAYOUTS: tuple[Layout, ...] = get_args(Layout)
-UNITS: tuple[Units, ...] = get_args(Units)
+from mmuniqrnet.utils.formats import Layout, Units
 
 _WHOLE: dict[Units, float] = {'fraction': 1, 'thousandths': 1000}
 

@@ -1,4 +1,7 @@
 import json
+import os
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from pycocotools import mask as coco_mask
 
 from mmuniqrnet.apis import UniQRNetInferencer
 from mmuniqrnet.apis.outputs import AnswerFolder, Question
+from mmuniqrnet.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -34,6 +38,52 @@ def test_files_hold_the_answers(ask, tmp_path):
     assert len(set(names)) == len(names) == len(list((tmp_path / 'masks').iterdir()))
     assert f'masks/image0_{texts[0].replace(" ", "_")}.png'.lower() in names
     assert (tmp_path / 'notes.txt').read_text() == 'mine'
+
+
+class StoppedHere(Image.Image):
+    """A picture at which the user presses Ctrl+C."""
+
+    def convert(self, *args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_keeps_what_was_answered_before(ask, tmp_path):
+    picture, texts = scene(0)
+    with pytest.raises(KeyboardInterrupt):
+        ask([picture, StoppedHere()], [texts, 'heart'], batch_size=1, out_dir=tmp_path)
+    written = json.loads((tmp_path / 'predictions.json').read_text())['predictions']
+    assert [answer['expression'] for answer in written] == texts
+    assert sorted(answer['mask_file'] for answer in written) == sorted(
+        str(path.relative_to(tmp_path)) for path in (tmp_path / 'masks').iterdir()
+    )
+
+
+def test_a_folder_that_got_no_answer_can_be_named_again(ask, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        ask(StoppedHere(), 'heart', out_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    ask(scene(0)[0], 'heart', out_dir=tmp_path)
+    assert (tmp_path / 'predictions.json').is_file()
+
+
+@pytest.mark.parametrize('as_folder', [True, False])
+def test_a_name_that_no_answer_can_hold_is_refused_before_the_first_answer(ask, as_folder, tmp_path):
+    images = tmp_path / 'images'
+    images.mkdir()
+    latin = os.fsencode(images) + b'/caf\xe9.png'
+    Image.fromarray(scene(0)[0]).save(images / 'a.png')
+    Path(os.fsdecode(latin)).write_bytes((images / 'a.png').read_bytes())
+    with pytest.raises(UserError, match=r"the path '.*caf\\udce9.png' is not valid UTF-8.*rename it"):
+        ask(images if as_folder else os.fsdecode(latin), 'heart', out_dir=tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_the_index_is_written_whole_or_not_at_all(tmp_path):
+    folder = AnswerFolder(tmp_path)
+    folder.add(Question('a.png', 0, 'a'), dict(expression='\udce9'))
+    with pytest.raises(UnicodeEncodeError):
+        folder.finish()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('name', ['predictions.json', 'masks', 'pictures'])

@@ -224,6 +224,9 @@ def test_low_scores_are_refused(ask, scenes, weights):
     by_config = UniQRNetInferencer(cfg, weights, 'cpu', show_progress=False)
     assert [a['refused'] for a in by_config(picture, texts)['predictions']] == [a['score'] < threshold for a in plain]
     assert not any(answer['refused'] for answer in by_config(picture, texts, refuse_below=0.0)['predictions'])
+    cfg.test_evaluator[1]['refuse_below'] = 50
+    with pytest.raises(UserError, match='test_evaluator.refuse_below of the config 50: .* from 0 to 1'):
+        UniQRNetInferencer(cfg, weights, 'cpu')
 
 
 # What is computed once ---------------------------------------------------------------------------------------------
@@ -406,8 +409,12 @@ def test_nothing_but_errors(ask):
         (['a.png', 'b.png'], [['one'], ['two'], ['three']], {}, ValueError, '2 images and expressions for 3'),
         (['a.png', 'b.png'], [['one'], [3]], {}, TypeError, r'expressions of image 1 are \[3\]'),
         ('a.png', None, {}, TypeError, 'not a NoneType'),
+        ('a.png', 'the \ud83d dog', {}, UserError, r"the expression 'the \\ud83d dog' is not valid Unicode \(an emoji"),
+        (['a.png', 'b.png'], [['one'], ['\udce9t\xe9']], {}, UserError, r"'\\udce9té' is not valid Unicode"),
         ([], 'one', {}, ValueError, 'empty list'),
         ('a.png', 'one', dict(batch_size=0), ValueError, 'batch_size should be a positive'),
+        ('a.png', 'one', dict(refuse_below=50), UserError, 'refuse_below 50: .* from 0 to 1'),
+        ('a.png', 'one', dict(refuse_below=math.nan), UserError, 'refuse_below nan: .* from 0 to 1'),
         ('a.png', 'one', dict(return_vis=True), TypeError, "unexpected keyword argument 'return_vis'"),
     ],
 )
@@ -463,6 +470,10 @@ def test_config_and_weights_in_every_way(ask, weights, scenes, tmp_path):
     for model, path in ways:
         inferencer = UniQRNetInferencer(model, path, 'cpu', show_progress=False)
         assert same(inferencer(scenes[0][0], 'heart')['predictions'][0], expected)
+    other = nano_config()
+    other.model.head.encoder.num_heads = 2
+    with pytest.warns(UserWarning, match=r'a.pth was trained with head.encoder.num_heads=\d \(now 2\)'):
+        UniQRNetInferencer(other, tmp_path / 'a.pth', 'cpu', show_progress=False)
     with pytest.raises(UserError, match='bare.pth does not contain its config'):
         UniQRNetInferencer(weights=tmp_path / 'bare.pth')
     with pytest.raises(UserError, match='gives random answers; name the checkpoint'):
@@ -498,6 +509,19 @@ def test_weights_that_do_not_fit_are_refused(weights, tmp_path):
             'the model cannot be built: .*UniQRNat is not in the mmuniqrnet::model registry; import the package',
         ),
         (None, 'gpu', "there is no device 'gpu'"),
+        (None, 'meta', 'the device meta is not available: [^\n]*[^.]\\.$'),
+        pytest.param(
+            None,
+            'mps',
+            'the device mps is not available: ',
+            marks=pytest.mark.skipif(torch.backends.mps.is_available(), reason='needs a machine without MPS'),
+        ),
+        pytest.param(
+            None,
+            'cuda:99',
+            'the device cuda:99 is not available: .*invalid device ordinal',
+            marks=pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a machine with a GPU'),
+        ),
         pytest.param(
             None,
             'cuda:0',

@@ -1,11 +1,15 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from helpers.label_samples import content, write_samples
+from helpers.paths import ROOT
 
-from mmuniqrnet.analysis.labelling.convert import FORMATS, PREDICTIONS
+from mmuniqrnet.analysis import labelling
 from mmuniqrnet.cli import main
-from mmuniqrnet.commands import convert
+from mmuniqrnet.commands import convert, score
+from mmuniqrnet.utils.formats import FORMATS, LAYOUTS, PREDICTIONS, UNITS
 
 
 def run(*arguments):
@@ -39,5 +43,9 @@ def test_misuse_is_one_sentence(tmp_path):
 
 
 def test_names_of_formats_are_those_of_the_code():
-    """The command repeats them, because the code takes a second to import."""
-    assert (convert.FORMATS, convert.PREDICTIONS) == (FORMATS, PREDICTIONS)
+    """They have one owner, which is quick to import; the code takes a second."""
+    assert convert.FORMATS is labelling.FORMATS is FORMATS and convert.PREDICTIONS is PREDICTIONS
+    assert convert.LAYOUTS is score.LAYOUTS is LAYOUTS and convert.UNITS is score.UNITS is UNITS
+    code = 'import mmuniqrnet.utils.formats, sys; print([name for name in ("torch", "numpy") if name in sys.modules])'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == '[]\n'

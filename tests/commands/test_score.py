@@ -8,6 +8,15 @@ from mmuniqrnet.datasets.refshapes import make_refshapes
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'uniqrnet_swin-nano_refshapes.py')
 
+# With the values that are the defaults, where there are any: they have no effect either.
+OF_PREDICTIONS = {
+    '--out': 'prefix',
+    '--protocol': 'original',
+    '--layout': 'xyxy',
+    '--units': 'pixels',
+    '--refuse-below': '0',
+}
+
 
 def run(*arguments):
     with pytest.raises(SystemExit) as end:
@@ -43,5 +52,11 @@ def test_misuse_is_one_sentence(data, tmp_path):
     assert 'give either PREDICTIONS.jsonl to score, or --questions' in run('score', *data)
     (tmp_path / 'there.jsonl').touch()
     assert 'exists already' in run('score', '--questions', tmp_path / 'there.jsonl', *data)
+    for option, value in OF_PREDICTIONS.items():
+        said = run('score', '--questions', tmp_path / 'new.jsonl', option, value, *data)
+        assert f'{option} has no effect with --questions' in said and not (tmp_path / 'new.jsonl').exists()
     assert 'does not exist' in run('score', tmp_path / 'no.jsonl', *data)
+    assert '--refuse-below nan: a threshold of scores is a finite number' in run(
+        'score', tmp_path / 'no.jsonl', '--refuse-below', 'nan', *data
+    )
     assert '--resamples 3: it must be at least 100' in run('compare', 'a', 'b', '--resamples', 3)

@@ -214,6 +214,14 @@ def test_a_box_that_hardly_overlaps_its_mask_is_noted(folder, kind):
     )
 
 
+def test_many_boxes_of_another_format_are_counted(folder):
+    mask = [[40, 60, 140, 60, 140, 160, 40, 160]]
+    lines = [line(expressions=f'object {i}', mask=mask, bbox=[40, 60, 100, 100]) for i in range(8)]
+    notes = check(folder, *lines).notes
+    assert [note.split(':')[0] for note in notes[:5]] == [f'line {i}' for i in range(1, 6)]
+    assert notes[5:] == ['3 more line(s) whose "bbox" and "mask" differ']
+
+
 @pytest.mark.parametrize(
     'counts, reason',
     [([100, 500], 'add up to 600 pixels'), ("b'abc'", 'bytes written as text'), ('~', 'other characters')],

@@ -11,6 +11,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from pycocotools import mask as coco_mask
 
 from mmuniqrnet.evaluation import ReferringMetric
+from mmuniqrnet.utils.errors import UserError
 
 EVERY_FIGURE = {
     'N',
@@ -170,6 +171,14 @@ def test_what_the_truth_does_not_have_is_left_out():
 
     no_masks = of_set(evaluate(ReferringMetric(), samples[:1]))
     assert not {'oIoU', 'mIoU', 'Pr@0.5', 'agreement', 'N_mask'} & set(no_masks)
+
+
+@pytest.mark.parametrize('threshold', [float('nan'), float('inf'), '0.5', True])
+def test_a_threshold_that_no_score_can_have_is_refused(threshold):
+    with pytest.raises(UserError, match='refuse_below .*: a threshold of scores is a finite number'):
+        ReferringMetric(refuse_below=threshold)
+    for possible in (0, np.float32(0.5), 1.0, -3.5):  # the scores of other systems may be logits
+        assert ReferringMetric(refuse_below=possible).refuse_below == possible
 
 
 def test_no_target():

@@ -85,6 +85,21 @@ def test_report_of_real_metrics(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['results.json', 'results.md'])
+def test_an_empty_file_of_an_interrupted_run_is_replaced(tmp_path, name):
+    (tmp_path / name).touch()
+    json_path, md_path = write_report(tmp_path, METRICS)
+    assert json.loads(json_path.read_text())['rows'] and '84.01' in md_path.read_text()
+
+
+def test_a_report_that_cannot_be_written_leaves_the_earlier_one(tmp_path):
+    write_report(tmp_path, METRICS)
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    with pytest.raises(UnicodeEncodeError):
+        write_report(tmp_path, METRICS, facts=dict(config='caf\udce9.py'))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize('name', ['results.json', 'results.md'])
 def test_a_file_of_the_users_is_not_replaced(tmp_path, name):
     (tmp_path / name).write_text('my own')
     with pytest.raises(FileExistsError, match=f'{name} exists'):

@@ -198,6 +198,8 @@ def test_low_scores_are_refused_as_by_the_inferencer(exported):
         OnnxPredictor(exported.folder)(path, text, refuse_below=1.0),
         exported.inferencer(path, text, refuse_below=1.0)['predictions'],
     )
+    with pytest.raises(ValueError, match='refuse_below should be a number from 0 to 1, not 50'):
+        OnnxPredictor(exported.folder)(path, text, refuse_below=50)
     differing = dict(score=pytest.approx(expected[0]['score'], abs=1e-4), model=str(exported.folder))
     assert got[0] == expected[0] | differing
     assert (got[0]['refused'], got[0]['box'], got[0]['mask']) == (True, None, None)

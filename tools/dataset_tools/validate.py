@@ -3,7 +3,8 @@
     python tools/dataset_tools/validate.py FILE.jsonl [--images FOLDER]
 
 With ``--images`` every image and mask is decoded. Problems stop training, and the exit status is 1. Notes say what may
-be wrong: photographs that are shown turned by their EXIF orientation, and expressions that are given to two objects.
+be wrong: photographs that are shown turned by their EXIF orientation, boxes that hardly overlap their masks, and
+expressions that are given to two objects.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from mmuniqrnet.structures.box_formats import Layout, Units
 from mmuniqrnet.structures.masks import mask_to_box
 from mmuniqrnet.structures.rle import rle_size
 from mmuniqrnet.utils.errors import UserError
+from mmuniqrnet.utils.formats import PREDICTIONS
 from mmuniqrnet.utils.io import atomic_path, refuse_overwriting
 
 from .coco import read_coco, write_coco
@@ -21,8 +22,6 @@ from .label_studio import LOCAL_FILES, read_label_studio, write_label_studio
 from .predictions import read_answers, read_predictions
 from .records import LabelledObject, check_record
 
-FORMATS = ('jsonl', 'coco', 'label-studio', 'cvat', 'fiftyone')
-PREDICTIONS = ('predictions', 'answers')
 # These need the size of each image.
 SIZED = ('label-studio', 'cvat', 'fiftyone')
 
@@ -60,7 +59,7 @@ def convert(
     Args:
         source: The file to read.
         target: The file to write.
-        read_as: One of ``FORMATS``, or ``predictions`` or ``answers``, which become pre-annotations.
+        read_as: One of ``FORMATS``, or of ``PREDICTIONS``, which become pre-annotations.
         write_as: One of ``FORMATS``.
         options: See :class:`Options`.
         overwrite: Whether ``target`` may be replaced.
@@ -73,6 +72,8 @@ def convert(
     """
     path = refuse_overwriting(target, overwrite, reads=[source, options.questions])
     objects, notes = _read(Path(source).expanduser(), read_as, options)
+    if options.images is None:
+        _check_orientations(objects)
     unnamed = [one for one in objects if not one.expressions]
     if unnamed and not options.skip_unnamed:
         raise UserError(f'{unnamed[0].where} has no expression: write one, or leave such objects out (--skip-unnamed).')
@@ -135,6 +136,35 @@ def _rename(one: LabelledObject, options: Options, read_as: str) -> None:
         one.split = options.split
 
 
+def _check_orientations(objects: Sequence[LabelledObject]) -> None:
+    """Look for the images of answers where the answers say that they are: only the files say whether they are turned.
+
+    Before prefixes are removed, because the paths in the answers are those of the files.
+    """
+    pictures: dict[str, Picture] = {}
+    for one in objects:
+        if not one.upright:
+            continue
+        if one.image not in pictures:
+            try:
+                pictures[one.image] = check_picture(one.image, whole=False)
+            except UserError as error:
+                raise UserError(
+                    f'{one.where} is about its image as it is shown, but annotations must refer to the stored pixels, '
+                    f'and whether these differ cannot be seen ({error}): give the folder of images (--images), or ask '
+                    'again with --orientation stored.'
+                ) from None
+        _check_turned(one, pictures[one.image])
+
+
+def _check_turned(one: LabelledObject, picture: Picture) -> None:
+    if one.upright and picture.orientation != 1:
+        raise UserError(
+            f'{one.where} is about {one.image} as it is shown, turned by its EXIF orientation {picture.orientation}, '
+            'but annotations must refer to the stored pixels: ask again with --orientation stored.'
+        )
+
+
 def _add_sizes(objects: Sequence[LabelledObject], options: Options, needed: bool) -> None:
     """Add missing sizes of images, and compare the others with the files; add the prefix, which files do not have."""
     pictures: dict[str, Picture] = {}
@@ -144,12 +174,7 @@ def _add_sizes(objects: Sequence[LabelledObject], options: Options, needed: bool
                 pictures[one.image] = check_picture(os.path.join(options.images, one.image), whole=False)
             picture = pictures[one.image]
             found = picture.width, picture.height
-            if one.upright and picture.orientation != 1:
-                raise UserError(
-                    f'{one.where} is about {one.image} as it is shown, turned by its EXIF orientation '
-                    f'{picture.orientation}, but annotations must refer to the stored pixels: ask again with '
-                    '--orientation stored.'
-                )
+            _check_turned(one, picture)
             if one.width and one.height and (one.width, one.height) != found:
                 turned = (
                     ': it is shown turned by its EXIF orientation, but annotations must refer to the stored pixels; '

@@ -56,10 +56,13 @@ def _read_questions(path: str) -> list[dict[str, Any]]:
     require_file(path, '--questions', 'the expressions, which mmuniqrnet score --questions writes')
     items = []
     try:
-        lines = Path(path).read_text(encoding='utf-8').splitlines()
+        # Only at "\n": expressions may contain the other characters that splitlines() takes for ends of lines.
+        lines = Path(path).read_text(encoding='utf-8-sig').split('\n')
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path} cannot be read as text in UTF-8 ({error}).') from None
     for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
         try:
             item = json.loads(text)
         except ValueError:

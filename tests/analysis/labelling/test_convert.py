@@ -184,9 +184,45 @@ def test_answers_of_the_inferencer_become_pre_annotations(lines):
     Image.fromarray(np.zeros((HEIGHT, WIDTH), np.uint8)).save(lines.with_name('3.png'), exif=turned)
     with pytest.raises(UserError, match='answer 0 is about .*3.png as it is shown, turned by its EXIF orientation 3'):
         convert(path, lines.with_name('new'), 'answers', 'jsonl', Options(images=str(lines.parent)))
+    for name in FORMATS:  # the files are looked at where the answers say that they are
+        path.write_text(json.dumps(dict(predictions=[dict(answers[0], image=str(lines.with_name('3.png')))])))
+        with pytest.raises(UserError, match='answer 0 is about .*3.png as it is shown, .* EXIF orientation 3'):
+            convert(path, lines.with_name('new'), 'answers', name, Options(strip_prefix=f'{lines.parent}/'))
     path.write_text('{"predictions": [{"image": 3}]}')
     with pytest.raises(UserError, match='answer 0 has no path of an image'):
         convert(path, lines.with_name('new'), 'answers', 'jsonl', Options())
+
+
+def test_answers_about_images_that_cannot_be_seen_are_refused(lines, monkeypatch):
+    answer = dict(image='3.png', expression='a', size=[HEIGHT, WIDTH], frame='upright', box=[1.0, 2.0, 30.0, 20.0])
+    path, out = lines.with_name('predictions.json'), lines.with_name('out.jsonl')
+    path.write_text(json.dumps(dict(predictions=[answer])))
+    with pytest.raises(UserError, match=r'answer 0 .*the image 3.png does not exist.*: give the folder .*\(--images\)'):
+        convert(path, out, 'answers', 'jsonl', Options())
+    monkeypatch.chdir(lines.parent)  # where 3.png is, without an orientation
+    convert(path, out, 'answers', 'jsonl', Options())
+    assert [one.box for one in read_jsonl(out)] == [answer['box']]
+    path.write_text(json.dumps(dict(predictions=[dict(answer, image='gone.png', frame='stored')])))
+    convert(path, out, 'answers', 'jsonl', Options(), overwrite=True)
+    assert [one.image for one in read_jsonl(out)] == ['gone.png']
+
+
+def test_expressions_may_contain_characters_that_end_lines_elsewhere(asked):
+    text = 'a\u2028b\u2029c\x85d'
+    ids = dict(dataset='d', split='val', img_path='3.png', height=HEIGHT, width=WIDTH)
+    ask = ''.join(json.dumps(dict(ids, sent_id=n, text=text), ensure_ascii=False) + '\n\n' for n in (0, 2))
+    asked.with_name('ask.jsonl').write_text(ask + ' \n', encoding='utf-8-sig')
+    asked.write_text(json.dumps(dict(sent_id=2, box=[1, 2, 30, 20])))
+    objects, _ = convert(
+        asked, asked.with_name('out'), 'predictions', 'jsonl', Options(questions=str(asked.with_name('ask.jsonl')))
+    )
+    assert [one.expressions for one in objects] == [[text]]
+    with asked.with_name('ask.jsonl').open('a') as file:
+        file.write('{}\n')
+    with pytest.raises(UserError, match='ask.jsonl, line 6: this is no line that'):
+        convert(
+            asked, asked.with_name('new'), 'predictions', 'jsonl', Options(questions=str(asked.with_name('ask.jsonl')))
+        )
 
 
 def test_predictions_without_area_in_the_image_are_told(asked):

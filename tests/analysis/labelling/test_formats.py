@@ -201,6 +201,13 @@ def test_cvat_box_polygon_mask_tag_and_group(tmp_path):
     assert (found['g'].box, found['g'].mask) == ([1, 1, 3, 4], [[1, 1, 3, 1, 3, 4]])
 
 
+def test_cvat_lines_end_at_line_feeds_only(tmp_path):
+    path = tmp_path / 'annotations.xml'
+    text = 'the\u2028left\x85cup'
+    path.write_bytes(CVAT.replace('the left cup\na mug', f'{text}\r\na mug').encode())
+    assert [text, 'a mug'] in [one.expressions for one in read_cvat(path)[0]]
+
+
 @pytest.mark.parametrize(
     'old, new, sentence',
     [
