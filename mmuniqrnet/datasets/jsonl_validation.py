@@ -93,7 +93,7 @@ def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
 
 
 def _different_boxes(records: list[tuple[int, dict]]) -> list[str]:
-    """A sentence for each of the first lines whose box hardly overlaps the box around its mask, and one for the rest."""
+    """A sentence for each of the first lines whose box hardly overlaps its mask's, and one for the others."""
     pairs = [
         (number, record['instance']['bbox'], record['mask_box']) for number, record in records if record['mask_box']
     ]

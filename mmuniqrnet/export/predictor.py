@@ -109,8 +109,8 @@ class OnnxPredictor:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is not an image, an expression is empty, ``batch_size`` is not positive, or ``refuse_below``
-                is not from 0 to 1.
+            ValueError: If it is not an image, an expression is empty, ``batch_size`` is not positive, or
+                ``refuse_below`` is not from 0 to 1.
         """
         if batch_size < 1:
             raise ValueError(f'batch_size should be a positive number of expressions, not {batch_size}.')

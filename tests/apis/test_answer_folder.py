@@ -70,10 +70,10 @@ def test_a_folder_that_got_no_answer_can_be_named_again(ask, tmp_path):
 def test_a_name_that_no_answer_can_hold_is_refused_before_the_first_answer(ask, as_folder, tmp_path):
     images = tmp_path / 'images'
     images.mkdir()
-    latin = os.fsencode(images) + b'/caf\xe9.png'
+    latin = os.fsencode(images) + b'/ros\xe9.png'
     Image.fromarray(scene(0)[0]).save(images / 'a.png')
     Path(os.fsdecode(latin)).write_bytes((images / 'a.png').read_bytes())
-    with pytest.raises(UserError, match=r"the path '.*caf\\udce9.png' is not valid UTF-8.*rename it"):
+    with pytest.raises(UserError, match=r"the path '.*ros\\udce9.png' is not valid UTF-8.*rename it"):
         ask(images if as_folder else os.fsdecode(latin), 'heart', out_dir=tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
