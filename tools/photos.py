@@ -236,6 +236,7 @@ def batch_options(config: Path, size: int | None) -> list[str]:
         f'param_scheduler.1.begin={warm_up}',
         f'param_scheduler.1.end={steps}',
         f'param_scheduler.1.T_max={steps - warm_up}',
+        f'param_scheduler.1.eta_min={cfg.param_scheduler[1].eta_min * times**0.5:.6g}',
         f'optim_wrapper.optimizer.lr={cfg.optim_wrapper.optimizer.lr * times**0.5:.6g}',
     ]
 

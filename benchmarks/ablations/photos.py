@@ -1,8 +1,8 @@
 """Train the rows of the ablations on photographs; finished runs are skipped.
 
-    python benchmarks/ablations/photos.py --start NAMES.pth                    # every row with its seeds
-    python benchmarks/ablations/photos.py --start NAMES.pth --results mine --rows joint masks --seeds 0 --iterations 200
-    python benchmarks/ablations/photos.py --table                              # the table of the results, as Markdown
+    python benchmarks/ablations/photos.py --start NAMES.pth --results mine     # every row with its seeds
+    python benchmarks/ablations/photos.py --start NAMES.pth --results short --rows joint masks --seeds 0 --iterations 50
+    python benchmarks/ablations/photos.py --table --results mine               # the table of the results, as Markdown
 
 tools/photos.py makes the data and NAMES.pth, the checkpoint of its training on names, from which every row starts
 (without its box branch, which rows change). Rows change uniqrnet_efficientnet-lite0_photos.py: the options in PLAIN
@@ -33,6 +33,7 @@ from mmuniqrnet.utils.errors import MissingFileError, UserError, run_tool
 from mmuniqrnet.utils.tables import markdown_table
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'uniqrnet_efficientnet-lite0_photos.py'
+# Of this repository; those of other seeds, from another start, are in results-photos-seeds (docs/photos.md).
 RESULTS = Path(__file__).parent / 'results-photos'
 WARM_UP = 50
 # Three seeds where rows are compared with each other, one elsewhere.

@@ -105,7 +105,8 @@ class UniQRNetInferencer(BaseInferencer):
     ) -> dict[str, list]:
         """Answer expressions about images.
 
-        An error in a single image or expression is reported in its prediction, and does not affect the others.
+        An error in a single image or expression is reported in its prediction, and does not affect the others. Names
+        and expressions that are not valid Unicode are refused before the first answer.
 
         Args:
             inputs: An image, a folder, or a list of them. An image is a file, a PIL image, or an array, RGB uint8
@@ -137,8 +138,8 @@ class UniQRNetInferencer(BaseInferencer):
             UserWarning: If an expression is too long and therefore cut, or has words that the network does not know.
 
         Raises:
-            ValueError: Images and expressions differ in number, there are none, a path is not valid UTF-8,
-                ``batch_size`` is not positive, or ``refuse_below`` is not from 0 to 1.
+            ValueError: Images and expressions differ in number, there are none, a path or an expression is not valid
+                Unicode, ``batch_size`` is not positive, or ``refuse_below`` is not from 0 to 1.
             TypeError: An expression is not a str.
             FileExistsError: ``out_dir`` already contains answers.
         """
@@ -296,8 +297,8 @@ class UniQRNetInferencer(BaseInferencer):
         different = changed_options(self._checkpoint, cfg.model, weights)
         if different:
             warnings.warn(
-                f'{weights} was trained with {", ".join(different)}; the answers of another model are wrong: set these '
-                'options as they were.',
+                f'{weights} was trained with {", ".join(different)}; with other values its answers are '
+                'wrong: set these options as in its training.',
                 stacklevel=2,
             )
         del self._checkpoint  # it may be large, and only the weights are needed
@@ -346,4 +347,5 @@ def _check_device(device: str | None) -> None:
     try:
         torch.zeros(1, device=device).cpu()
     except Exception as error:  # its type depends on the kind of device, and on how torch was built
-        raise UserError(f'the device {device} is not available: {first_line(error).rstrip(".")}.') from None
+        reason = first_line(error).split('. ')[0].rstrip('.!')  # PyTorch goes on for many lines
+        raise UserError(f'the device {device} is not available: {reason}.') from None

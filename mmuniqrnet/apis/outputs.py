@@ -102,11 +102,16 @@ class AnswerFolder:
             The answer, with ``mask_file`` and ``picture_file``, relative to the folder, if these files were written.
         """
         name, files = self._name(question), {}
-        if answer.get('mask') is not None:
-            mask = decode_mask(answer['mask'], *answer['mask']['size'])
-            files['mask_file'] = self._write(MASKS, name, mask * np.uint8(255))
-        if picture is not None:
-            files['picture_file'] = self._write(PICTURES, name, picture)
+        try:
+            if answer.get('mask') is not None:
+                mask = decode_mask(answer['mask'], *answer['mask']['size'])
+                files['mask_file'] = self._write(MASKS, name, mask * np.uint8(255))
+            if picture is not None:
+                files['picture_file'] = self._write(PICTURES, name, picture)
+        except BaseException:  # also Ctrl+C: no file is left without its answer
+            for kind in (MASKS, PICTURES):
+                self._remove(kind, name)
+            raise
         answer = answer | files
         self.answers.append({key: value for key, value in answer.items() if key != 'gates'})
         return answer
@@ -125,6 +130,11 @@ class AnswerFolder:
         (self.folder / kind).mkdir(exist_ok=True)
         Image.fromarray(pixels).save(self.folder / kind / name)
         return f'{kind}/{name}'
+
+    def _remove(self, kind: str, name: str) -> None:
+        (self.folder / kind / name).unlink(missing_ok=True)
+        if (self.folder / kind).is_dir() and not any((self.folder / kind).iterdir()):
+            (self.folder / kind).rmdir()
 
     def _name(self, question: Question) -> str:
         """A readable file name that no earlier answer has."""

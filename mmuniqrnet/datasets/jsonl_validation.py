@@ -71,7 +71,6 @@ def read_and_validate(path: str, images_root: str, masks_root: str | None, open_
     notes = [
         *reader.repairs.sentences(),
         *_turned_photographs(records),
-        *_different_boxes(records),
         *_shared_expressions(records),
     ]
     return Findings(records, sorted(problems, key=lambda problem: problem.line), notes)
@@ -92,7 +91,7 @@ def _turned_photographs(records: list[tuple[int, dict]]) -> list[str]:
     return list(notes.values())
 
 
-def _different_boxes(records: list[tuple[int, dict]]) -> list[str]:
+def different_boxes(records: list[tuple[int, dict]]) -> list[str]:
     """A sentence for each of the first lines whose box hardly overlaps its mask's, and one for the others."""
     pairs = [
         (number, record['instance']['bbox'], record['mask_box']) for number, record in records if record['mask_box']

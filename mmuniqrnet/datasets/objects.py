@@ -102,7 +102,7 @@ def read_object(annotation: Mapping, image: Mapping, repairs: Repairs) -> dict[s
         mask = _read_mask(annotation['segmentation'], width, height, repairs)
         if mask is None:
             instance['lost_mask'] = (
-                f'the mask of ann_id {annotation.get("id")} has no part with three points or a pixel'
+                f'the mask of ann_id {annotation.get("id")} has no part of three points or more that covers a pixel'
             )
             repairs.lost_masks.append(annotation.get('id'))
         else:
@@ -110,7 +110,12 @@ def read_object(annotation: Mapping, image: Mapping, repairs: Repairs) -> dict[s
     elif annotation.get('segmentation') not in (None, [], {}, ''):
         raise UserError(_no_mask(annotation['segmentation']))
     if 'bbox' not in instance and 'mask' not in instance:
-        raise UserError('it has neither a box nor a usable mask')
+        size = f' of {width}x{height}' if width and height else ''
+        raise UserError(
+            f'it has no box, and its mask covers no pixel of the image{size}'
+            if 'lost_mask' in instance
+            else 'it has neither a box nor a mask'
+        )
     return instance
 
 

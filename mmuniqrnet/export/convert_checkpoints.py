@@ -72,7 +72,8 @@ def convert_to_qrnet(source: str | Path, target: str | Path, overwrite: bool = F
     state = state_dict_of(checkpoint, source)
     model = (config_of(checkpoint, source) or {}).get('model') or {}
     for option, value in hidden_options(model).items():
-        if value != HIDDEN_OPTIONS[option]:
+        # The number of heads is an option of QRNet's, too (--vl_nheads).
+        if value != HIDDEN_OPTIONS[option] and option != 'head.encoder.num_heads':
             raise CheckpointError(
                 f'{source}: its config has model.{option}={value!r}, which QRNet does not have, so its answers would '
                 'differ; only models with the published architecture can be converted back.'

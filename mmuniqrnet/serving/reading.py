@@ -14,6 +14,7 @@ from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from mmuniqrnet.datasets.annotation_files import is_unicode
 from mmuniqrnet.structures.answers import check_refuse_below
 from mmuniqrnet.utils.errors import UserError
 
@@ -244,14 +245,13 @@ def _check(
     name = name if isinstance(name, int) else name[:255]
     try:
         expressions = check_expressions(expressions, limits.expressions, limits.characters)
-        '\n'.join(expressions).encode()
+        if not all(map(is_unicode, expressions)):  # JSON can have half of a character
+            raise RequestError(422, 'An expression is not valid Unicode.')
         try:
             check_bytes(len(content), title_of(name), limits.picture)
         except UserError as error:
             raise RequestError(413, str(error)) from None
         width, height = picture_size(content, title_of(name), limits.picture)
-    except UnicodeEncodeError:  # JSON can have half of a character
-        raise RequestError(422, 'An expression is not valid Unicode.') from None
     except UserError as error:
         raise RequestError(422, str(error)) from None
     digest = hashlib.sha256(content).digest()

@@ -150,7 +150,22 @@ def covers_pixel(polygons: Polygons, height: int, width: int) -> bool:
 
     Area and extent do not tell: a long, narrow polygon may lie between the pixels.
     """
-    return any(mask_utils.area(mask_utils.frPyObjects([list(map(float, part))], height, width))[0] for part in polygons)
+    return any(
+        _is_large(part, height, width)
+        or mask_utils.area(mask_utils.frPyObjects([list(map(float, part))], height, width))[0]
+        for part in polygons
+    )
+
+
+def _is_large(polygon: Sequence[float], height: int, width: int) -> bool:
+    """Whether a polygon, within the image, is large and wide enough to cover pixels; to draw it would take long."""
+    points = np.reshape(np.asarray(polygon, float), (-1, 2))
+    low, high = points.min(0), points.max(0)
+    if (high - low).max() < 256 or low.min() < 0 or high[0] > width or high[1] > height:
+        return False
+    sides = np.roll(points, -1, axis=0) - points
+    area = abs(np.dot(points[:, 0], sides[:, 1]) - np.dot(points[:, 1], sides[:, 0])) / 2
+    return bool(area > 2 * np.hypot(*sides.T).sum())  # it contains a circle of radius 2
 
 
 def mask_area(rle: Mapping) -> int:

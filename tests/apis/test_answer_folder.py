@@ -66,6 +66,19 @@ def test_a_folder_that_got_no_answer_can_be_named_again(ask, tmp_path):
     assert (tmp_path / 'predictions.json').is_file()
 
 
+def test_an_answer_that_could_not_be_written_leaves_no_file(tmp_path):
+    rle = coco_mask.encode(np.asfortranarray(np.ones((4, 5), np.uint8)))
+    answer = dict(mask=dict(rle, counts=rle['counts'].decode()))
+    folder, questions = AnswerFolder(tmp_path), [Question(0, 0, text) for text in ('a', 'b')]
+    with pytest.raises(TypeError):
+        folder.add(questions[0], answer, picture=np.zeros((4, 5, 7)))  # no picture
+    assert list(tmp_path.iterdir()) == [] and folder.answers == []
+    folder.add(questions[0], answer)
+    with pytest.raises(TypeError):
+        folder.add(questions[1], answer, picture=np.zeros((4, 5, 7)))
+    assert [path.name for path in tmp_path.iterdir()] == ['masks'] and len(list((tmp_path / 'masks').iterdir())) == 1
+
+
 @pytest.mark.parametrize('as_folder', [True, False])
 def test_a_name_that_no_answer_can_hold_is_refused_before_the_first_answer(ask, as_folder, tmp_path):
     images = tmp_path / 'images'

@@ -108,12 +108,14 @@ def test_a_result_of_another_training_is_not_taken_for_this_one(photos, tmp_path
             photos.is_finished(result, *other)
 
 
-def test_shipped_results_have_one_start_and_length(photos):
-    contents = [photos.json.loads(path.read_text()) for path in photos.RESULTS.glob('*.json')]
+@pytest.mark.parametrize('name', ['results-photos', 'results-photos-seeds'])
+def test_shipped_results_have_one_start_and_length(name, photos):
+    contents = [photos.json.loads(path.read_text()) for path in (FOLDER / name).glob('*.json')]
     assert contents and len({(content['iterations'], content['start']) for content in contents}) == 1
 
 
-def test_docs_have_the_table_of_the_results(photos):
+@pytest.mark.parametrize('name, mark', [('results-photos', 'ablations'), ('results-photos-seeds', 'seeds')])
+def test_docs_have_the_table_of_the_results(name, mark, photos):
     page = (FOLDER.parents[1] / 'docs' / 'photos.md').read_text()
-    start, end = '<!-- photo ablations -->\n', '\n<!-- end photo ablations -->'
-    assert page.partition(start)[2].partition(end)[0] == photos.table(photos.RESULTS).strip()
+    start, end = f'<!-- photo {mark} -->\n', f'\n<!-- end photo {mark} -->'
+    assert page.partition(start)[2].partition(end)[0] == photos.table(FOLDER / name).strip()

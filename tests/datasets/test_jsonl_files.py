@@ -9,6 +9,7 @@ from helpers.tools import run_dataset_tool
 from PIL import Image
 
 from mmuniqrnet.datasets.jsonl import ReferJsonlDataset, read_and_validate, validate_jsonl
+from mmuniqrnet.datasets.jsonl_validation import different_boxes
 from mmuniqrnet.structures.masks import encode_mask
 
 W, H = 320, 240
@@ -207,8 +208,9 @@ def test_a_box_that_hardly_overlaps_its_mask_is_noted(folder, kind):
         dict(image='a.jpg', expressions='g', no_target=True),
     )
     assert found.problems == []
-    assert [note.split(':')[0] for note in found.notes] == ['line 1', 'line 3']
-    assert found.notes[0] == (
+    notes = different_boxes(found.records)
+    assert [note.split(':')[0] for note in notes] == ['line 1', 'line 3']
+    assert notes[0] == (
         'line 1: "bbox" [40.0, 60.0, 100.0, 100.0] and "mask", whose box is [40.0, 60.0, 140.0, 160.0], differ (IoU '
         '0.24); "bbox" should be [x1, y1, x2, y2]: is it x, y, width, height?'
     )
@@ -217,7 +219,7 @@ def test_a_box_that_hardly_overlaps_its_mask_is_noted(folder, kind):
 def test_many_boxes_of_another_format_are_counted(folder):
     mask = [[40, 60, 140, 60, 140, 160, 40, 160]]
     lines = [line(expressions=f'object {i}', mask=mask, bbox=[40, 60, 100, 100]) for i in range(8)]
-    notes = check(folder, *lines).notes
+    notes = different_boxes(check(folder, *lines).records)
     assert [note.split(':')[0] for note in notes[:5]] == [f'line {i}' for i in range(1, 6)]
     assert notes[5:] == ['3 more line(s) whose "bbox" and "mask" differ']
 

@@ -124,7 +124,7 @@ def test_evaluation_of_masks_stops_at_a_mask_without_a_usable_part(tmp_path, seg
     item = dict(load(tmp_path)[0], ori_shape=(H, W))
     box_only = with_prediction(item, box=[2.0, 3.0, 12.5, 11.0])
     assert evaluate(ReferringMetric(), [box_only])['refcoco/train/Acc@0.5'] == 100
-    with pytest.raises(UserError, match='the mask of ann_id 1 has no part with three points'):
+    with pytest.raises(UserError, match='the mask of ann_id 1 has no part of three points'):
         evaluate(ReferringMetric(), [with_prediction(item, mask=np.ones((H, W), bool))])
     change_annotation(folder, 1, segmentation=[])  # no mask was given: boxes alone are evaluated
     item = dict(load(tmp_path)[0], ori_shape=(H, W))

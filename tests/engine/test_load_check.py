@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmuniqrnet.checkpoints import CheckpointError
+from mmuniqrnet.checkpoints.carried_config import changed_options
 from mmuniqrnet.checkpoints.qrnet import to_published
 from mmuniqrnet.engine.hooks.load_check import CheckLoadHook
 from mmuniqrnet.export.convert_checkpoints import convert_qrnet
@@ -204,3 +205,19 @@ def test_options_that_no_tensor_shows_are_named(tmp_path, now, named):
     (log,) = Path(loading.log_dir).glob('*.log')
     said = "trained with backbone.gate_output='before_norm' (now 'after_norm')"
     assert (said in log.read_text()) == named
+
+
+@pytest.mark.parametrize(
+    'option, trained, now',
+    [
+        ('text_encoder.sentence', 'mean', 'cls'),
+        ('head.encoder.num_heads', 4, 2),
+        ('head.encoder.levels', (2, 3), (3, 4)),
+    ],
+)
+def test_other_options_of_text_encoder_and_encoder_are_named(option, trained, now):
+    cfg = Config(dict(model=config()))
+    cfg.merge_from_dict({f'model.{option}': trained})
+    checkpoint = dict(meta=dict(cfg=cfg.pretty_text))
+    assert changed_options(checkpoint, config(), 'x.pth') == [f'{option}={trained!r} (now {now!r})']
+    assert changed_options(checkpoint, cfg.model, 'x.pth') == []

@@ -76,15 +76,25 @@ def test_a_model_that_is_no_qrnet_does_not_go_back(tmp_path):
 
 @pytest.mark.parametrize(
     'change',
-    ['backbone.gate_limit=4.0', "backbone.gate_output='after_norm'", 'neck.gate_limit=4.0', 'head.box_from_mask=True'],
+    [
+        'backbone.gate_limit=4.0',
+        "backbone.gate_output='after_norm'",
+        'neck.gate_limit=4.0',
+        'head.box_from_mask=True',
+        'head.encoder.levels=(2, 3)',
+        "text_encoder.sentence='mean'",
+    ],
 )
 def test_options_that_no_tensor_shows_do_not_go_back(change, tmp_path):
     option, _, value = change.partition('=')
-    part, _, name = option.partition('.')
+    *parts, name = option.split('.')
     state = small_uniqrnet().state_dict()
-    for given in (f'{name}={value}', ''):
-        torch.save(dict(state_dict=state, meta=dict(cfg=f'model = dict({part}=dict({given}))')), tmp_path / 'ours.pth')
-        if given:
+    for given in (f'{name}={value}', 'num_heads=4'):
+        model = given
+        for part in reversed(parts):
+            model = f'{part}=dict({model})'
+        torch.save(dict(state_dict=state, meta=dict(cfg=f'model = dict({model})')), tmp_path / 'ours.pth')
+        if name in given:
             with pytest.raises(
                 CheckpointError, match=re.escape(f'its config has model.{change}, which QRNet does not')
             ):

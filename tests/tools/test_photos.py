@@ -131,7 +131,9 @@ def test_another_batch_sees_as_many_expressions(config, size):
         assert steps * size == pytest.approx(before * 32, abs=size / 2)
     assert 0 < warm_up.end == cosine.begin < cosine.end == steps == cosine.begin + cosine.T_max
     assert 0 < cfg.train_cfg.val_interval <= steps
-    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(plain.optim_wrapper.optimizer.lr * (size / 32) ** 0.5, 1e-4)
+    factor = (size / 32) ** 0.5
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(plain.optim_wrapper.optimizer.lr * factor, 1e-4)
+    assert cosine.eta_min == pytest.approx(plain.param_scheduler[1].eta_min * factor, 1e-4)
     if size == 32:
         assert cfg.to_dict() == plain.to_dict()
     assert photos.batch_options(config, None) == []

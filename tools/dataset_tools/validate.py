@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Sequence
 
 from mmuniqrnet.datasets.jsonl import read_and_validate
+from mmuniqrnet.datasets.jsonl_validation import different_boxes
 from mmuniqrnet.utils.errors import run_tool
 
 
@@ -25,7 +26,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_args(argv)
     opened = args.images is not None
-    _, problems, notes = read_and_validate(args.file, args.images or '', args.masks, open_images=opened, whole=opened)
+    records, problems, notes = read_and_validate(
+        args.file, args.images or '', args.masks, open_images=opened, whole=opened
+    )
+    notes = [*notes, *different_boxes(records)]
     for problem in problems:
         print(f'{args.file}: {problem}')
     for note in notes:

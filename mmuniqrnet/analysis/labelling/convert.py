@@ -151,8 +151,8 @@ def _check_orientations(objects: Sequence[LabelledObject]) -> None:
             except UserError as error:
                 raise UserError(
                     f'{one.where} is about its image as it is shown, but annotations must refer to the stored pixels, '
-                    f'and whether these differ cannot be seen ({error}): give the folder of images (--images), or ask '
-                    'again with --orientation stored.'
+                    f'and whether these differ cannot be seen ({error}): give the folder of images (--images DIR, and '
+                    '--strip-prefix for the folder in the answers), or ask again with --orientation stored.'
                 ) from None
         _check_turned(one, pictures[one.image])
 

@@ -136,7 +136,7 @@ def _number(element: ET.Element, key: str, where: str, whole: bool = False) -> f
 def _texts(shape: ET.Element) -> list[str]:
     for attribute in shape.iter('attribute'):
         if attribute.get('name') == EXPRESSION:
-            return without_empty((attribute.text or '').split('\n'))  # XML has made \r\n to \n
+            return without_empty((attribute.text or '').split('\n'))  # the XML parser has turned \r\n into \n
     return []
 
 

@@ -47,7 +47,7 @@ class Steps:
             order=', '.join(
                 f'{name}={getattr(owner, name)}'
                 for owner, name in (*((batches.sampler, name) for name in ORDER), (batches.batches, 'drop_last'))
-                if hasattr(owner, name)
+                if isinstance(getattr(owner, name, None), bool | int)
             ),
         )
 
@@ -81,7 +81,7 @@ def check_same_steps(saved: Steps, now: Steps, at_start_of_epoch: bool) -> str |
         )
     reordered = None not in (saved.order, now.order) and saved.order != now.order
     if saved.sampler != now.sampler or saved.samples != now.samples or reordered:
-        before, after = (f'{steps.sampler}({steps.order or ""})' for steps in (saved, now))
+        before, after = (f'{steps.sampler}({steps.order})' if reordered else steps.sampler for steps in (saved, now))
         if not at_start_of_epoch:
             raise UserError(
                 f'the checkpoint to resume was saved inside an epoch of {saved.samples} samples in the order of '

@@ -322,7 +322,7 @@ def test_coco_with_expressions(annotation, tmp_path):
     [
         (dict(expressions=[3]), '"expressions" should be a text or a list of texts'),
         (dict(segmentation=[4, 6]), '"segmentation" is one flat list of numbers'),
-        (dict(segmentation=[[4, 6]]), 'the mask of ann_id 8 has no part with three points'),
+        (dict(segmentation=[[4, 6]]), 'the mask of ann_id 8 has no part of three points'),
     ],
 )
 def test_coco_odd_annotations_are_named(annotation, sentence, tmp_path):
