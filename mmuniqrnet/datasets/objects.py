@@ -110,12 +110,9 @@ def read_object(annotation: Mapping, image: Mapping, repairs: Repairs) -> dict[s
     elif annotation.get('segmentation') not in (None, [], {}, ''):
         raise UserError(_no_mask(annotation['segmentation']))
     if 'bbox' not in instance and 'mask' not in instance:
-        size = f' of {width}x{height}' if width and height else ''
-        raise UserError(
-            f'it has no box, and its mask covers no pixel of the image{size}'
-            if 'lost_mask' in instance
-            else 'it has neither a box nor a mask'
-        )
+        size = f' of {width}x{height} pixels' if width and height else ''
+        why = f': its mask covers no pixel of the image{size}' if 'lost_mask' in instance else ''
+        raise UserError(f'it has neither a box nor a usable mask{why}')
     return instance
 
 

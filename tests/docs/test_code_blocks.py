@@ -81,4 +81,4 @@ def test_most_blocks_are_run():
     assert all(len(block.note) > 5 for block in marked)
     assert len(marked) < len(run) / 3, [str(block) for block in marked]
     other = {block.language for block in blocks if not block.language.startswith('{')}
-    assert other <= LANGUAGES | {'text'}
+    assert other <= LANGUAGES | {'text', 'bibtex'}

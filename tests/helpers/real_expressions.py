@@ -1,6 +1,7 @@
 """The real expressions of ../shared/data, as typed."""
 
 import json
+from functools import cache
 
 import pytest
 
@@ -14,6 +15,7 @@ needs_expressions = pytest.mark.skipif(
 )
 
 
+@cache
 def real_expressions() -> dict[str, list[str]]:
     """About 163,000 expressions, by the name of their data set."""
     refs = {

@@ -197,7 +197,9 @@ def test_answers_about_images_that_cannot_be_seen_are_refused(lines, monkeypatch
     answer = dict(image='3.png', expression='a', size=[HEIGHT, WIDTH], frame='upright', box=[1.0, 2.0, 30.0, 20.0])
     path, out = lines.with_name('predictions.json'), lines.with_name('out.jsonl')
     path.write_text(json.dumps(dict(predictions=[answer])))
-    with pytest.raises(UserError, match=r'answer 0 .*the image 3.png does not exist.*: give the folder .*\(--images\)'):
+    with pytest.raises(
+        UserError, match=r'answer 0 .*the image 3.png does not exist.*: give the folder .*\(--images DIR'
+    ):
         convert(path, out, 'answers', 'jsonl', Options())
     monkeypatch.chdir(lines.parent)  # where 3.png is, without an orientation
     convert(path, out, 'answers', 'jsonl', Options())

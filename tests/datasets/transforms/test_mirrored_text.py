@@ -159,12 +159,18 @@ def test_refshapes_loses_no_flip():
 
 
 @needs_expressions
-@pytest.mark.parametrize('name, refused', [('refcoco', 0.015), ('refcoco+', 0.025), ('referit', 0.015)])
-def test_real_expressions(name, refused):
-    texts = real_expressions()[name]
-    start = time.process_time()
+@pytest.mark.parametrize(
+    'name, refused, step',
+    [
+        ('refcoco', 0.015, 1),
+        ('refcoco+', 0.025, 1),
+        ('referit', 0.015, 7),
+        pytest.param('referit', 0.015, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_real_expressions(name, refused, step):
+    texts = real_expressions()[name][::step]
     mirrored = [mirror_text(text) for text in texts]
-    seconds = (time.process_time() - start) / len(texts)
     assert [mirror_text(text) for text in mirrored if text is not None] == [
         text for text, other in zip(texts, mirrored) if other is not None
     ]
@@ -172,4 +178,3 @@ def test_real_expressions(name, refused):
     assert mirrored.count(None) < refused * len(texts)
     changed = [(text, other) for text, other in zip(texts, mirrored) if swap_left_right(text) != text]
     assert all(other != text for text, other in changed)
-    assert seconds < 50e-6

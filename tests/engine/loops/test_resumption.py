@@ -58,7 +58,7 @@ def test_a_stopped_training_goes_on_exactly(straight, tmp_path, loop, stop):
     assert same(load_states(whole / LAST[loop]), load_states(tmp_path / LAST[loop]))
 
 
-@pytest.mark.parametrize('loop', ['epoch', 'iter'])
+@pytest.mark.parametrize('loop', [pytest.param('epoch', marks=pytest.mark.slow), 'iter'])
 def test_loading_processes_change_nothing(straight, tmp_path, loop):
     """Neither their number nor what they had read ahead."""
     whole, expected = straight(loop)
