@@ -37,7 +37,7 @@ CONFIG = Path(__file__).parents[2] / 'configs' / 'uniqrnet_efficientnet-lite0_ph
 RESULTS = Path(__file__).parent / 'results-photos'
 WARM_UP = 50
 # Three seeds where rows are compared with each other, one elsewhere.
-SEEDS = dict(joint=3, boxes=3, masks=3)
+SEEDS = {'joint': 3, 'boxes': 3, 'masks': 3, 'fixed-1': 3}
 METRICS = {
     'Acc@0.5': 'photos/val/Acc@0.5',
     'mIoU': 'photos/val/mIoU',
@@ -106,7 +106,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--start', type=Path, help='checkpoint of the training on names')
     parser.add_argument('--rows', nargs='+', choices=ROWS, metavar='ROW', help=f'which rows: {", ".join(ROWS)}')
-    parser.add_argument('--seeds', nargs='+', type=int, help='default: 0, 1, 2 for joint, boxes and masks, 0 else')
+    parser.add_argument('--seeds', nargs='+', type=int, help='default: 0, 1, 2 for joint, boxes, masks and fixed-1, 0 else')
     parser.add_argument('--iterations', type=positive_int, default=600, metavar='N', help='default: 600')
     parser.add_argument(
         '--jobs',
