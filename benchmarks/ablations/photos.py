@@ -106,7 +106,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--start', type=Path, help='checkpoint of the training on names')
     parser.add_argument('--rows', nargs='+', choices=ROWS, metavar='ROW', help=f'which rows: {", ".join(ROWS)}')
-    parser.add_argument('--seeds', nargs='+', type=int, help='default: 0, 1, 2 for joint, boxes, masks and fixed-1, 0 else')
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help='default: 0, 1, 2 for joint, boxes, masks and fixed-1, 0 else'
+    )
     parser.add_argument('--iterations', type=positive_int, default=600, metavar='N', help='default: 600')
     parser.add_argument(
         '--jobs',
