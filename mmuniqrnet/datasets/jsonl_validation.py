@@ -68,11 +68,7 @@ def read_and_validate(path: str, images_root: str, masks_root: str | None, open_
         ]
     if not records and not problems:
         problems.append(Problem(1, 'the file has no lines'))
-    notes = [
-        *reader.repairs.sentences(),
-        *_turned_photographs(records),
-        *_shared_expressions(records),
-    ]
+    notes = [*reader.repairs.sentences(), *_turned_photographs(records), *_shared_expressions(records)]
     return Findings(records, sorted(problems, key=lambda problem: problem.line), notes)
 
 
